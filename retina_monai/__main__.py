@@ -1,0 +1,45 @@
+"""The command line: ``python -m retina_monai VERB``. What a verb needs is imported when it is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fire
+
+from retina_monai.console import install_excepthook
+from retina_monai.errors import parse_switch
+
+__all__ = ["main"]
+
+
+def prepare(*directories: str, output: str = "datalist.json", overwrite: Any = False) -> str:
+    """Print what data sets hold, per set and split, and write datalist.json.
+
+    Args:
+        directories: where the sets lie, as they were downloaded.
+        output: the file to write.
+        overwrite: true replaces a file that is there.
+    """
+    from retina_monai.data.prepare import prepare as run
+
+    return run([str(directory) for directory in directories], str(output), parse_switch(overwrite, "overwrite"))
+
+
+def list_layouts() -> str:
+    """Print the layouts that are recognised, and how to get each data set."""
+    from retina_monai.data.prepare import list_layouts as run
+
+    return run()
+
+
+VERBS = {"prepare": prepare, "list": list_layouts}
+
+
+def main() -> None:
+    """Run the verb on the command line; a mistake ends with one sentence and exit status 1."""
+    install_excepthook()
+    fire.Fire(VERBS, name="retina_monai")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Find bundles and the config in use, and load their networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+from torch import nn
+
+from retina_monai.data.appearances import Appearances
+from retina_monai.errors import RetinaError
+from retina_monai.handlers.checkpoints import load_file
+
+__all__ = [
+    "bundle_names",
+    "config_in_use",
+    "digest",
+    "find_bundle",
+    "find_bundle_root",
+    "load_appearances",
+    "load_network",
+    "run_folder",
+]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
+
+
+def bundle_names() -> list[str]:
+    """Names of the bundles that come with the repository."""
+    return sorted(path.parent.parent.name for path in REPOSITORY.glob("bundles/*/configs/metadata.json"))
+
+
+def find_bundle(name: str) -> Path:
+    """The folder of a bundle: ``name`` itself if it is the path of one, else the repository's bundle of that name.
+
+    Raises:
+        RetinaError: there is none.
+    """
+    for path in (Path(name), REPOSITORY / "bundles" / name):
+        if (path / "configs" / "metadata.json").is_file():
+            return path.resolve()
+    raise RetinaError(f"there is no bundle {name}: give the path of one, or one of {', '.join(bundle_names())}")
+
+
+def find_bundle_root(name: str) -> str:
+    """Where the bundle lies whose config is being evaluated; ``bundle_root`` of every config.
+
+    MONAI tells a config no path of its own. In order: the folder of the ``--config_file`` in use, the current
+    directory if it is a bundle, the repository's bundle ``name``.
+    """
+    for root in (*_config_folders(), Path.cwd()):
+        if (root / "configs" / "metadata.json").is_file():
+            return str(root.resolve())
+    return str(find_bundle(name))
+
+
+def config_in_use() -> dict[str, Any]:
+    """The config that is being evaluated, overrides included, as plain data; empty outside of an evaluation."""
+    for names in _callers():
+        if isinstance(parser := names.get("self"), ConfigParser):
+            return dict(deepcopy(parser.get()))
+    return {}
+
+
+@cache
+def run_folder(bundle_root: str, resume: bool = False) -> str:
+    """Where a training writes unless told: ``runs/<date>-<time>`` in the bundle, or the newest of them to resume.
+
+    One process gets one answer, however often a config is evaluated.
+
+    Raises:
+        RetinaError: there is no training to resume.
+    """
+    runs = Path(bundle_root) / "runs"
+    if not resume:
+        return str(runs / time.strftime("%Y%m%d-%H%M%S"))
+    trainings = [path for path in runs.glob("*") if any(path.glob("checkpoints/epoch_*.pt"))]
+    if not trainings:
+        raise RetinaError(f"there is no training to resume in {runs}: name its --output_dir, or train without --resume")
+    return str(max(trainings, key=lambda path: max(file.stat().st_mtime for file in path.glob("checkpoints/*.pt"))))
+
+
+def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
+    """Load released or trained weights, in evaluation mode.
+
+    Training writes ``network.json`` beside its weights; where it is there, the network is built from it and
+    ``network`` is not used, so weights of any size load.
+
+    Args:
+        network: as the bundle's config defines it.
+        checkpoint: a flat state_dict such as ``model.pt``; half precision is loaded as float32.
+
+    Raises:
+        RetinaError: missing, truncated or malicious file, or weights of another network.
+    """
+    state = load_file(checkpoint)
+    arguments = Path(checkpoint).with_name("network.json")
+    if arguments.is_file():
+        network = _build_network(arguments)
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise RetinaError(
+            f"{checkpoint} holds the weights of another network than {type(network).__name__}"
+            f"{getattr(network, 'arguments', '')}"
+        ) from error
+    return network.eval()
+
+
+def _build_network(path: Path) -> nn.Module:
+    try:
+        arguments = json.loads(path.read_text())
+        target = str(arguments["_target_"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RetinaError(f"{path} does not describe a network: it needs a JSON object with _target_") from error
+    if not target.startswith(NETWORK_PACKAGES) or any(str(value).startswith("$") for value in arguments.values()):
+        raise RetinaError(f"{path} is refused: {target} is not a network of retina_monai or MONAI")
+    network: nn.Module = ConfigParser(arguments).get_parsed_content()
+    return network
+
+
+def _callers() -> Iterator[dict[str, Any]]:
+    """Local names of the functions on the stack, innermost first."""
+    frame = sys._getframe(1)
+    while frame := frame.f_back:  # type: ignore[assignment]  # the outermost frame has none, which ends the loop
+        yield frame.f_locals
+
+
+def _config_folders() -> Iterator[Path]:
+    """Bundle folders of the config files in use: of a MONAI workflow, or of a verb such as ``ckpt_export``."""
+    for names in _callers():
+        if isinstance(workflow := names.get("self"), ConfigWorkflow):
+            yield Path(workflow.config_root_path).resolve().parent
+        if files := names.get("config_file_"):
+            first = files if isinstance(files, (str, Path)) else files[0]
+            yield Path(first).resolve().parent.parent
+
+
+def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appearances:
+    """The appearances of the eyes that a checkpoint was trained on: beside it, or the bundle's ``configs``."""
+    beside = Path(checkpoint).with_name("appearances.json")
+    return Appearances.load(beside if beside.is_file() else Path(bundle_root) / "configs" / "appearances.json")
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, as manifests and reports name the weights.
+
+    Raises:
+        RetinaError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise RetinaError(f"{path} cannot be read: {error.strerror}") from error

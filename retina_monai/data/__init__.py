@@ -1,0 +1,29 @@
+"""Data sets, phantoms, readers. What needs torch is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_PLACES = {
+    "Appearances": "appearances",
+    "CachedEyes": "dataset",
+    "LoadEyed": "eyes",
+    "SeededSampler": "dataset",
+    "VesselMaps": "vessel_maps",
+    "eye_loader": "dataset",
+    "find_datalist": "layouts",
+    "find_eyes": "eyes",
+    "fingerprint": "layouts",
+    "generate_phantom": "phantom",
+    "input_or_phantoms": "eyes",
+    "write_phantoms": "phantom",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

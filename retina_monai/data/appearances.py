@@ -1,0 +1,134 @@
+"""The appearances that a generated photograph can be given: of a camera, of an eye drawn by the seed, of a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from retina_monai.data.dataset import CachedEyes
+from retina_monai.data.reading import read_photograph
+from retina_monai.data.writing import write_json
+from retina_monai.errors import RetinaError
+from retina_monai.transforms.appearance import Appearance, measure_appearance
+from retina_monai.transforms.field_of_view import compute_fov
+
+__all__ = ["Appearances", "photograph_appearance"]
+
+AVERAGE, DRAWN = "average", "random"
+
+
+class Appearances:
+    """The appearance of each training eye, as a table that travels with the weights.
+
+    Args:
+        eyes: one dictionary per eye: ``name``, ``dataset`` (the camera), ``mean`` and ``std``.
+
+    Raises:
+        RetinaError: no eyes.
+    """
+
+    def __init__(self, eyes: Sequence[dict[str, Any]]) -> None:
+        if not eyes:
+            raise RetinaError("a table of appearances needs at least one eye")
+        self.eyes = list(eyes)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Appearances:
+        """Read ``appearances.json``.
+
+        Raises:
+            RetinaError: missing, or not such a table.
+        """
+        try:
+            eyes = json.loads(Path(path).read_text())["eyes"]
+            return cls([{**eye, "mean": tuple(eye["mean"]), "std": tuple(eye["std"])} for eye in eyes])
+        except OSError as error:
+            raise RetinaError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RetinaError(f"{path} is not a table of appearances: it needs eyes with mean and std") from error
+
+    @classmethod
+    def measure(cls, eyes: CachedEyes) -> Appearances:
+        """Measure a data set's photographs, uint8, inside their fields of view."""
+        measured = []
+        for place in range(len(eyes)):
+            eye = eyes.deterministic(place)
+            appearance = measure_appearance(eye["image"].float() / 127.5 - 1, eye["fov"] >= 128)
+            measured.append({"name": eye["name"], "dataset": eye["dataset"], **asdict(appearance)})
+        return cls(measured)
+
+    def save(self, path: str | Path) -> None:
+        """Write what :meth:`load` reads, with four decimals (a hundredth of a grey level).
+
+        Raises:
+            RetinaError: the file cannot be written.
+        """
+        rounded = [
+            {**eye, "mean": np.round(eye["mean"], 4).tolist(), "std": np.round(eye["std"], 4).tolist()}
+            for eye in self.eyes
+        ]
+        write_json(path, {"scale": "[-1, 1]", "channels": "RGB", "eyes": rounded})
+
+    @property
+    def cameras(self) -> list[str]:
+        """Names of the data sets."""
+        return sorted({eye["dataset"] for eye in self.eyes})
+
+    def average(self, camera: str | None = None) -> Appearance:
+        """Mean of the eyes' means and standard deviations, of one camera or of all."""
+        eyes = self._of(camera)
+        mean, std = (np.mean([eye[key] for eye in eyes], axis=0).tolist() for key in ("mean", "std"))
+        return Appearance(tuple(mean), tuple(std))
+
+    def drawn(self, seed: int, index: int, camera: str | None = None) -> Appearance:
+        """The appearance of one eye; sample ``index`` of a run draws the same whatever was drawn before."""
+        eyes = self._of(camera)
+        digest = hashlib.sha256(json.dumps(["appearance", seed, index]).encode()).digest()
+        eye = eyes[int.from_bytes(digest[:8], "big") % len(eyes)]
+        return Appearance(tuple(eye["mean"]), tuple(eye["std"]))
+
+    def choose(self, choice: str, seed: int = 0, index: int = 0) -> Appearance:
+        """What a user asks for.
+
+        Args:
+            choice: ``average`` of all training eyes; a camera (``HRF``): its average; ``random``: drawn from the
+                training eyes by the seed, ``random:HRF`` from that camera's; or the path of a photograph.
+            seed, index: of the draw.
+
+        Raises:
+            RetinaError: none of these.
+        """
+        kind, _, camera = choice.partition(":")
+        if choice == AVERAGE:
+            return self.average()
+        if choice in self.cameras:
+            return self.average(choice)
+        if kind == DRAWN and (not camera or camera in self.cameras):
+            return self.drawn(seed, index, camera or None)
+        if Path(choice).is_file():
+            return photograph_appearance(choice)
+        raise RetinaError(
+            f"appearance {choice} is unknown: give {AVERAGE}, {DRAWN}, a camera ({', '.join(self.cameras)}), "
+            f"{DRAWN}:CAMERA, or the path of a photograph"
+        )
+
+    def _of(self, camera: str | None) -> list[dict[str, Any]]:
+        eyes = self.eyes if camera is None else [eye for eye in self.eyes if eye["dataset"] == camera]
+        return eyes if eyes else self.eyes
+
+
+def photograph_appearance(path: str | Path) -> Appearance:
+    """The appearance of a photograph inside its field of view, which is computed.
+
+    Raises:
+        RetinaError: it cannot be read.
+    """
+    image = read_photograph(path)
+    return measure_appearance(torch.from_numpy(image).float() / 127.5 - 1, torch.from_numpy(compute_fov(image)))

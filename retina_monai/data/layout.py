@@ -1,0 +1,99 @@
+"""What the layout of a data set is to this library, and what its readers share: listing files and pairing them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retina_monai.errors import RetinaError
+
+__all__ = ["PICTURES", "SPLITS", "Datalist", "Item", "Layout", "describe", "folder_named", "matching", "pair"]
+
+Item = dict[str, Any]
+Datalist = dict[str, list[Item]]
+
+SPLITS = ("training", "validation", "test")
+
+PICTURES = ("image", "vessel", "vessel_2nd", "fov", "disc", "cup", "artery", "vein", "atrophy", "lesion", "color_vessel")
+"""Keys of an item whose values are paths of pictures of one size."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set as it lies on disk.
+
+    Attributes:
+        name: of the set.
+        about: what it holds, in a line.
+        tree: the files by which it is recognised.
+        link: where to get it.
+        terms: its licence.
+        read: from a directory to its items in ``training`` and ``test`` (and ``validation``, if the set has one);
+            ``None`` if the directory is not laid out so.
+        count: photographs in the complete set, if that is fixed.
+    """
+
+    name: str
+    about: str
+    tree: str
+    link: str
+    terms: str
+    read: Callable[[Path], Datalist | None]
+    count: int | None = None
+
+
+def matching(folders: Iterable[Path], pattern: str, case: Callable[[str], str]) -> dict[str, Path]:
+    """Files whose whole name matches, whatever its case, by the text of their group ``id``, sorted as text.
+
+    Args:
+        folders: where to look, not below.
+        pattern: a regular expression with a group ``id``.
+        case: brings the text of ``id`` to the case in which the set writes it.
+
+    Raises:
+        RetinaError: two files of one ``id``.
+    """
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in folder.iterdir()):
+        match = re.fullmatch(pattern, path.name, re.IGNORECASE)
+        if match is None or not path.is_file():
+            continue
+        key = case(match["id"])
+        if key in found:
+            raise RetinaError(f"{path} and {found[key]} are one picture twice: remove one of them")
+        found[key] = path
+    return dict(sorted(found.items()))
+
+
+def folder_named(parent: Path, name: str) -> Path | None:
+    """The folder of that name, whatever its case and spaces; ``None`` if there is none."""
+    folders = (path for path in parent.iterdir() if path.is_dir())
+    return next((path for path in sorted(folders) if _plain(path.name) == _plain(name)), None)
+
+
+def pair(images: Mapping[str, Path], vessels: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:
+    """Photograph and vessel map of each key.
+
+    Raises:
+        RetinaError: one without the other.
+    """
+    for key, path in images.items():
+        if key not in vessels:
+            raise RetinaError(f"{path} is a photograph without its vessel map: add the map or remove the photograph")
+    for key, path in vessels.items():
+        if key not in images:
+            raise RetinaError(f"{path} is a vessel map without its photograph: add the photograph or remove the map")
+    return {key: (path, vessels[key]) for key, path in images.items()}
+
+
+def describe(dataset: str, key: str, pictures: Mapping[str, Path | None], patient: str, **more: str) -> Item:
+    """A line of the datalist: paths of the pictures that are there, then patient, data set and unique name."""
+    paths = {picture: str(path) for picture, path in pictures.items() if path is not None}
+    return {**paths, "patient": f"{dataset}/{patient}", "dataset": dataset, "name": f"{dataset}_{key}", **more}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()

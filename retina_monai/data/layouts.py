@@ -1,0 +1,155 @@
+"""From what a user gives as ``dataset_dir`` to a datalist: the layout tells which data set a directory holds."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from retina_monai.data.chase_db1 import CHASE_DB1
+from retina_monai.data.fives import FIVES
+from retina_monai.data.hrf import HRF
+from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item, Layout
+from retina_monai.data.own_layout import OWN_LAYOUT, read_datalist_file
+from retina_monai.data.reading import read_size
+from retina_monai.data.splits import merge
+from retina_monai.errors import RetinaError
+
+__all__ = ["LAYOUTS", "UnknownLayoutError", "find_datalist", "fingerprint"]
+
+LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, HRF, FIVES)
+"""In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
+
+CHUNK = 2**16
+
+
+class UnknownLayoutError(RetinaError):
+    """A directory that none of the layouts describes."""
+
+
+def find_datalist(dataset_dir: str | Path | Sequence[str | Path]) -> Datalist:
+    """The eyes of a data set, or of several together, split by patient.
+
+    Args:
+        dataset_dir: a directory that is laid out as one of :data:`LAYOUTS`, a ``datalist.json``, a list of such, or
+            the text of such a list as Python writes it.
+
+    Returns:
+        ``training``, ``validation`` and ``test``: lists of items with ``image``, ``vessel`` (and ``fov``,
+        ``vessel_2nd``, ``disc``, ``cup`` where there are any) as paths, ``patient``, ``dataset``, ``name`` (unique) and
+        ``laterality`` (where it is known).
+
+    Raises:
+        UnknownLayoutError: no layout describes a directory.
+        RetinaError: no such directory; a photograph without its vessel map or the reverse; pictures of one eye that
+            differ in size; a picture that is empty or none; a directory given twice.
+    """
+    found = [_read(path) for path in _paths(dataset_dir)]
+    _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
+    datalist = merge(found)
+    items = [item for split in SPLITS for item in datalist[split]]
+    _check_sizes(items)
+    names = _unique_names(items)
+    return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
+
+
+def fingerprint(datalist: Datalist) -> str:
+    """SHA-256 over a datalist and its pictures, the same wherever they lie on disk.
+
+    Of each picture the size and the first and last 64 KiB count.
+    """
+    digest = sha256()
+    for split in SPLITS:
+        for item in datalist.get(split, []):
+            texts = {key: value for key, value in item.items() if key not in PICTURES}
+            digest.update(json.dumps([split, texts], sort_keys=True, default=str).encode())
+            for key in (key for key in PICTURES if key in item):
+                digest.update(key.encode() + _ends(Path(item[key])))
+    return digest.hexdigest()
+
+
+def _paths(dataset_dir: str | Path | Sequence[str | Path]) -> list[Path]:
+    if isinstance(dataset_dir, str) and dataset_dir.lstrip().startswith("["):
+        try:
+            dataset_dir = ast.literal_eval(dataset_dir.strip())
+        except (SyntaxError, ValueError) as error:
+            raise RetinaError(f"dataset_dir {dataset_dir} is no list: write it as ['first', 'second']") from error
+    paths = [dataset_dir] if isinstance(dataset_dir, str | Path) else list(dataset_dir)
+    if not paths or not all(isinstance(path, str | Path) and str(path).strip() for path in paths):
+        raise RetinaError(f"dataset_dir is {dataset_dir!r}: give a directory, or a list of directories")
+    return [Path(path).expanduser() for path in paths]
+
+
+def _read(path: Path) -> Datalist:
+    if path.suffix == ".json" and path.is_file():
+        return read_datalist_file(path.resolve())
+    if not path.is_dir():
+        problem = "is not a directory" if path.exists() else "does not exist"
+        raise RetinaError(f"{path} {problem}: give a directory that holds a data set, or its datalist.json")
+    try:
+        found = _recognised(path.resolve())
+        inside = [] if found else [folder.name for folder in sorted(path.iterdir()) if _is_known(folder)]
+    except OSError as error:
+        raise RetinaError(f"{path} cannot be read ({error.strerror}): change its permissions") from error
+    if found is None:
+        looked_for = "; ".join(f"{layout.name} ({layout.tree})" for layout in LAYOUTS)
+        hint = f"; its folders {', '.join(inside)} hold a data set: give those" if inside else ""
+        raise UnknownLayoutError(f"{path} is laid out as none of the data sets that are known: {looked_for}{hint}")
+    return found
+
+
+def _recognised(directory: Path) -> Datalist | None:
+    datalists = (layout.read(directory) for layout in LAYOUTS)
+    return next((datalist for datalist in datalists if datalist is not None), None)
+
+
+def _is_known(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and _recognised(folder) is not None
+    except RetinaError:
+        return False
+
+
+def _refuse_repeated(items: Sequence[Item]) -> None:
+    count = Counter(os.path.realpath(item["image"]) for item in items)
+    repeated = next((path for path, times in count.items() if times > 1), None)
+    if repeated is not None:
+        raise RetinaError(f"{repeated} is in the list twice: give each directory once")
+
+
+def _check_sizes(items: Sequence[Item]) -> None:
+    """Compare the sizes of an eye's pictures, by their headers."""
+    for item in items:
+        height, width = read_size(item["image"])
+        for key in (key for key in PICTURES[1:] if key in item):
+            found = read_size(item[key])
+            if found != (height, width):
+                raise RetinaError(
+                    f"{item[key]} is {found[1]} x {found[0]} pixels, but its photograph {item['image']} is "
+                    f"{width} x {height}: give masks of the photograph's size"
+                )
+
+
+def _unique_names(items: Sequence[Item]) -> Iterator[str]:
+    """Each item's name as a file can bear it, with a number where two sets use one name."""
+    used: set[str] = set()
+    for item in items:
+        plain = re.sub(r"[^\w.-]+", "_", str(item["name"]))
+        name, number = plain, 2
+        while name in used:
+            name, number = f"{plain}_{number}", number + 1
+        used.add(name)
+        yield name
+
+
+def _ends(path: Path) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(CHUNK)
+        file.seek(max(size - CHUNK, 0))
+        return f":{size}:".encode() + head + file.read(CHUNK)

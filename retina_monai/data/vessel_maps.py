@@ -1,0 +1,113 @@
+"""Vessel maps to generate from: a folder of pictures, or any data set whose layout is recognised."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import Dataset
+
+from retina_monai.data.layouts import UnknownLayoutError, find_datalist
+from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
+from retina_monai.errors import RetinaError
+from retina_monai.transforms.field_of_view import circle, compute_fov, crop_square, fov_box, resize_area
+
+__all__ = ["VesselMaps", "find_vessel_maps", "fit_vessel_map"]
+
+logger = logging.getLogger("retina_monai")
+
+
+class VesselMaps(Dataset):
+    """Conditions for inference: ``image`` (the vessel map, as the network calls its input) and ``fov``, of one size.
+
+    A map is brought to the network's size as the training maps are: cropped to the field of view if its data set
+    tells one, padded square, resized by area, so that each pixel holds the share that vessels cover. A map without a
+    field of view keeps its frame and gets the inscribed circle.
+
+    Args:
+        input_dir: a folder of vessel maps, or a data set that an adapter recognises (its maps of every split).
+        size: pixels a side that the network takes.
+        finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
+        transform: applied to the items: ``image`` float32 ``(size, size)`` in [0, 255], ``fov`` uint8
+            ``(1, size, size)`` in {0, 1}, ``name``, ``patient``, ``source``, ``index``.
+
+    Raises:
+        RetinaError: no such folder, nothing in it that can be read as a vessel map.
+    """
+
+    def __init__(
+        self,
+        input_dir: str | Path,
+        size: int,
+        finished: Container[str] = (),
+        transform: Callable[..., Any] | None = None,
+    ) -> None:
+        self.size = size
+        items = [{**item, "index": index} for index, item in enumerate(find_vessel_maps(input_dir))]
+        super().__init__([item for item in items if item["name"] not in finished], transform)
+
+    def _transform(self, index: int) -> Any:
+        item = dict(self.data[index])
+        sample = {
+            **fit_vessel_map(read_mask(item["vessel"]), _field_of_view(item), self.size),
+            "source": item["vessel"],
+        }
+        sample |= {key: item[key] for key in ("name", "patient", "index")}
+        return sample if self.transform is None else self.transform(sample)
+
+
+def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dict[str, np.ndarray]:
+    """Bring a vessel map to the size and form that the network's preprocessing takes, as training maps are brought.
+
+    Args:
+        vessel: ``(1, H, W)`` in {0, 1}.
+        fov: field of view of the same shape, to which the map is cropped; ``None``: the whole frame counts, and the
+            field of view is the circle inscribed in it.
+        size: pixels a side.
+
+    Returns:
+        ``image`` float32 ``(size, size)`` in [0, 255], the share of each pixel that vessels cover, and ``fov`` uint8
+        ``(1, size, size)`` in {0, 1}.
+    """
+    frame = (0, 0, *vessel.shape[1:]) if fov is None else fov_box(fov)
+    square = crop_square(vessel.astype(np.float32), frame)
+    if square.shape[1:] != (size, size):
+        logger.info("a vessel map of %d pixels a side is resized to %d", square.shape[1], size)
+    share = np.asarray(resize_area(square, size), np.float32)[0]
+    if fov is None:
+        return {"image": share * 255, "fov": circle(size)}
+    inside = np.asarray(resize_area(crop_square(fov.astype(np.float32), frame), size)) >= 0.5
+    return {"image": share * 255, "fov": inside.astype(np.uint8)}
+
+
+def find_vessel_maps(input_dir: str | Path) -> list[dict[str, Any]]:
+    """Datalist items with ``vessel``, ``name`` and ``patient``, sorted by name; ``image`` and ``fov`` where known.
+
+    Raises:
+        RetinaError: no such folder, or no vessel map in it.
+    """
+    folder = Path(input_dir)
+    if not folder.is_dir():
+        raise RetinaError(f"input_dir {folder} is not a directory: name the folder that holds the vessel maps")
+    try:
+        datalist = find_datalist(folder)
+        items = [item for split in ("training", "validation", "test") for item in datalist[split]]
+    except UnknownLayoutError:
+        files = sorted(path for path in folder.iterdir() if path.name.lower().endswith(IMAGE_SUFFIXES))
+        items = [{"vessel": str(path), "name": _stem(path), "patient": _stem(path)} for path in files]
+    if not items:
+        raise RetinaError(f"input_dir {folder} holds no vessel map: it takes {', '.join(IMAGE_SUFFIXES)}")
+    return sorted(items, key=lambda item: str(item["name"]))
+
+
+def _field_of_view(item: dict[str, Any]) -> np.ndarray | None:
+    if "fov" in item:
+        return read_mask(item["fov"])
+    return compute_fov(read_photograph(item["image"])) if "image" in item else None
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rsplit(".", 1)[0]

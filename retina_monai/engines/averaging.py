@@ -1,0 +1,68 @@
+"""The weights that validate, export and are released: an exponential moving average, or the trained ones themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+__all__ = ["Averaged"]
+
+WARM_UP = 10
+
+
+class Averaged:
+    """Keep a moving average of a network's parameters and buffers, in place of the network where it is asked for.
+
+    The decay grows with the number of updates ``n`` as ``min(decay, (1 + n) / (10 + n))``, so that the average never
+    shows the first, random weights.
+
+    Args:
+        network: what is trained.
+        decay: of the average per iteration, in (0, 1).
+        enabled: if not, ``network`` is the trained network itself and nothing is averaged.
+        every: iterations between updates; the decay is raised to this power, so that the horizon stays the same.
+
+    Attributes:
+        network: the network to validate, export and save, in evaluation mode if averaged.
+
+    Raises:
+        ValueError: ``decay`` outside (0, 1).
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.999, enabled: bool = True, every: int = 4) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"decay must lie between 0 and 1, not {decay}")
+        self.source = network
+        self.decay = decay**every
+        self.every = every
+        self.average: AveragedModel | None = None
+        if enabled:
+            self.average = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True).eval()
+
+    @property
+    def network(self) -> nn.Module:
+        return self.source if self.average is None else self.average.module
+
+    def attach(self, engine: Engine) -> None:
+        if self.average is not None:
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self.update)
+
+    def update(self) -> None:
+        """Take the network's present weights into the average."""
+        if self.average is not None:
+            self.average.update_parameters(self.source)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.average is None else self.average.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.average is not None:
+            self.average.load_state_dict(state)
+
+    def _average(self, averaged: Any, current: Any, count: Any) -> None:
+        updates = float(count)
+        get_ema_multi_avg_fn(min(self.decay, (1 + updates) / (WARM_UP + updates)))(averaged, current, torch.tensor(0))

@@ -1,0 +1,76 @@
+"""Figures of the evaluation: power spectra beside the real one, and grids of eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from retina_monai.evaluation.tables import write_whole
+from retina_monai.handlers.grid import image_grid
+
+__all__ = ["image_grid", "plot_spectrum"]
+
+RATIO_TOP = (1.5, 3.0)  # where the ratio's axis may end: the band stays readable beside a curve that runs away
+
+
+def plot_spectrum(
+    frequencies: np.ndarray,
+    spectra: Mapping[str, np.ndarray],
+    path: str | Path,
+    real: str = "real",
+    band: float = 0.25,
+) -> None:
+    """Draw radial power spectra: on the left as they are (log-log), on the right divided by the real one.
+
+    Args:
+        frequencies: ``(bins,)``, cycles per pixel, above 0.
+        spectra: label -> ``(bins,)``, power above 0; drawn in this order.
+        path: the file (PNG, or SVG or PDF by its ending), written whole or not at all; its directory is made if need
+            be.
+        real: label of the spectrum that the others are divided by.
+        band: shaded share around a ratio of 1.
+
+    Raises:
+        ValueError: no spectrum under ``real``, a spectrum of another length or one that is not above 0.
+        RetinaError: the file cannot be written.
+
+    Example:
+        >>> import os, tempfile
+        >>> frequencies = np.arange(1, 5) / 8
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     plot_spectrum(frequencies, {"real": frequencies**-2.0, "blur": frequencies**-3.0}, f"{directory}/s.png")
+        ...     os.listdir(directory)
+        ['s.png']
+    """
+    if real not in spectra:
+        raise ValueError(f"no spectrum is called {real!r}: there are {', '.join(spectra) or 'none'}")
+    for label, spectrum in spectra.items():
+        if np.shape(spectrum) != np.shape(frequencies) or not (np.asarray(spectrum) > 0).all():
+            raise ValueError(f"the spectrum {label!r} must hold {len(frequencies)} numbers above 0")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_power(left, frequencies, spectra)
+    _draw_ratio(right, frequencies, spectra, real, band)
+    FigureCanvasAgg(figure)
+    write_whole(path, lambda part: figure.savefig(part, dpi=120))
+
+
+def _draw_power(axes: Axes, frequencies: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:
+    for label, spectrum in spectra.items():
+        axes.loglog(frequencies, spectrum, label=label)
+    axes.set(xlabel="frequency (cycles per pixel)", ylabel="power", title="radial power spectrum")
+    axes.legend()
+
+
+def _draw_ratio(axes: Axes, frequencies: np.ndarray, spectra: Mapping[str, np.ndarray], real: str, band: float) -> None:
+    axes.axhspan(1 - band, 1 + band, color="0.9", label=f"within {band:.0%}")
+    for label, spectrum in spectra.items():
+        axes.plot(frequencies, np.asarray(spectrum) / np.asarray(spectra[real]), label=label)
+    axes.set(xlabel="frequency (cycles per pixel)", ylabel=f"power / {real}", title=f"ratio to {real}")
+    axes.set_ylim(0, np.clip(axes.get_ylim()[1], *RATIO_TOP))
+    axes.legend()

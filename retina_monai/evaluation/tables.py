@@ -1,0 +1,294 @@
+"""Figures with their uncertainty: bootstrap intervals over patients, and the tables that they stand in.
+
+Percentile bootstrap as in Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. Eyes of one
+patient resemble each other, so patients are what is drawn (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from retina_monai.errors import RetinaError
+
+__all__ = [
+    "Interval",
+    "bootstrap_interval",
+    "markdown_table",
+    "summarize",
+    "write_csv",
+    "write_json",
+    "write_text",
+    "write_whole",
+]
+
+FIGURES = ("metric", "mean", "low", "high", "N", "patients")
+DRAWS_AT_ONCE = 2**22  # numbers held in memory while resampling
+
+
+class Interval(NamedTuple):
+    """A mean, its confidence interval, the number of values and of groups behind it."""
+
+    mean: float
+    low: float
+    high: float
+    N: int
+    groups: int
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 10_000,
+    groups: Sequence[Hashable] | None = None,
+) -> Interval:
+    """Mean of the values with its percentile bootstrap interval.
+
+    Args:
+        values: ``(N,)``, finite.
+        level: confidence, between 0 and 1.
+        seed: of the resampling; the same values in the same order give the same interval.
+        resamples: number of bootstrap samples.
+        groups: ``(N,)`` the patient of each value, all of whose values are drawn together; nothing if each value
+            stands for itself. The mean is over values, not over patients.
+
+    Returns:
+        The interval; its ends are NaN where there is but one group, which says nothing about others.
+
+    Raises:
+        ValueError: no values, a value that is not finite, groups of another length, a level outside of (0, 1), fewer
+            than one resample.
+
+    Example:
+        >>> interval = bootstrap_interval([1.0, 2.0, 3.0, 4.0])
+        >>> interval.mean, interval.low, interval.high
+        (2.5, 1.5, 3.5)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError("values must be a list of at least one finite number")
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"level must be between 0 and 1 and resamples at least 1, not {level} and {resamples}")
+    if groups is not None and len(groups) != len(array):
+        raise ValueError(f"groups must have one entry per value: {len(array)}, not {len(groups)}")
+    sums, counts = _by_group(array, groups)
+    low, high = _percentiles(sums, counts, level, seed, resamples) if len(sums) > 1 else (math.nan, math.nan)
+    return Interval(float(array.mean()), low, high, len(array), len(sums))
+
+
+def summarize(
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str] | None = None,
+    by: Sequence[str] = ("dataset",),
+    patient_key: str = "patient",
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 10_000,
+) -> list[dict[str, Any]]:
+    """Mean and interval of each metric, data set by data set, from one row per image.
+
+    Args:
+        rows: one dictionary per image: the keys of ``by``, one number per metric, and the patient (a row without one
+            is a patient of its own).
+        metrics: keys to summarize; all keys of the first row that hold a float if nothing is given.
+        by: keys whose values make up a line of the table: the data set, say, and the protocol.
+        patient_key: key of the patient.
+        level: confidence of the intervals.
+        seed: of the resampling.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        One dictionary per line and metric, in the order of the rows: the keys of ``by``, then ``metric``, ``mean``,
+        ``low``, ``high``, ``N`` (images) and ``patients``.
+
+    Raises:
+        ValueError: no rows, no metric, a row that lacks a key, a value that is not finite.
+
+    Example:
+        >>> rows = [{"dataset": "HRF", "patient": "HRF/10", "psnr": 23.0}, {"dataset": "HRF", "psnr": 24.0}]
+        >>> summarize(rows)
+        [{'dataset': 'HRF', 'metric': 'psnr', 'mean': 23.5, 'low': 23.0, 'high': 24.0, 'N': 2, 'patients': 2}]
+    """
+    if not rows:
+        raise ValueError("there is no row to summarize")
+    if metrics is None:
+        metrics = [key for key, value in rows[0].items() if isinstance(value, float) and key not in by]
+    if not metrics:
+        raise ValueError("no row holds a metric: a key with a float")
+    lines: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for index, row in enumerate(rows):
+        if missing := [key for key in (*by, *metrics) if key not in row]:
+            raise ValueError(f"row {index} has no {', '.join(missing)}")
+        lines.setdefault(tuple(row[key] for key in by), []).append({patient_key: (index,), **row})
+    table = []
+    for line, images in lines.items():
+        patients = [image[patient_key] for image in images]
+        for metric in metrics:
+            interval = bootstrap_interval([image[metric] for image in images], level, seed, resamples, patients)
+            table.append({**dict(zip(by, line, strict=True)), "metric": metric, **_figures(interval)})
+    return table
+
+
+def markdown_table(summary: Sequence[Mapping[str, Any]]) -> str:
+    """The table of :func:`summarize` as Markdown: a line per data set, a column per metric, intervals in brackets.
+
+    Args:
+        summary: what :func:`summarize` gave.
+
+    Returns:
+        The text, ending in a line break.
+
+    Raises:
+        ValueError: an empty summary.
+
+    Example:
+        >>> line = {"dataset": "HRF", "metric": "psnr", "mean": 23.5, "low": 23.0, "high": 24.0, "N": 2, "patients": 2}
+        >>> print(markdown_table([line]), end="")
+        | dataset | N | psnr |
+        |---|---|---|
+        | HRF | 2 | 23.50 (23.00 to 24.00) |
+    """
+    if not summary:
+        raise ValueError("there is nothing to tabulate")
+    keys = [key for key in summary[0] if key not in FIGURES]
+    metrics = list(dict.fromkeys(row["metric"] for row in summary))
+    lines: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row in summary:
+        cells = lines.setdefault(tuple(row[key] for key in keys), {"N": _number_of(row)})
+        cells[row["metric"]] = _with_interval(row)
+    table = [[*keys, "N", *metrics], ["---"] * (len(keys) + 1 + len(metrics))]
+    table += [[*map(str, line), *(cells.get(name, "") for name in ("N", *metrics))] for line, cells in lines.items()]
+    texts = ["|".join(cells) if cells[0] == "---" else " " + " | ".join(map(_escaped, cells)) + " " for cells in table]
+    return "".join(f"|{text}|\n" for text in texts)
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV with a header, whole or not at all; NaN and missing values are empty cells.
+
+    Args:
+        path: the file; its directory is made if need be.
+        rows: the columns are the keys of all rows, in order of appearance.
+
+    Raises:
+        RetinaError: the file cannot be written.
+    """
+    text = io.StringIO()
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write rows, or any structure of dictionaries, lists and scalars, as JSON, whole or not at all.
+
+    Args:
+        path: the file; its directory is made if need be.
+        content: NaN becomes null.
+
+    Raises:
+        RetinaError: the file cannot be written.
+        ValueError: an infinite number, which JSON has no word for.
+    """
+    write_text(path, json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all: under another name first, then renamed.
+
+    Args:
+        path: the file; its directory is made if need be.
+        text: its content.
+
+    Raises:
+        RetinaError: the file cannot be written.
+    """
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` write under another name in the same directory, then rename: the file is whole or is not there.
+
+    Args:
+        path: the file; its directory is made if need be.
+        write: gets the path to write to, which ends as ``path`` does.
+
+    Raises:
+        RetinaError: the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RetinaError(f"{path} cannot be written ({reason}): give another output directory") from error
+
+
+def _by_group(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    if groups is None:
+        return values, np.ones_like(values)
+    number: dict[Hashable, int] = {}
+    member = np.array([number.setdefault(group, len(number)) for group in groups])
+    return np.bincount(member, values), np.bincount(member).astype(np.float64)
+
+
+def _percentiles(sums: np.ndarray, counts: np.ndarray, level: float, seed: int, resamples: int) -> tuple[float, float]:
+    interval = stats.bootstrap(
+        (sums, counts),
+        lambda total, number, axis: total.sum(axis=axis) / number.sum(axis=axis),
+        n_resamples=resamples,
+        batch=max(1, DRAWS_AT_ONCE // len(sums)),
+        paired=True,
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _figures(interval: Interval) -> dict[str, float]:
+    return dict(zip(FIGURES[1:], interval, strict=True))
+
+
+def _number_of(row: Mapping[str, Any]) -> str:
+    return str(row["N"]) if row["N"] == row["patients"] else f"{row['N']} ({row['patients']} patients)"
+
+
+def _with_interval(row: Mapping[str, Any]) -> str:
+    mean, low, high = row["mean"], row["low"], row["high"]
+    decimals = 2 if abs(mean) >= 10 else 3 if abs(mean) >= 0.1 else 4
+    return f"{mean:.{decimals}f}" + ("" if math.isnan(low) else f" ({low:.{decimals}f} to {high:.{decimals}f})")
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", r"\|").replace("\n", " ")
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if _is_nan(content) else content

@@ -1,0 +1,34 @@
+"""The appearances of the training eyes, beside the weights that were trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from retina_monai.data.appearances import Appearances
+from retina_monai.data.dataset import CachedEyes
+
+__all__ = ["AppearanceTable"]
+
+
+class AppearanceTable:
+    """Write ``appearances.json`` when training starts.
+
+    Args:
+        eyes: the training eyes.
+        output_dir: where to write.
+        enabled: whether this process writes (rank 0).
+    """
+
+    def __init__(self, eyes: CachedEyes, output_dir: str | Path, enabled: bool = True) -> None:
+        self.eyes = eyes
+        self.path = Path(output_dir) / "appearances.json"
+        self.enabled = enabled
+
+    def attach(self, engine: Engine) -> None:
+        if self.enabled:
+            engine.add_event_handler(Events.STARTED, self.write)
+
+    def write(self) -> None:
+        Appearances.measure(self.eyes).save(self.path)

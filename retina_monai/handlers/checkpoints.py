@@ -1,0 +1,212 @@
+"""Checkpoints that resume exactly, and the weights that a user takes away.
+
+The recipe for resuming: train with an ``output_dir``; after an interruption start the same command with
+``--resume true``. The newest checkpoint is loaded when the engine starts, and the epoch after it is the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from retina_monai.errors import RetinaError
+
+__all__ = ["Checkpoints", "load_file", "newest_checkpoint", "save_atomically"]
+
+logger = logging.getLogger("retina_monai")
+PATTERN = "epoch_*.pt"
+
+
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Checkpoints:
+    """Save all that a training is, keep the newest few, write the best weights, and resume.
+
+    A checkpoint ``checkpoints/epoch_0003.pt`` holds every network, optimizer and average, the loss scaler, epoch,
+    iteration, best metric and the tracker's run. ``model.pt`` is the flat state_dict of ``averaged.network`` at the
+    best validation (the last epoch if there was none), with its network's arguments in ``network.json`` beside it.
+    All files appear whole or not at all.
+
+    Args:
+        output_dir: where to write.
+        averaged: ``Averaged`` of the network to release; its ``network`` has ``arguments``.
+        evaluator: its ``state.best_metric`` decides which weights are best.
+        resume: go on from the newest checkpoint in ``output_dir``.
+        keep: how many checkpoints stay.
+        interval: epochs between checkpoints; the last epoch is always saved.
+        tracker: has ``run_id``; a resumed training goes on in its own run.
+        enabled: whether this process writes (rank 0); all read.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        averaged: Any,
+        evaluator: Any = None,
+        resume: bool = False,
+        keep: int = 2,
+        interval: int = 1,
+        tracker: Any = None,
+        enabled: bool = True,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.folder = self.output_dir / "checkpoints"
+        self.averaged = averaged
+        self.evaluator = evaluator
+        self.resume = resume
+        self.keep = keep
+        self.interval = interval
+        self.tracker = tracker
+        self.enabled = enabled
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self.save_best)
+
+    def start(self, engine: Engine) -> None:
+        """Resume, or refuse an output_dir that another training already filled.
+
+        Raises:
+            RetinaError: nothing to resume, a checkpoint of other networks, or a training that would be overwritten.
+        """
+        if self.resume:
+            self.load(engine, newest_checkpoint(self.output_dir))
+        elif self.folder.is_dir() and any(self.folder.glob(PATTERN)):
+            raise RetinaError(
+                f"{self.output_dir} already holds a training: give another --output_dir, or go on with --resume true"
+            )
+        elif self.enabled:
+            _make_folder(self.folder)
+
+    def save(self, engine: Engine) -> None:
+        state = engine.state
+        last = state.epoch == state.max_epochs
+        if not self.enabled or (state.epoch % self.interval and not last):
+            return
+        save_atomically(self.state_dict(engine), self.folder / f"epoch_{state.epoch:04d}.pt")
+        for old in sorted(self.folder.glob(PATTERN))[: -self.keep]:
+            old.unlink()
+        if last and not (self.output_dir / "model.pt").exists():
+            self.save_weights()
+
+    def save_best(self, evaluator: Any) -> None:
+        if self.enabled and evaluator.state.best_metric_epoch == evaluator.state.epoch:
+            self.save_weights()
+
+    def save_weights(self) -> None:
+        network = self.averaged.network
+        save_atomically(network.state_dict(), self.output_dir / "model.pt")
+        name = f"{type(network).__module__}.{type(network).__qualname__}"
+        text = json.dumps({"_target_": name, **network.arguments}, indent=4)
+        _replace(self.output_dir / "network.json", lambda path: path.write_text(text + "\n"))
+
+    def state_dict(self, engine: Any) -> dict[str, Any]:
+        """All that a resumed training needs, of plain types and tensors, for ``torch.load(weights_only=True)``."""
+        return {
+            **{name: part.state_dict() for name, part in self._parts(engine).items()},
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "best_metric": None if self.evaluator is None else float(self.evaluator.state.best_metric),
+            "best_metric_epoch": None if self.evaluator is None else self.evaluator.state.best_metric_epoch,
+            "run_id": getattr(self.tracker, "run_id", None),
+        }
+
+    def load(self, engine: Any, path: Path) -> None:
+        state = load_file(path, map_location=engine.state.device)
+        for name, part in self._parts(engine).items():
+            _load_part(part, state, name, path)
+        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        if self.evaluator is not None:
+            self.evaluator.state.best_metric = state["best_metric"]
+            self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
+        if self.tracker is not None:
+            self.tracker.run_id = state["run_id"]
+        logger.info("resumed from %s: %d of %d epochs are done", path, state["epoch"], engine.state.max_epochs)
+
+    def _parts(self, engine: Any) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {f"networks.{name}": net for name, net in engine.objective.networks.items()}
+        parts |= {f"optimizers.{name}": optimizer for name, optimizer in engine.optimizers.items()}
+        return parts | {"averaged": self.averaged, "loss_scaler": engine.loss_scaler}
+
+
+def newest_checkpoint(output_dir: str | Path) -> Path:
+    """The checkpoint of the latest epoch in a training's folder.
+
+    Raises:
+        RetinaError: there is none.
+    """
+    found = sorted((Path(output_dir) / "checkpoints").glob(PATTERN), key=lambda p: int(re.sub(r"\D", "", p.stem)))
+    if not found:
+        raise RetinaError(
+            f"there is no checkpoint to resume in {output_dir}: train without --resume, or name another --output_dir"
+        )
+    return found[-1]
+
+
+def load_file(path: str | Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a file of tensors and plain types; nothing in it is executed.
+
+    Raises:
+        RetinaError: missing, truncated, not a checkpoint, or a pickle that wants to run code.
+    """
+    if not Path(path).is_file():
+        raise RetinaError(f"there is no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RetinaError(f"{path} is refused: it holds more than tensors and may run code") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise RetinaError(f"{path} is truncated or not a checkpoint of torch") from error
+    if not isinstance(state, dict):
+        raise RetinaError(f"{path} is not a checkpoint: it holds a {type(state).__name__}, not a dictionary")
+    return state
+
+
+def save_atomically(state: dict[str, Any], path: Path) -> None:
+    """``torch.save`` beside the target, then rename: the file is whole or not there.
+
+    Raises:
+        RetinaError: the folder cannot be written.
+    """
+    _replace(path, lambda temporary: torch.save(state, temporary))
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RetinaError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RetinaError(f"{folder} cannot be made: {error.strerror}; give a writable --output_dir") from error
+
+
+def _load_part(part: Stateful, state: dict[str, Any], name: str, path: Path) -> None:
+    try:
+        part.load_state_dict(state[name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        kind = "network" if isinstance(part, nn.Module) else "part"
+        raise RetinaError(f"{path} was saved by another training: its {kind} {name} does not fit") from error

@@ -1,0 +1,64 @@
+"""Validation as pictures: condition, generated and real side by side, in ``output_dir`` and in the tracker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from PIL import Image
+from torch import Tensor
+
+from retina_monai.handlers.grid import image_grid
+
+__all__ = ["PictureGrid", "to_uint8"]
+
+
+class PictureGrid:
+    """Draw a row for each of the first eyes of an evaluation, after every epoch of it.
+
+    The picture's path is left in ``state.pictures``, where :class:`Tracker` looks.
+
+    Args:
+        folder: where ``epoch_0003.png`` is written.
+        columns: title of a column -> key in the output or batch: pictures ``(C, H, W)`` in [-1, 1].
+        count: rows at most.
+        enabled: whether this process writes (rank 0).
+    """
+
+    def __init__(
+        self, folder: str | Path, columns: dict[str, str], count: int = 8, enabled: bool = True
+    ) -> None:
+        self.folder = Path(folder)
+        self.columns = columns
+        self.count = count
+        self.enabled = enabled
+        self.rows: list[list[np.ndarray]] = []
+
+    def attach(self, engine: Engine) -> None:
+        if self.enabled:
+            engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.draw)
+
+    def start(self) -> None:
+        self.rows = []
+
+    def collect(self, engine: Any) -> None:
+        for item in engine.state.output[: self.count - len(self.rows)]:
+            self.rows.append([to_uint8(item[key]) for key in self.columns.values()])
+
+    def draw(self, engine: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"epoch_{engine.state.epoch:04d}.png"
+        picture = image_grid(self.rows, list(self.columns))
+        Image.fromarray(np.moveaxis(picture, 0, -1)).save(path)
+        engine.state.pictures = [path]
+
+
+def to_uint8(picture: Tensor) -> np.ndarray:
+    """``(C, H, W)`` in [-1, 1] -> uint8 of the same shape; values beyond are clipped, halves rounded to even."""
+    scaled = (picture.detach().as_subclass(torch.Tensor).float().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().byte().cpu().numpy()

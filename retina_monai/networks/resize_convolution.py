@@ -1,0 +1,49 @@
+"""Resize-convolution (Odena et al., Distill 2016, https://doi.org/10.23915/distill.00003) as a transposed one.
+
+Doubling a picture by nearest neighbour and convolving it with a 3x3 kernel leaves no checkerboard, but takes nine
+products per pixel of a picture four times as large. The two linear maps together are one transposed convolution with
+stride 2, whose 4x4 kernel is the 3x3 one summed over blocks of 2x2: four products per pixel, no enlarged picture. On
+pictures so small that summing the kernels would cost more than it saves, the two steps are taken as they are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate
+
+__all__ = ["ResizeConvolution"]
+
+SMALL = 512  # pixels
+
+
+class ResizeConvolution(nn.Module):
+    """3x3 convolution (padding 1) of a picture doubled by nearest neighbour, in one transposed convolution.
+
+    Args:
+        in_channels, out_channels: of the convolution.
+        bias: whether it has one.
+
+    Attributes:
+        weight: ``(in_channels, out_channels, 3, 3)``, the 3x3 kernel turned by 180 degrees, as transposed
+            convolutions keep theirs.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__()
+        self.small = SMALL
+        self.weight = nn.Parameter(torch.empty(in_channels, out_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        nn.init.normal_(self.weight, 0, 1 / math.sqrt(9 * in_channels))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` -> ``(B, out_channels, 2 H, 2 W)``."""
+        if image.shape[-2] * image.shape[-1] < self.small:
+            return conv2d(interpolate(image, scale_factor=2.0), self._plain_kernel(), self.bias, padding=1)
+        kernel = 4 * avg_pool2d(self.weight, 2, stride=1, padding=1)
+        return conv_transpose2d(image, kernel, self.bias, stride=2, padding=1)
+
+    def _plain_kernel(self) -> Tensor:
+        return self.weight.flip(2, 3).transpose(0, 1)

@@ -1,0 +1,141 @@
+"""The generator of pix2pix: an encoder-decoder with skips (Isola et al., CVPR 2017, section 6.1.1).
+
+Source: https://arxiv.org/abs/1611.07004
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from retina_monai.networks.resize_convolution import ResizeConvolution
+
+__all__ = ["Pix2PixUNet"]
+
+DROPOUT_LEVELS = 3
+WIDEST = 8
+NORMS = ("batch", "instance", "none")
+UPSAMPLINGS = ("transpose", "resize")
+
+
+class Pix2PixUNet(nn.Module):
+    """U-Net of pix2pix: 4x4 stride-2 convolutions down, their mirror up, skips by concatenation, tanh at the end.
+
+    The outermost and the bottleneck layers carry no norm, so batch 1 works where the bottleneck is one pixel. Eight
+    levels with 64 features and batch norm are the published generator (54.4 M parameters).
+
+    Args:
+        in_channels: channels of the condition.
+        out_channels: channels of the image.
+        levels: how often the size is halved, at least 2.
+        features: channels after the first convolution; doubled at each level up to eight times this number.
+        dropout: probability in the three innermost decoder blocks (the one that leaves the bottleneck included).
+        norm: ``batch``, ``instance`` or ``none``.
+        upsampling: ``transpose`` (4x4 transposed convolution, as published) or ``resize`` (nearest neighbour, then a
+            3x3 convolution: no checkerboard, Odena et al. 2016).
+        circular_fov: paint black (-1) whatever lies outside the circle inscribed in the picture, the default field of
+            view of a fundus photograph that is cropped to it and padded square.
+
+    Raises:
+        ValueError: fewer than two levels, or an unknown norm or kind of upsampling.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 3,
+        levels: int = 8,
+        features: int = 64,
+        dropout: float = 0.5,
+        norm: str = "batch",
+        upsampling: str = "transpose",
+        circular_fov: bool = False,
+    ) -> None:
+        super().__init__()
+        self.arguments = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "levels": levels,
+            "features": features,
+            "dropout": dropout,
+            "norm": norm,
+            "upsampling": upsampling,
+            "circular_fov": circular_fov,
+        }
+        if levels < 2:
+            raise ValueError(f"levels must be at least 2, not {levels}")
+        if norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
+        self.levels = levels
+        self.circular_fov = circular_fov
+        widths = [features * min(2**level, WIDEST) for level in range(levels)]
+        self.encoder = nn.ModuleList([nn.Conv2d(in_channels, widths[0], 4, 2, 1)])
+        for level in range(1, levels):
+            last = level == levels - 1
+            self.encoder.append(_encoder_block(widths[level - 1], widths[level], "none" if last else norm))
+        self.decoder = nn.ModuleList()
+        for level in range(levels - 1, 0, -1):
+            skipped = 1 if level == levels - 1 else 2
+            depth = levels - 1 - level
+            rate = dropout if depth < DROPOUT_LEVELS else 0.0
+            self.decoder.append(_decoder_block(skipped * widths[level], widths[level - 1], norm, upsampling, rate))
+        self.head = nn.Sequential(nn.ReLU(), *_upsample(2 * widths[0], out_channels, upsampling, bias=True), nn.Tanh())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Condition ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
+
+        Raises:
+            ValueError: height or width is not divisible by ``2 ** levels``.
+        """
+        factor = 2**self.levels
+        height, width = image.shape[-2], image.shape[-1]
+        if height % factor != 0 or width % factor != 0:
+            raise ValueError(
+                f"the size must be divisible by 2^{self.levels} = {factor}, not {height} x {width}: "
+                "resize the picture or build the network with fewer levels"
+            )
+        skips: list[Tensor] = []
+        x = image
+        for block in self.encoder:
+            x = block(x)
+            skips.append(x)
+        for index, block in enumerate(self.decoder):
+            x = torch.cat([block(x), skips[self.levels - 2 - index]], dim=1)
+        pred = self.head(x)
+        if self.circular_fov:
+            inside = _inscribed_circle(pred)
+            pred = pred * inside + (inside - 1)
+        return pred
+
+
+def _encoder_block(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "none")
+    return nn.Sequential(nn.LeakyReLU(0.2), convolution, *_norm(norm, outputs))
+
+
+def _decoder_block(inputs: int, outputs: int, norm: str, upsampling: str, dropout: float) -> nn.Sequential:
+    layers = [nn.ReLU(), *_upsample(inputs, outputs, upsampling, bias=norm == "none"), *_norm(norm, outputs)]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout > 0 else []))
+
+
+def _upsample(inputs: int, outputs: int, kind: str, bias: bool) -> list[nn.Module]:
+    if kind == "transpose":
+        return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)]
+    return [ResizeConvolution(inputs, outputs, bias)]
+
+
+def _norm(kind: str, channels: int) -> list[nn.Module]:
+    if kind == "batch":
+        return [nn.BatchNorm2d(channels)]
+    return [nn.InstanceNorm2d(channels, affine=True)] if kind == "instance" else []
+
+
+def _inscribed_circle(image: Tensor) -> Tensor:
+    """Mask ``(H, W)``: 1 on pixels whose centre lies in the circle inscribed in the picture, 0 elsewhere."""
+    height, width = image.shape[-2], image.shape[-1]
+    rows = torch.arange(height, device=image.device, dtype=torch.float32) - (height - 1) / 2
+    columns = torch.arange(width, device=image.device, dtype=torch.float32) - (width - 1) / 2
+    radius = min(height, width) / 2
+    return ((rows[:, None] ** 2 + columns[None, :] ** 2) <= radius**2).to(image.dtype)

@@ -1,0 +1,6 @@
+"""The papers' losses, one file per family, for ``retina_monai.engines.AdversarialTrainer``."""
+
+from retina_monai.objectives.pix2pix import Pix2Pix
+from retina_monai.objectives.step import Batch, Losses, Objective, Step
+
+__all__ = ["Batch", "Losses", "Objective", "Pix2Pix", "Step"]

@@ -1,0 +1,140 @@
+"""Appearance: mean and standard deviation of each colour channel inside the field of view.
+
+Six numbers that no vessel map determines: they are the camera's and the eye's. Training photographs are brought to
+one canonical appearance, so that the network spends nothing on guessing them, and a generated photograph is given the
+appearance that the user chooses. Matching channel statistics is Reinhard's colour transfer (Reinhard et al. 2001,
+IEEE Computer Graphics and Applications 21(5), eq. 10 and 11), here in RGB and inside the field of view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from torch import Tensor
+
+__all__ = [
+    "CANONICAL",
+    "Appearance",
+    "CanonicalAppearanced",
+    "LikeAppearanced",
+    "apply_appearance",
+    "measure_appearance",
+]
+
+FLAT = 1e-4
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Statistics of one photograph, or of a camera: ``mean`` and ``std`` per channel R, G, B on the [-1, 1] scale."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+CANONICAL = Appearance(mean=(0.25, -0.5, -0.8), std=(0.28, 0.16, 0.08))
+"""About the average of the training eyes of CHASE_DB1, HRF and FIVES: what the network itself draws."""
+
+
+def measure_appearance(image: Tensor, fov: Tensor) -> Appearance:
+    """Mean and (population) standard deviation of each channel inside the field of view.
+
+    Args:
+        image: ``(C, H, W)`` in [-1, 1].
+        fov: ``(1, H, W)`` in {0, 1}.
+
+    Raises:
+        ValueError: the field of view is empty.
+    """
+    mean, std = _statistics(image.float()[None], fov[None])
+    return Appearance(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
+
+
+def apply_appearance(image: Tensor, fov: Tensor, appearance: Appearance) -> Tensor:
+    """Give a photograph another appearance inside the field of view, and black (-1) outside of it.
+
+    Args:
+        image: ``(C, H, W)`` or ``(B, C, H, W)`` in [-1, 1].
+        fov: ``(1, H, W)`` or ``(B, 1, H, W)`` in {0, 1}.
+        appearance: of as many channels as the image.
+
+    Returns:
+        Of the image's shape, clipped to [-1, 1]; up to that clipping its statistics are those of ``appearance``.
+
+    Raises:
+        ValueError: the field of view is empty, or the channels do not match.
+    """
+    if image.shape[-3] != len(appearance.mean):
+        raise ValueError(f"an appearance of {len(appearance.mean)} channels for an image of {image.shape[-3]}")
+    batch, inside = image.reshape(-1, *image.shape[-3:]), fov.reshape(-1, *fov.shape[-3:]).to(image.dtype)
+    mean, std = _statistics(batch, inside)
+    wanted_mean = batch.new_tensor(appearance.mean).view(1, -1, 1, 1)
+    wanted_std = batch.new_tensor(appearance.std).view(1, -1, 1, 1)
+    result = (batch - mean) / std.clamp_min(FLAT) * wanted_std + wanted_mean
+    return (result.clamp(-1, 1) * inside + (inside - 1)).view_as(image)
+
+
+class CanonicalAppearanced(MapTransform):
+    """Bring photographs to one appearance inside their field of view; black outside of it.
+
+    Args:
+        keys: images ``(C, H, W)`` in [-1, 1].
+        fov_key: the field of view ``(1, H, W)`` in {0, 1}.
+        mean, std: the appearance to bring them to, per channel on the [-1, 1] scale.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        fov_key: str = "fov",
+        mean: tuple[float, ...] = CANONICAL.mean,
+        std: tuple[float, ...] = CANONICAL.std,
+    ) -> None:
+        super().__init__(keys)
+        self.fov_key = fov_key
+        self.appearance = Appearance(tuple(mean), tuple(std))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = apply_appearance(result[key], result[self.fov_key], self.appearance)
+        return result
+
+
+class LikeAppearanced(MapTransform):
+    """Give pictures the appearance of another picture of the same eye ("appearance given"); black outside.
+
+    Args:
+        keys: pictures ``(C, H, W)`` in [-1, 1].
+        reference_key: the picture whose appearance they get.
+        fov_key: the field of view ``(1, H, W)`` in {0, 1} of both.
+    """
+
+    def __init__(self, keys: KeysCollection, reference_key: str, fov_key: str = "fov") -> None:
+        super().__init__(keys)
+        self.reference_key = reference_key
+        self.fov_key = fov_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        fov = result[self.fov_key]
+        appearance = measure_appearance(result[self.reference_key], fov)
+        for key in self.key_iterator(result):
+            result[key] = apply_appearance(result[key], fov, appearance)
+        return result
+
+
+def _statistics(image: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
+    """Of ``(B, C, H, W)`` inside ``(B, 1, H, W)``: mean and standard deviation, ``(B, C, 1, 1)`` each."""
+    inside = fov.to(image.dtype)
+    count = inside.sum(dim=(2, 3), keepdim=True)
+    if bool((count == 0).any()):
+        raise ValueError("the field of view is empty: there is nothing to measure an appearance on")
+    mean = (image * inside).sum(dim=(2, 3), keepdim=True) / count
+    variance = ((image - mean).square() * inside).sum(dim=(2, 3), keepdim=True) / count
+    return mean, torch.sqrt(variance)

@@ -1,0 +1,156 @@
+"""The field of view: where a photograph shows the eye, found in its pixels; and the crop that fits an eye to a square.
+
+A fundus camera looks through a round aperture, so what it shows is a disc, often cut by the frame, with a dark rim
+where the light falls off and a notch that marks the side. A threshold finds most of it; the circle through its edge
+(RANSAC: Fischler and Bolles 1981, https://doi.org/10.1145/358669.358692) adds the rim and leaves out the notch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from skimage.measure import CircleModel, label, ransac
+from skimage.morphology import convex_hull_image
+
+from retina_monai.errors import RetinaError
+
+__all__ = ["circle", "compute_fov", "crop_square", "fov_box", "resize_area"]
+
+Box = tuple[int, int, int, int]
+
+GRID = 512  # the edge is looked for on a grid of at most this many points a side; the circle is drawn at full size
+DARK = 0.1  # darker than this share of the picture's middle is outside
+ROUND = 0.5  # share of the edge that must lie on the circle, within a point of the grid
+
+
+def compute_fov(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Find the field of view of a photograph.
+
+    Args:
+        image: ``(3, H, W)``, black or nearly so outside of the field of view.
+
+    Returns:
+        ``(1, H, W)`` of {0, 1}: the disc of the aperture, as far as the picture shows it; the convex hull of what is
+        bright, where that is not round; all of it, where nothing is dark.
+
+    Raises:
+        RetinaError: the picture is black.
+    """
+    step = -(-max(image.shape[1:]) // GRID)
+    bright = _bright(image[:, ::step, ::step].max(axis=0))
+    edge = np.argwhere(bright & ~ndimage.binary_erosion(bright, border_value=True))
+    fitted = _fit_circle(edge)
+    if fitted is None:
+        hull = convex_hull_image(bright).astype(np.uint8)
+        return hull.repeat(step, axis=0).repeat(step, axis=1)[None, : image.shape[1], : image.shape[2]]
+    row, column, radius = (step * value for value in fitted)
+    top, left, bottom, right = (step * side for side in fov_box(bright[None]))
+    fov = np.zeros((1, *image.shape[1:]), dtype=np.uint8)
+    fov[:, top:bottom, left:right] = _disc(image.shape[1:], row, column, radius + step / 2)[:, top:bottom, left:right]
+    return fov
+
+
+def fov_box(fov: NDArray) -> Box:
+    """The smallest box around a field of view.
+
+    Args:
+        fov: ``(1, H, W)``, not 0 inside.
+
+    Returns:
+        ``(top, left, bottom, right)``, half-open: ``fov[:, top:bottom, left:right]``.
+
+    Raises:
+        RetinaError: the field of view is empty.
+    """
+    rows, columns = (np.flatnonzero(fov[0].any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        raise RetinaError("a field of view is empty: give a mask that marks the eye, or none to have it computed")
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def crop_square(array: NDArray, box: Box) -> NDArray:
+    """Crop to a box and pad with zeros, evenly on both sides, to a square: no eye is squashed.
+
+    Args:
+        array: ``(C, H, W)``.
+        box: ``(top, left, bottom, right)``, half-open, within the array.
+
+    Returns:
+        ``(C, S, S)``, a new array of the same type; ``S`` is the longer side of the box.
+    """
+    top, left, bottom, right = box
+    height, width = bottom - top, right - left
+    side = max(height, width)
+    square = np.zeros((len(array), side, side), dtype=array.dtype)
+    above, before = (side - height) // 2, (side - width) // 2
+    square[:, above : above + height, before : before + width] = array[:, top:bottom, left:right]
+    return square
+
+
+def circle(size: int) -> NDArray[np.uint8]:
+    """The field of view of a photograph that has none of its own: the disc inscribed in a square.
+
+    Args:
+        size: side of the square in pixels.
+
+    Returns:
+        ``(1, size, size)`` of {0, 1}.
+    """
+    middle = (size - 1) / 2
+    return _disc((size, size), middle, middle, size / 2)
+
+
+def resize_area(array: NDArray, size: int) -> NDArray[np.float32]:
+    """Resize without aliasing: each pixel becomes the mean of the area that it covers, parts of pixels included.
+
+    A mask of {0, 1} becomes the share of each pixel that it covers. A side that is to grow is interpolated linearly.
+
+    Args:
+        array: ``(C, H, W)``, of any number type.
+        size: height and width of the result.
+
+    Returns:
+        ``(C, size, size)``, on the scale of ``array``.
+    """
+    rows, columns = _weights(array.shape[1], size), _weights(array.shape[2], size)
+    shrunk = (rows @ channel.astype(np.float32) for channel in array)
+    return np.stack([(columns @ channel.T).T for channel in shrunk])
+
+
+def _bright(brightness: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The largest bright part of ``(H, W)``, without holes."""
+    height, width = brightness.shape
+    middle = np.median(brightness[height // 4 : height - height // 4, width // 4 : width - width // 4])
+    parts = label(ndimage.median_filter(brightness, 3) > DARK * middle, connectivity=1)
+    if not parts.any():
+        raise RetinaError("a photograph is black: it shows no eye whose field of view could be found")
+    return ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
+
+
+def _fit_circle(edge: NDArray[np.int64]) -> tuple[float, float, float] | None:
+    """Row, column and radius of the circle on which most of the points ``(N, 2)`` lie, if there is one."""
+    if len(edge) < GRID // 16:
+        return None
+    model, inside = ransac(
+        edge.astype(float), CircleModel, min_samples=3, residual_threshold=1, stop_probability=0.9999, rng=0
+    )
+    return (*model.center, model.radius) if inside is not None and inside.mean() >= ROUND else None
+
+
+def _disc(shape: tuple[int, ...], row: float, column: float, radius: float) -> NDArray[np.uint8]:
+    """The pixels ``(1, H, W)`` whose middle lies within a circle, as {0, 1}."""
+    reach = np.sqrt(np.maximum(radius**2 - (np.arange(shape[0]) - row) ** 2, 0)).astype(np.float32)
+    distance = np.abs(np.arange(shape[1]) - column).astype(np.float32)
+    return (distance[None, None, :] < reach[None, :, None]).astype(np.uint8)
+
+
+def _weights(old: int, new: int) -> sparse.csr_array:
+    """The matrix ``(new, old)`` that resizes one axis: by shares of area if it shrinks, linearly if it grows."""
+    place, pixel = np.arange(new)[:, None], np.arange(old)[None]
+    scale = old / new
+    if scale >= 1:
+        overlap = np.minimum((place + 1) * scale, pixel + 1) - np.maximum(place * scale, pixel)
+        return sparse.csr_array(np.maximum(overlap / scale, 0).astype(np.float32))
+    middle = np.clip((place + 0.5) * scale - 0.5, 0, old - 1)
+    return sparse.csr_array(np.maximum(1 - np.abs(middle - pixel), 0).astype(np.float32))

@@ -1,0 +1,74 @@
+"""Draw docs/images/phantom.png: twenty phantoms beside twenty real eyes.
+
+    python scripts/phantom_figure.py --dataset_dir CHASE_DB1 HRF FIVES --output docs/images/phantom.png
+
+The eyes are training eyes of sets whose licence allows it (CC BY 4.0); the caption in docs/phantom.md names them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from itertools import islice, zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from retina_monai.data.layouts import find_datalist
+from retina_monai.data.phantom import generate_phantom
+from retina_monai.data.reading import read_photograph
+from retina_monai.data.writing import write_png
+from retina_monai.errors import RetinaError
+from retina_monai.handlers.grid import image_grid
+from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
+
+PUBLISHABLE = ("CHASE_DB1", "HRF", "FIVES")
+ROWS, COLUMNS = 4, 5
+
+
+def real_eyes(folders: list[str], size: int) -> Iterator[np.ndarray]:
+    """Training eyes, one patient after the other and each set in turn, cropped to the field of view."""
+    for item in interleaved(folders):
+        image = read_photograph(item["image"])
+        fov = compute_fov(image)
+        square = crop_square(image * fov, fov_box(fov))
+        yield np.clip(np.rint(resize_area(square, size)), 0, 255).astype(np.uint8)
+
+
+def interleaved(folders: list[str]) -> Iterator[dict[str, str]]:
+    sets = []
+    for folder in folders:
+        patients = {item["patient"]: item for item in find_datalist(folder)["training"]}
+        sets.append(list(patients.values()))
+        if (name := sets[-1][0]["dataset"]) not in PUBLISHABLE:
+            raise RetinaError(f"{folder} is {name}, which may not be published: give {', '.join(PUBLISHABLE)}")
+    return (item for items in zip_longest(*sets) for item in items if item is not None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset_dir", nargs="+", required=True, help=f"folders of {', '.join(PUBLISHABLE)}")
+    parser.add_argument("--output", type=Path, default=Path("docs/images/phantom.png"))
+    parser.add_argument("--size", type=int, default=176, help="pixels of one picture")
+    arguments = parser.parse_args()
+    real = list(islice(real_eyes(arguments.dataset_dir, arguments.size), ROWS * COLUMNS))
+    if len(real) < ROWS * COLUMNS:
+        raise RetinaError(
+            f"{arguments.dataset_dir} have {len(real)} eyes to show: give more, {ROWS * COLUMNS} are needed"
+        )
+    drawn = [generate_phantom(seed, 2 * arguments.size)["image"] for seed in range(ROWS * COLUMNS)]
+    drawn = [np.rint(resize_area(image, arguments.size)).astype(np.uint8) for image in drawn]
+    rows = [
+        [pictures[row * COLUMNS + column] for pictures in (drawn, real) for column in range(COLUMNS)]
+        for row in range(ROWS)
+    ]
+    # Not marked synthetic: half of it is not.
+    write_png(arguments.output, image_grid(rows, ["phantom"] * COLUMNS + ["real"] * COLUMNS), synthetic=False)
+    print(arguments.output)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RetinaError as error:
+        raise SystemExit(str(error)) from error

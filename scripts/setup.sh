@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Make the virtual environment that the other scripts use, with the tested versions, and print its Python.
+#
+#   scripts/setup.sh [EXTRAS]     extras of pyproject.toml, separated by commas; `test` if none is named
+#
+#   RETINA_VENV          where the environment is or goes; .venv in the repository if unset
+#   RETINA_TORCH_INDEX   a package index to take torch from, for example PyTorch's own index of CPU builds;
+#                        if unset, pip's usual index, which on Linux holds the (large) CUDA build
+#
+# At once where all is up to date; an environment that is already there is kept and completed.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+venv="$(realpath -m "${RETINA_VENV:-$root/.venv}")"
+extras="${1:-test}"
+python="$venv/bin/python"
+wanted="$root $(cat "$root/pyproject.toml" "$root/constraints.txt" | sha256sum | cut -d ' ' -f 1)"
+
+say() { printf '%s\n' "setup: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+stamp() { printf '%s' "$venv/.retina_monai-$1"; }
+
+is_complete() {
+    local extra
+    [[ -x "$python" ]] || return 1
+    for extra in ${extras//,/ }; do
+        [[ "$(cat "$(stamp "$extra")" 2>/dev/null)" == "$wanted" ]] || return 1
+    done
+}
+
+# Debian's python3 lacks ensurepip until python3-venv is installed.
+can_make_environment() {
+    "$1" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1
+}
+
+find_python() {
+    local candidate
+    for candidate in python3.11 /usr/bin/python3.11 python3 python; do
+        if can_make_environment "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+is_root() { [[ "$(id -u)" -eq 0 ]]; }
+
+as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
+
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    is_root || command -v sudo >/dev/null || return 1
+    say "installing $* with apt-get"
+    {
+        as_root apt-get update -qq &&
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    } >&2
+}
+
+make_environment() {
+    local base
+    base="$(find_python)" || { apt_install python3.11 python3.11-venv && base="$(find_python)"; } ||
+        fail "Python 3.11 with its venv module is needed: install python3.11 and python3.11-venv, then run this again."
+    say "making the virtual environment $venv"
+    "$base" -m venv "$venv"
+}
+
+check_environment() {
+    local version
+    version="$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ||
+        fail "$python does not run: remove $venv, then run this again."
+    [[ "$version" == 3.11 ]] ||
+        fail "$venv holds Python $version, and 3.11 is needed: set RETINA_VENV to another directory."
+    "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >/dev/null
+}
+
+pip_install() {
+    "$python" -m pip install -qq --disable-pip-version-check --constraint "$root/constraints.txt" "$@" >&2 ||
+        fail "pip could not install $what: its message stands above."
+}
+
+has_torch() {
+    "$python" -c 'import importlib.metadata as packages, sys
+sys.exit(packages.version("torch").partition("+")[0] != sys.argv[1])' "${what#torch==}" 2>/dev/null
+}
+
+# torch first and alone, so that its build is chosen here and by nothing that depends on it.
+install_torch() {
+    what="$(grep '^torch==' "$root/constraints.txt")"
+    has_torch && return
+    say "installing $what (large: minutes on a slow line)"
+    if [[ -n "${RETINA_TORCH_INDEX:-}" ]]; then
+        pip_install --no-deps --index-url "$RETINA_TORCH_INDEX" "$what"
+    else
+        pip_install "$what"
+    fi
+}
+
+install_package() {
+    what="retina_monai[$extras]"
+    say "installing $what and the pinned packages (a minute or two)"
+    cd "$root"
+    pip_install --editable ".[$extras]"
+}
+
+write_stamps() {
+    local extra
+    for extra in ${extras//,/ }; do
+        printf '%s' "$wanted" >"$(stamp "$extra")"
+    done
+}
+
+if ! is_complete; then
+    [[ -x "$python" ]] || make_environment
+    check_environment
+    install_torch
+    install_package
+    write_stamps
+    say "ready: $venv"
+fi
+printf '%s\n' "$python"
