@@ -32,7 +32,21 @@ def list_layouts() -> str:
     return run()
 
 
-VERBS = {"prepare": prepare, "list": list_layouts}
+def phantom(directory: str, count: int = 40, size: int = 512, seed: int = 0) -> str:
+    """Write a set of phantoms: procedural fundus photographs with exact vessel maps, discs and cups.
+
+    Args:
+        directory: where to write; made if need be, never overwritten.
+        count: how many eyes.
+        size: pixels a side.
+        seed: of the set.
+    """
+    from retina_monai.data.phantom import write_phantoms
+
+    return f"{count} phantoms of {size} x {size} pixels in {write_phantoms(directory, count, size, seed)}"
+
+
+VERBS = {"prepare": prepare, "list": list_layouts, "phantom": phantom}
 
 
 def main() -> None:

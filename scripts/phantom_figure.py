@@ -26,13 +26,23 @@ PUBLISHABLE = ("CHASE_DB1", "HRF", "FIVES")
 ROWS, COLUMNS = 4, 5
 
 
+def fitted(image: np.ndarray, fov: np.ndarray, size: int) -> np.ndarray:
+    """The field of view alone, padded square."""
+    square = crop_square(image * fov, fov_box(fov))
+    return np.clip(np.rint(resize_area(square, size)), 0, 255).astype(np.uint8)
+
+
+def phantoms(size: int) -> Iterator[np.ndarray]:
+    for seed in range(ROWS * COLUMNS):
+        sample = generate_phantom(seed, 2 * size)
+        yield fitted(sample["image"], sample["fov"], size)
+
+
 def real_eyes(folders: list[str], size: int) -> Iterator[np.ndarray]:
-    """Training eyes, one patient after the other and each set in turn, cropped to the field of view."""
+    """Training eyes, one patient after the other and each set in turn."""
     for item in interleaved(folders):
         image = read_photograph(item["image"])
-        fov = compute_fov(image)
-        square = crop_square(image * fov, fov_box(fov))
-        yield np.clip(np.rint(resize_area(square, size)), 0, 255).astype(np.uint8)
+        yield fitted(image, compute_fov(image), size)
 
 
 def interleaved(folders: list[str]) -> Iterator[dict[str, str]]:
@@ -56,8 +66,7 @@ def main() -> None:
         raise RetinaError(
             f"{arguments.dataset_dir} have {len(real)} eyes to show: give more, {ROWS * COLUMNS} are needed"
         )
-    drawn = [generate_phantom(seed, 2 * arguments.size)["image"] for seed in range(ROWS * COLUMNS)]
-    drawn = [np.rint(resize_area(image, arguments.size)).astype(np.uint8) for image in drawn]
+    drawn = list(phantoms(arguments.size))
     rows = [
         [pictures[row * COLUMNS + column] for pictures in (drawn, real) for column in range(COLUMNS)]
         for row in range(ROWS)

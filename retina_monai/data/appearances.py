@@ -14,8 +14,8 @@ import torch
 
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.reading import read_photograph
-from retina_monai.data.writing import write_json
 from retina_monai.errors import RetinaError
+from retina_monai.files import write_json
 from retina_monai.transforms.appearance import Appearance, measure_appearance
 from retina_monai.transforms.field_of_view import compute_fov
 

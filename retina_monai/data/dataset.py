@@ -63,7 +63,7 @@ class CachedEyes(PersistentDataset):
         """Compute (or read from disk) what fits the budget, in order, before workers are forked: they share it."""
         for place in tqdm(range(len(self.data)), desc="reading eyes", leave=False, disable=None):
             item = self._cachecheck(self.data[place])
-            budget -= sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
+            budget -= sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor | np.ndarray))
             if budget < 0:
                 return
             self.memory[place] = item

@@ -17,7 +17,7 @@ from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError
 from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
 
-__all__ = ["LoadEyed", "find_eyes", "input_or_phantoms"]
+__all__ = ["LoadEyed", "find_eyes", "find_fov", "input_or_phantoms"]
 
 logger = logging.getLogger("retina_monai")
 TEXTS = ("name", "patient", "dataset")
@@ -58,6 +58,14 @@ def input_or_phantoms(
     return phantoms if phantoms.is_dir() else write_phantoms(phantoms, count, size, seed)
 
 
+def find_fov(image: np.ndarray, path: str | Path) -> np.ndarray:
+    """:func:`compute_fov`, whose error names the photograph's file."""
+    try:
+        return compute_fov(image)
+    except RetinaError as error:
+        raise RetinaError(f"{path}: {error}") from error
+
+
 class LoadEyed(Transform):
     """Datalist item -> ``image``, ``vessel`` and ``fov`` as uint8 ``(C, size, size)`` in [0, 255], and its texts.
 
@@ -77,7 +85,7 @@ class LoadEyed(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         image = read_photograph(data["image"])
         vessel = read_mask(data["vessel"])
-        fov = read_mask(data["fov"]) if "fov" in data else compute_fov(image)
+        fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
         for key, mask in (("vessel", vessel), ("fov", fov)):
             if mask.shape[1:] != image.shape[1:]:
                 raise RetinaError(

@@ -17,7 +17,19 @@ Datalist = dict[str, list[Item]]
 
 SPLITS = ("training", "validation", "test")
 
-PICTURES = ("image", "vessel", "vessel_2nd", "fov", "disc", "cup", "artery", "vein", "atrophy", "lesion", "color_vessel")
+PICTURES = (
+    "image",
+    "vessel",
+    "vessel_2nd",
+    "fov",
+    "disc",
+    "cup",
+    "artery",
+    "vein",
+    "atrophy",
+    "lesion",
+    "color_vessel",
+)
 """Keys of an item whose values are paths of pictures of one size."""
 
 

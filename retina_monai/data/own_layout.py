@@ -51,13 +51,13 @@ def read_datalist_file(path: Path) -> Datalist:
     """Items of a ``datalist.json``, with the full paths of their pictures.
 
     Raises:
-        RetinaError: it is not JSON, has no items in ``training`` or ``test``, or an item lacks image, vessel or patient.
+        RetinaError: it is not JSON, lists no eyes, or an item lacks image, vessel or patient.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         datalist = {split: [dict(item) for item in content.get(split, [])] for split in SPLITS}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RetinaError(f"{path} is not a datalist: it takes JSON with lists of items in {', '.join(SPLITS)}") from error
+        raise RetinaError(f"{path} is not a datalist: it takes JSON with items in {', '.join(SPLITS)}") from error
     if not any(datalist.values()):
         raise RetinaError(f"{path} lists no eyes: it takes items in {', '.join(SPLITS)}")
     name = str(content.get("name", path.parent.name))

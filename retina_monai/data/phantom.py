@@ -21,8 +21,9 @@ from tqdm import tqdm
 from retina_monai.data.phantom_eye import Eye, draw_eye
 from retina_monai.data.phantom_paint import Canvas, photograph
 from retina_monai.data.vessel_raster import rasterise
-from retina_monai.data.writing import process_mask, replacing, software, write_json, write_png
+from retina_monai.data.writing import software, write_png
 from retina_monai.errors import RetinaError
+from retina_monai.files import process_mask, replacing, write_json
 
 __all__ = ["generate_phantom", "write_phantoms"]
 

@@ -232,7 +232,7 @@ def _lit(light: Map, base: Map) -> Map:
 
 def _blood(canvas: Canvas, looks: Generator) -> Map:
     """Optical density of the vessels: that of veins is higher; arteries have a bright reflex along their middle."""
-    red, green = looks.uniform(0.08, 0.22), looks.uniform(0.4, 0.85)
+    red, green = looks.uniform(0.08, 0.22), looks.uniform(0.45, 0.95)
     blue = looks.uniform(0.7, 1.0) * green
     veins = _column(canvas.veins, canvas.scale, reflex=looks.uniform(0.0, 0.15))
     arteries = _column(canvas.arteries, canvas.scale, reflex=looks.uniform(0.2, 0.5))

@@ -11,8 +11,8 @@ from pathlib import Path
 from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item
 from retina_monai.data.layouts import LAYOUTS, find_datalist, fingerprint
 from retina_monai.data.reading import read_size
-from retina_monai.data.writing import write_json
 from retina_monai.errors import RetinaError
+from retina_monai.files import write_json
 
 __all__ = ["describe_datalist", "list_layouts", "prepare", "write_datalist"]
 

@@ -92,11 +92,12 @@ def read_mask(path: str | Path, threshold: int = 128) -> NDArray[np.uint8]:
     """
     array = read_array(path)
     brightest = array if array.ndim == 2 else reduce(np.maximum, np.moveaxis(array, 2, 0))
-    values = brightest.astype(np.float32) * 255 if brightest.max() <= 1 else _to_uint8(brightest, path)
-    if brightest.min() < 0 or (1 < values.max() < threshold and brightest.max() > 1):
-        largest = f"from {brightest.min():g} to {brightest.max():g}"
-        raise RetinaError(f"{path} holds values {largest}, but a mask has 0 and 1, or 0 and 255: give a binary one")
-    return (values >= threshold).astype(np.uint8)[None]
+    if brightest.min() >= 0 and brightest.max() <= 1:
+        return (brightest.astype(np.float32) * 255 >= threshold).astype(np.uint8)[None]
+    inside = _to_uint8(brightest, path) >= threshold
+    if not inside.any():
+        raise RetinaError(f"{path} has values up to {brightest.max():g}: a mask has 0 and 1, or 0 and 255, not labels")
+    return inside.astype(np.uint8)[None]
 
 
 def read_size(path: str | Path) -> tuple[int, int]:

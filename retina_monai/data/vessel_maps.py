@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from monai.data import Dataset
 
+from retina_monai.data.eyes import find_fov
 from retina_monai.data.layouts import UnknownLayoutError, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError
-from retina_monai.transforms.field_of_view import circle, compute_fov, crop_square, fov_box, resize_area
+from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
 
 __all__ = ["VesselMaps", "find_vessel_maps", "fit_vessel_map"]
 
@@ -106,7 +107,7 @@ def find_vessel_maps(input_dir: str | Path) -> list[dict[str, Any]]:
 def _field_of_view(item: dict[str, Any]) -> np.ndarray | None:
     if "fov" in item:
         return read_mask(item["fov"])
-    return compute_fov(read_photograph(item["image"])) if "image" in item else None
+    return find_fov(read_photograph(item["image"]), item["image"]) if "image" in item else None
 
 
 def _stem(path: Path) -> str:

@@ -50,6 +50,12 @@ class Averaged:
     def attach(self, engine: Engine) -> None:
         if self.average is not None:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self.update)
+            engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), self.begin)
+
+    def begin(self) -> None:
+        """Average at least once before the first validation, however short the epoch."""
+        if self.average is not None and int(self.average.n_averaged) == 0:
+            self.update()
 
     def update(self) -> None:
         """Take the network's present weights into the average."""

@@ -40,10 +40,8 @@ class GenerationEvaluator(Evaluator):
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         batch = {k: v.to(self.state.device) if isinstance(v, torch.Tensor) else v for k, v in batchdata.items()}
-        training = self.network.training
-        self.network.eval()
-        pred = self.inferer(inputs=batch[self.condition_key], network=self.network)
-        self.network.train(training)
+        with self.mode(self.network):
+            pred = self.inferer(inputs=batch[self.condition_key], network=self.network)
         engine.state.output = {**batch, "pred": pred}
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output

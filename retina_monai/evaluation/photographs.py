@@ -21,7 +21,8 @@ from torch import Tensor
 from retina_monai.data.appearances import Appearances
 from retina_monai.data.writing import write_png
 from retina_monai.evaluation.plots import image_grid, plot_spectrum
-from retina_monai.evaluation.tables import markdown_table, summarize, write_csv, write_json, write_text
+from retina_monai.evaluation.tables import markdown_table, summarize, write_csv
+from retina_monai.files import write_json, write_text
 from retina_monai.handlers import to_uint8
 from retina_monai.metrics import frequencies, mse, psnr, radial_power_spectrum, ssim
 from retina_monai.transforms import Appearance, apply_appearance, measure_appearance
@@ -70,7 +71,7 @@ class PhotographReport:
             self.add({key: v.as_subclass(torch.Tensor) if isinstance(v, Tensor) else v for key, v in item.items()})
 
     def add(self, item: dict[str, Any]) -> None:
-        """Measure one eye: ``generated``, ``photograph`` and ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov``, and texts."""
+        """Measure one eye: ``generated``, ``photograph``, ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` and texts."""
         real, fov = item["photograph"].float(), item["fov"].float()
         shown = [to_uint8(item["vessel"])]
         for protocol, appearance in self._appearances(item).items():

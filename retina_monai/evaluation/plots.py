@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from retina_monai.evaluation.tables import write_whole
+from retina_monai.files import replacing
 from retina_monai.handlers.grid import image_grid
 
 __all__ = ["image_grid", "plot_spectrum"]
@@ -57,7 +57,8 @@ def plot_spectrum(
     _draw_power(left, frequencies, spectra)
     _draw_ratio(right, frequencies, spectra, real, band)
     FigureCanvasAgg(figure)
-    write_whole(path, lambda part: figure.savefig(part, dpi=120))
+    with replacing(path) as file:
+        figure.savefig(file, dpi=120, format=Path(path).suffix[1:])
 
 
 def _draw_power(axes: Axes, frequencies: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from retina_monai.errors import RetinaError
+from retina_monai.files import write_text
 
 __all__ = [
     "Interval",
@@ -26,9 +24,6 @@ __all__ = [
     "markdown_table",
     "summarize",
     "write_csv",
-    "write_json",
-    "write_text",
-    "write_whole",
 ]
 
 FIGURES = ("metric", "mean", "low", "high", "N", "patients")
@@ -190,57 +185,6 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Write rows, or any structure of dictionaries, lists and scalars, as JSON, whole or not at all.
-
-    Args:
-        path: the file; its directory is made if need be.
-        content: NaN becomes null.
-
-    Raises:
-        RetinaError: the file cannot be written.
-        ValueError: an infinite number, which JSON has no word for.
-    """
-    write_text(path, json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all: under another name first, then renamed.
-
-    Args:
-        path: the file; its directory is made if need be.
-        text: its content.
-
-    Raises:
-        RetinaError: the file cannot be written.
-    """
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` write under another name in the same directory, then rename: the file is whole or is not there.
-
-    Args:
-        path: the file; its directory is made if need be.
-        write: gets the path to write to, which ends as ``path`` does.
-
-    Raises:
-        RetinaError: the file cannot be written.
-    """
-    path = Path(path)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RetinaError(f"{path} cannot be written ({reason}): give another output directory") from error
-
-
 def _by_group(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
     if groups is None:
         return values, np.ones_like(values)
@@ -284,11 +228,3 @@ def _escaped(cell: str) -> str:
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    return None if _is_nan(content) else content

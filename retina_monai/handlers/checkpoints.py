@@ -6,9 +6,7 @@ The recipe for resuming: train with an ``output_dir``; after an interruption sta
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import pickle
 import re
 from pathlib import Path
@@ -19,6 +17,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from retina_monai.errors import RetinaError
+from retina_monai.files import make_folder, replacing, write_json
 
 __all__ = ["Checkpoints", "load_file", "newest_checkpoint", "save_atomically"]
 
@@ -91,7 +90,7 @@ class Checkpoints:
                 f"{self.output_dir} already holds a training: give another --output_dir, or go on with --resume true"
             )
         elif self.enabled:
-            _make_folder(self.folder)
+            make_folder(self.folder)
 
     def save(self, engine: Engine) -> None:
         state = engine.state
@@ -99,9 +98,9 @@ class Checkpoints:
         if not self.enabled or (state.epoch % self.interval and not last):
             return
         save_atomically(self.state_dict(engine), self.folder / f"epoch_{state.epoch:04d}.pt")
-        for old in sorted(self.folder.glob(PATTERN))[: -self.keep]:
+        for old in _by_epoch(self.folder)[: -self.keep]:
             old.unlink()
-        if last and not (self.output_dir / "model.pt").exists():
+        if last and (self.evaluator is None or self.evaluator.state.best_metric_epoch < 1):
             self.save_weights()
 
     def save_best(self, evaluator: Any) -> None:
@@ -112,8 +111,7 @@ class Checkpoints:
         network = self.averaged.network
         save_atomically(network.state_dict(), self.output_dir / "model.pt")
         name = f"{type(network).__module__}.{type(network).__qualname__}"
-        text = json.dumps({"_target_": name, **network.arguments}, indent=4)
-        _replace(self.output_dir / "network.json", lambda path: path.write_text(text + "\n"))
+        write_json(self.output_dir / "network.json", {"_target_": name, **network.arguments})
 
     def state_dict(self, engine: Any) -> dict[str, Any]:
         """All that a resumed training needs, of plain types and tensors, for ``torch.load(weights_only=True)``."""
@@ -150,7 +148,7 @@ def newest_checkpoint(output_dir: str | Path) -> Path:
     Raises:
         RetinaError: there is none.
     """
-    found = sorted((Path(output_dir) / "checkpoints").glob(PATTERN), key=lambda p: int(re.sub(r"\D", "", p.stem)))
+    found = _by_epoch(Path(output_dir) / "checkpoints")
     if not found:
         raise RetinaError(
             f"there is no checkpoint to resume in {output_dir}: train without --resume, or name another --output_dir"
@@ -183,25 +181,12 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     Raises:
         RetinaError: the folder cannot be written.
     """
-    _replace(path, lambda temporary: torch.save(state, temporary))
+    with replacing(path) as file:
+        torch.save(state, file)
 
 
-def _replace(path: Path, write: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RetinaError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RetinaError(f"{folder} cannot be made: {error.strerror}; give a writable --output_dir") from error
+def _by_epoch(folder: Path) -> list[Path]:
+    return sorted(folder.glob(PATTERN), key=lambda path: int(re.sub(r"\D", "", path.stem)))
 
 
 def _load_part(part: Stateful, state: dict[str, Any], name: str, path: Path) -> None:

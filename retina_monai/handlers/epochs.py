@@ -44,22 +44,26 @@ class LinearDecay:
     """Keep the learning rates for the first half of the epochs, then let them fall linearly towards 0.
 
     The schedule of CycleGAN (Zhu et al. 2017, section 7.1) and of the reference code of pix2pix. It depends on the
-    epoch alone, so a resumed run needs no state of it.
+    epoch alone, so a resumed run needs no state of it: it takes the full rates of its own command, not those that
+    its checkpoint holds.
 
     Args:
-        optimizers: by name; their rates when training starts are the full ones.
-        enabled: if not, the rates stay.
+        optimizers: by name; their rates when this handler is made are the full ones.
+        enabled: if not, the rates stay full.
     """
 
     def __init__(self, optimizers: Mapping[str, Optimizer], enabled: bool = True) -> None:
         self.enabled = enabled
-        self.groups = [(group, group["lr"]) for optimizer in optimizers.values() for group in optimizer.param_groups]
+        self.rates = [
+            (optimizer, [group["lr"] for group in optimizer.param_groups]) for optimizer in optimizers.values()
+        ]
 
     def attach(self, engine: Engine) -> None:
-        if self.enabled:
-            engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
 
     def start(self, engine: Any) -> None:
         done = (engine.state.epoch - 1) / engine.state.max_epochs
-        for group, rate in self.groups:
-            group["lr"] = rate * min(1.0, 2 * (1 - done))
+        factor = min(1.0, 2 * (1 - done)) if self.enabled else 1.0
+        for optimizer, rates in self.rates:
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):  # loading a state makes new groups
+                group["lr"] = rate * factor

@@ -28,9 +28,7 @@ class PictureGrid:
         enabled: whether this process writes (rank 0).
     """
 
-    def __init__(
-        self, folder: str | Path, columns: dict[str, str], count: int = 8, enabled: bool = True
-    ) -> None:
+    def __init__(self, folder: str | Path, columns: dict[str, str], count: int = 8, enabled: bool = True) -> None:
         self.folder = Path(folder)
         self.columns = columns
         self.count = count

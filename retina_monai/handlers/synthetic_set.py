@@ -13,8 +13,9 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from retina_monai.data.writing import write_json, write_png
+from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
+from retina_monai.files import write_json
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.transforms.appearance import Appearance, apply_appearance
 
@@ -38,7 +39,8 @@ class SyntheticSet:
         condition_key: entry of the evaluator's batch: vessel map ``(1, H, W)`` in [-1, 1].
 
     Raises:
-        RetinaError: on start, ``output_dir`` cannot be written or holds a set of other settings.
+        RetinaError: when it is attached, ``output_dir`` holds another data set or one of other settings; on start, it
+            cannot be written.
     """
 
     def __init__(
@@ -54,15 +56,23 @@ class SyntheticSet:
         self.condition_key = condition_key
 
     def attach(self, engine: Engine) -> None:
+        self.check()
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.complete)
+        if getattr(engine.state, "epoch_length", None) == 0:  # every sample is there: MONAI skips an empty run
+            self.complete()
 
-    def start(self) -> None:
+    def check(self) -> None:
+        """Refuse a folder of samples that this run would not go on with."""
         path = self.output_dir / "settings.json"
         if path.is_file() and json.loads(path.read_text()) != self.settings:
             raise RetinaError(f"{self.output_dir} holds a set made with other settings: give another --output_dir")
-        write_json(path, self.settings)
+        if not path.is_file() and any((self.output_dir / name).exists() for name in ("datalist.json", "images")):
+            raise RetinaError(f"{self.output_dir} holds a data set that was not made here: give another --output_dir")
+
+    def start(self) -> None:
+        write_json(self.output_dir / "settings.json", self.settings)
         _end_last_line(self.output_dir / "manifest.jsonl")
 
     def write(self, engine: Engine) -> None:

@@ -17,6 +17,7 @@ from monai.handlers import MLFlowHandler
 from monai.utils import path_to_sqlite_uri
 
 from retina_monai.errors import RetinaError
+from retina_monai.files import make_folder, write_json
 
 __all__ = ["Tracker", "sqlite_uri"]
 
@@ -68,7 +69,7 @@ class Tracker(MLFlowHandler):
         if not self.enabled:
             return
         if address.startswith("sqlite:///"):
-            _make_folder(Path(address[len("sqlite:///") :]).parent)
+            make_folder(Path(address[len("sqlite:///") :]).parent)
         try:
             super().__init__(
                 tracking_uri=tracking_uri, experiment_name=experiment_name, iteration_log=False, close_on_complete=True
@@ -112,8 +113,7 @@ class Tracker(MLFlowHandler):
     def log_config(self) -> None:
         """Write the config as run to ``output_dir`` and log it."""
         path = self.output_dir / "config.json"
-        _make_folder(self.output_dir)
-        path.write_text(json.dumps(self.config, indent=4, default=str) + "\n")
+        write_json(path, json.loads(json.dumps(self.config, default=str)))
         self.client.log_artifact(self.run_id, str(path))
 
     def log_evaluation(self, evaluator: Any) -> None:
@@ -160,13 +160,6 @@ def _answers(address: str, required: bool) -> bool:
             ) from error
     logger.warning("the MLflow server %s does not answer: training goes on untracked", address)
     return False
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RetinaError(f"{folder} cannot be made: {error.strerror}; give a writable --output_dir") from error
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from retina_monai.objectives.step import Batch, Losses, Step
 
 __all__ = ["Pix2Pix"]
 
-Spectrum = Callable[[Tensor, Tensor], Tensor]
+Masked = Callable[[Tensor, Tensor], Tensor]
 
 
 class Pix2Pix:
@@ -32,6 +32,8 @@ class Pix2Pix:
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
         spectrum_weight: weight of the mean absolute difference of the logarithms of the two spectra, in the spirit of
             Durall et al., CVPR 2020, https://arxiv.org/abs/2003.01826: an L1 blur loses the fine rings first.
+        appearance: ``(picture, fov)`` -> the picture brought to the appearance that the training photographs were
+            brought to, before any loss sees it: what an output is given afterwards is then what it was trained for.
         condition_key, image_key, fov_key: entries of the batch; the field of view is ``(B, 1, H, W)`` in {0, 1}.
 
     Raises:
@@ -44,8 +46,9 @@ class Pix2Pix:
         discriminator: nn.Module,
         l1_weight: float = 100.0,
         adversarial_weight: float = 1.0,
-        spectrum: Spectrum | None = None,
+        spectrum: Masked | None = None,
         spectrum_weight: float = 0.0,
+        appearance: Masked | None = None,
         condition_key: str = "vessel",
         image_key: str = "image",
         fov_key: str = "fov",
@@ -60,15 +63,15 @@ class Pix2Pix:
         self.adversarial_weight = adversarial_weight
         self.spectrum = spectrum
         self.spectrum_weight = spectrum_weight
+        self.appearance = appearance
         self.condition_key = condition_key
         self.image_key = image_key
         self.fov_key = fov_key
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Generate from the batch's conditions; black outside the field of view."""
-        pred = self.networks["generator"](batch[self.condition_key])
-        fov = batch[self.fov_key].to(pred.dtype)
-        return {"pred": pred * fov + (fov - 1)}
+        pred, fov = self.networks["generator"](batch[self.condition_key]).float(), batch[self.fov_key]
+        return {"pred": pred * fov + (fov - 1) if self.appearance is None else self.appearance(pred, fov)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Real pairs to 1, generated pairs to 0; halved as in section 3.3."""
@@ -78,10 +81,10 @@ class Pix2Pix:
 
     def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Stay near the photograph (eq. 3), fool the discriminator (eq. 1), keep the photograph's power spectrum."""
-        pred, image, fov = outputs["pred"].float(), batch[self.image_key], batch[self.fov_key]
+        pred, image, fov = outputs["pred"], batch[self.image_key], batch[self.fov_key]
         losses = {"g_l1": self.l1_weight * _l1_inside(pred, image, fov)}
         if self.adversarial_weight:
-            losses["g_adversarial"] = self.adversarial_weight * _bce(self._logits(batch, outputs["pred"]), 1.0)
+            losses["g_adversarial"] = self.adversarial_weight * _bce(self._logits(batch, pred), 1.0)
         if self.spectrum is not None and self.spectrum_weight:
             losses["g_spectrum"] = self.spectrum_weight * _log_distance(self.spectrum, pred, image, fov)
         return losses
@@ -101,7 +104,7 @@ def _l1_inside(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
     return ((pred - image).abs() * fov).sum(dim=(1, 2, 3)).div(inside).mean()
 
 
-def _log_distance(spectrum: Spectrum, pred: Tensor, image: Tensor, fov: Tensor, floor: float = 1e-6) -> Tensor:
+def _log_distance(spectrum: Masked, pred: Tensor, image: Tensor, fov: Tensor, floor: float = 1e-6) -> Tensor:
     with torch.no_grad():
         target = (spectrum(image, fov) + floor).log()
     return ((spectrum(pred, fov) + floor).log() - target).abs().mean()

@@ -5,6 +5,7 @@ from retina_monai.transforms.appearance import (
     Appearance,
     CanonicalAppearanced,
     LikeAppearanced,
+    MatchAppearance,
     apply_appearance,
     measure_appearance,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "Appearance",
     "CanonicalAppearanced",
     "LikeAppearanced",
+    "MatchAppearance",
     "ReduceEyed",
     "apply_appearance",
     "measure_appearance",

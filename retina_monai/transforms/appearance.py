@@ -8,7 +8,7 @@ IEEE Computer Graphics and Applications 21(5), eq. 10 and 11), here in RGB and i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,13 @@ __all__ = [
     "Appearance",
     "CanonicalAppearanced",
     "LikeAppearanced",
+    "MatchAppearance",
     "apply_appearance",
     "measure_appearance",
 ]
 
 FLAT = 1e-4
+TINY = 1e-12  # keeps the gradient of the root of a flat picture's variance finite
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def measure_appearance(image: Tensor, fov: Tensor) -> Appearance:
     Raises:
         ValueError: the field of view is empty.
     """
+    _refuse_empty(fov[None])
     mean, std = _statistics(image.float()[None], fov[None])
     return Appearance(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
 
@@ -72,11 +75,27 @@ def apply_appearance(image: Tensor, fov: Tensor, appearance: Appearance) -> Tens
     if image.shape[-3] != len(appearance.mean):
         raise ValueError(f"an appearance of {len(appearance.mean)} channels for an image of {image.shape[-3]}")
     batch, inside = image.reshape(-1, *image.shape[-3:]), fov.reshape(-1, *fov.shape[-3:]).to(image.dtype)
-    mean, std = _statistics(batch, inside)
-    wanted_mean = batch.new_tensor(appearance.mean).view(1, -1, 1, 1)
-    wanted_std = batch.new_tensor(appearance.std).view(1, -1, 1, 1)
-    result = (batch - mean) / std.clamp_min(FLAT) * wanted_std + wanted_mean
-    return (result.clamp(-1, 1) * inside + (inside - 1)).view_as(image)
+    _refuse_empty(inside)
+    return MatchAppearance(appearance.mean, appearance.std)(batch, inside).clamp(-1, 1).view_as(image)
+
+
+class MatchAppearance:
+    """The differentiable part of :func:`apply_appearance`, for losses: no clipping, and no look at a value.
+
+    Args:
+        mean, std: the appearance, per channel on the [-1, 1] scale.
+    """
+
+    def __init__(self, mean: Sequence[float] = CANONICAL.mean, std: Sequence[float] = CANONICAL.std) -> None:
+        self.mean = torch.tensor(mean).view(1, -1, 1, 1)
+        self.std = torch.tensor(std).view(1, -1, 1, 1)
+
+    def __call__(self, image: Tensor, fov: Tensor) -> Tensor:
+        """``(B, C, H, W)`` -> the same shape: the statistics asked for inside ``(B, 1, H, W)``, -1 outside of it."""
+        inside = fov.to(image.dtype)
+        mean, std = _statistics(image, inside)
+        result = (image - mean) / std.clamp_min(FLAT) * self.std.to(image) + self.mean.to(image)
+        return result * inside + (inside - 1)
 
 
 class CanonicalAppearanced(MapTransform):
@@ -132,9 +151,12 @@ class LikeAppearanced(MapTransform):
 def _statistics(image: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
     """Of ``(B, C, H, W)`` inside ``(B, 1, H, W)``: mean and standard deviation, ``(B, C, 1, 1)`` each."""
     inside = fov.to(image.dtype)
-    count = inside.sum(dim=(2, 3), keepdim=True)
-    if bool((count == 0).any()):
-        raise ValueError("the field of view is empty: there is nothing to measure an appearance on")
+    count = inside.sum(dim=(2, 3), keepdim=True).clamp_min(1)
     mean = (image * inside).sum(dim=(2, 3), keepdim=True) / count
     variance = ((image - mean).square() * inside).sum(dim=(2, 3), keepdim=True) / count
-    return mean, torch.sqrt(variance)
+    return mean, torch.sqrt(variance + TINY)
+
+
+def _refuse_empty(fov: Tensor) -> None:
+    if bool((fov.flatten(1).sum(1) == 0).any()):
+        raise ValueError("the field of view is empty: there is nothing to measure an appearance on")

@@ -21,6 +21,7 @@ Box = tuple[int, int, int, int]
 
 GRID = 512  # the edge is looked for on a grid of at most this many points a side; the circle is drawn at full size
 DARK = 0.1  # darker than this share of the picture's middle is outside
+FEW = 16  # an edge of fewer points tells no circle
 ROUND = 0.5  # share of the edge that must lie on the circle, within a point of the grid
 
 
@@ -130,12 +131,15 @@ def _bright(brightness: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _fit_circle(edge: NDArray[np.int64]) -> tuple[float, float, float] | None:
     """Row, column and radius of the circle on which most of the points ``(N, 2)`` lie, if there is one."""
-    if len(edge) < GRID // 16:
+    if len(edge) < FEW:
         return None
     model, inside = ransac(
         edge.astype(float), CircleModel, min_samples=3, residual_threshold=1, stop_probability=0.9999, rng=0
     )
-    return (*model.center, model.radius) if inside is not None and inside.mean() >= ROUND else None
+    if inside is None or inside.mean() < ROUND:
+        return None
+    row, column = model.center
+    return float(row), float(column), float(model.radius)
 
 
 def _disc(shape: tuple[int, ...], row: float, column: float, radius: float) -> NDArray[np.uint8]:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from PIL import Image
 
 from retina_monai import __version__
-from retina_monai.data.writing import replacing, write_json, write_png
+from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
 
 
@@ -38,31 +36,6 @@ def test_png_refuses_what_is_no_picture(tmp_path: Path, array: np.ndarray) -> No
     with pytest.raises(ValueError, match="a picture is uint8"):
         write_png(tmp_path / "eye.png", array)
     assert not list(tmp_path.iterdir())
-
-
-def test_json_round_trip(tmp_path: Path) -> None:
-    write_json(tmp_path / "datalist.json", {"training": [{"image": "images/ü.png"}]})
-    assert json.loads((tmp_path / "datalist.json").read_text()) == {"training": [{"image": "images/ü.png"}]}
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "datalist.json"
-    write_json(path, "old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
-        file.write(b"half of the ne")
-        raise KeyboardInterrupt
-    assert [path] == list(tmp_path.iterdir())
-    assert json.loads(path.read_text()) == "old"
-
-
-def test_what_is_written_has_the_permissions_of_any_other_file(tmp_path: Path) -> None:
-    mask = os.umask(0o027)
-    try:
-        write_json(tmp_path / "ours.json", {})
-        (tmp_path / "other.json").touch()
-    finally:
-        os.umask(mask)
-    assert (tmp_path / "ours.json").stat().st_mode == (tmp_path / "other.json").stat().st_mode
 
 
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,375 @@
+"""Adapters on miniature copies of the sets, in their exact names and encodings, and on the real ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retina_monai.data.layout import Datalist
+from retina_monai.data.layouts import LAYOUTS, UnknownLayoutError, find_datalist, fingerprint
+from retina_monai.data.phantom import write_phantoms
+from retina_monai.data.reading import read_mask
+from retina_monai.data.splits import last_tenth, merge
+from retina_monai.errors import RetinaError
+
+SPLITS = ("training", "validation", "test")
+SHAPE = (20, 24)
+PHOTOGRAPH = np.full((*SHAPE, 3), 90, dtype=np.uint8)
+LONG_NAME = "FIVES A Fundus Image Dataset for AI-based Vessel Segmentation"
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def vessels(number: int) -> np.ndarray:
+    """A vessel map that no other number has."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask.flat[: 40 + number] = True
+    return mask
+
+
+def make_chase(folder: Path, children: int = 14) -> Path:
+    for child in range(1, children + 1):
+        for eye in "LR":
+            stem = folder / f"Image_{child:02d}{eye}"
+            save(stem.with_suffix(".jpg"), PHOTOGRAPH)
+            save(Path(f"{stem}_1stHO.png"), vessels(child))
+            save(Path(f"{stem}_2ndHO.png"), vessels(child + 1))
+    return folder
+
+
+def make_hrf(folder: Path, numbers: int = 5) -> Path:
+    for number in range(1, numbers + 1):
+        for kind, ending in (("dr", ".JPG"), ("g", ".jpg"), ("h", ".jpg")):
+            name = f"{number:02d}_{kind}"
+            save(folder / "images" / f"{name}{ending}", PHOTOGRAPH)
+            save(folder / "manual1" / f"{name}.tif", vessels(number) * np.uint8(255))
+            save(folder / "mask" / f"{name}_mask.tif", np.full((*SHAPE, 3), 255, dtype=np.uint8))
+    return folder
+
+
+def make_fives(folder: Path, splits: tuple[str, ...] = ("train", "test"), count: int = 10) -> Path:
+    for shift, split in enumerate(splits):
+        for number in range(1, count + 1):
+            name = f"{number}_{'ADGN'[number % 4]}.png"
+            mask = vessels(number + 50 * shift) * np.uint8(255)
+            layers = [mask] * 3 + ([np.full_like(mask, 255)] if number % 5 == 0 else [])
+            save(folder / split / "Original" / name, PHOTOGRAPH)
+            save(folder / split / "Ground truth" / name, np.dstack(layers))
+        (folder / split / "Original" / "Thumbs.db").write_bytes(b"stray")
+    return folder
+
+
+def names(datalist: Datalist, split: str) -> list[str]:
+    return [item["name"] for item in datalist[split]]
+
+
+def patients(datalist: Datalist, split: str) -> set[str]:
+    return {item["patient"] for item in datalist[split]}
+
+
+def every(datalist: Datalist) -> list[dict[str, str]]:
+    return [item for split in SPLITS for item in datalist[split]]
+
+
+def test_chase_db1(tmp_path: Path) -> None:
+    datalist = find_datalist(make_chase(tmp_path))
+    assert patients(datalist, "training") == {f"CHASE_DB1/{child:02d}" for child in range(1, 10)}
+    assert patients(datalist, "validation") == {"CHASE_DB1/10"}
+    assert patients(datalist, "test") == {f"CHASE_DB1/{child}" for child in range(11, 15)}
+    assert datalist["training"][1] == {
+        "image": str(tmp_path / "Image_01R.jpg"),
+        "vessel": str(tmp_path / "Image_01R_1stHO.png"),
+        "vessel_2nd": str(tmp_path / "Image_01R_2ndHO.png"),
+        "patient": "CHASE_DB1/01",
+        "dataset": "CHASE_DB1",
+        "name": "CHASE_DB1_01R",
+        "laterality": "R",
+    }
+    np.testing.assert_array_equal(read_mask(datalist["training"][1]["vessel"])[0], vessels(1))
+
+
+def test_chase_db1_without_the_second_observer_and_in_other_case(tmp_path: Path) -> None:
+    make_chase(tmp_path, children=2)
+    for path in tmp_path.glob("*_2ndHO.png"):
+        path.unlink()
+    (tmp_path / "Image_01L.jpg").rename(tmp_path / "image_01l.JPEG")
+    (tmp_path / "Image_01L_1stHO.png").rename(tmp_path / "IMAGE_01L_1stho.PNG")
+    datalist = find_datalist(tmp_path)
+    assert names(datalist, "training") == ["CHASE_DB1_01L", "CHASE_DB1_01R"]
+    assert all("vessel_2nd" not in item for item in every(datalist))
+
+
+def test_hrf(tmp_path: Path) -> None:
+    datalist = find_datalist(make_hrf(tmp_path))
+    assert names(datalist, "test") == ["HRF_04_dr", "HRF_04_g", "HRF_04_h", "HRF_05_dr", "HRF_05_g", "HRF_05_h"]
+    assert names(datalist, "validation") == ["HRF_03_h"]
+    assert len(patients(datalist, "training")) == len(datalist["training"]) == 8
+    first = datalist["training"][0]
+    assert Path(first["image"]).name == "01_dr.JPG"
+    assert Path(first["fov"]) == tmp_path / "mask" / "01_dr_mask.tif"
+    assert read_mask(first["fov"]).all()
+    np.testing.assert_array_equal(read_mask(first["vessel"])[0], vessels(1))
+
+
+def test_hrf_from_the_zips_per_class(tmp_path: Path) -> None:
+    make_hrf(tmp_path / "all", numbers=3)
+    for source, target in (("images", "healthy"), ("manual1", "healthy_manualsegm"), ("mask", "healthy_fovmask")):
+        for path in (tmp_path / "all" / source).glob("*_h*"):
+            save(tmp_path / "zips" / target / path.name, np.asarray(Image.open(path)))
+    assert [item["name"] for item in every(find_datalist(tmp_path / "zips"))] == ["HRF_01_h", "HRF_02_h", "HRF_03_h"]
+
+
+def test_fives_with_both_splits_tests_on_its_test_split(tmp_path: Path) -> None:
+    datalist = find_datalist(make_fives(tmp_path))
+    assert len({item["name"] for item in every(datalist)}) == 20
+    assert names(datalist, "test")[0] == "FIVES_test_10_G"
+    assert {name.rpartition("_train_")[0] for name in names(datalist, "training")} == {"FIVES"}
+    assert [len(datalist[split]) for split in SPLITS] == [9, 1, 10]
+    for item in every(datalist):
+        split, number, _ = item["name"].removeprefix("FIVES_").split("_")
+        assert Path(item["image"]).parts[-3] == split
+        np.testing.assert_array_equal(read_mask(item["vessel"])[0], vessels(int(number) + 50 * (split == "test")))
+
+
+def test_fives_without_test_split_tests_on_its_last_names_as_text(tmp_path: Path) -> None:
+    datalist = find_datalist(make_fives(tmp_path, splits=("train",)))
+    assert [name.removeprefix("FIVES_train_") for name in names(datalist, "test")] == [
+        *["4_A", "5_D", "6_G", "7_N", "8_A", "9_D"]
+    ]
+
+
+def test_fives_in_the_folder_of_its_long_name(tmp_path: Path) -> None:
+    make_fives(tmp_path / LONG_NAME)
+    assert len(every(find_datalist(tmp_path))) == len(every(find_datalist(tmp_path / LONG_NAME))) == 20
+
+
+def test_fives_photographs_of_one_eye_stand_together(tmp_path: Path) -> None:
+    ground_truth = make_fives(tmp_path) / "train" / "Ground truth"
+    shutil.copy(ground_truth / "1_D.png", ground_truth / "9_D.png")
+    shutil.copy(tmp_path / "test" / "Ground truth" / "3_N.png", ground_truth / "5_D.png")
+    datalist = find_datalist(tmp_path)
+    patient = {item["name"]: item["patient"] for item in every(datalist)}
+    assert patient["FIVES_train_1_D"] == patient["FIVES_train_9_D"]
+    assert "FIVES_train_5_D" not in patient  # its eye tests
+    assert not patients(datalist, "training") & (patients(datalist, "validation") | patients(datalist, "test"))
+
+
+def test_stray_files_are_passed_over(tmp_path: Path) -> None:
+    make_chase(tmp_path / "chase", children=2)
+    make_hrf(tmp_path / "hrf", numbers=3)
+    for folder in (tmp_path / "chase", tmp_path / "hrf" / "images", tmp_path / "hrf" / "__MACOSX"):
+        folder.mkdir(exist_ok=True)
+        for name in ("Thumbs.db", ".DS_Store", "._Image_01L.jpg", "._01_dr.JPG", "readme.txt"):
+            (folder / name).write_bytes(b"stray")
+    assert len(every(find_datalist([tmp_path / "chase", tmp_path / "hrf"]))) == 4 + 9
+
+
+@pytest.mark.parametrize(
+    ("make", "photograph", "vessel"),
+    [
+        (make_chase, "Image_02L.jpg", "Image_02L_1stHO.png"),
+        (make_hrf, "images/02_g.jpg", "manual1/02_g.tif"),
+        (make_fives, "train/Original/2_G.png", "train/Ground truth/2_G.png"),
+        (make_fives, "test/Original/2_G.png", "test/Ground truth/2_G.png"),
+    ],
+)
+def test_one_without_the_other_is_named(
+    tmp_path: Path, make: Callable[[Path], Path], photograph: str, vessel: str
+) -> None:
+    (make(tmp_path / "a") / vessel).unlink()
+    with pytest.raises(RetinaError) as error:
+        find_datalist(tmp_path / "a")
+    assert str(error.value).startswith(f"{tmp_path / 'a' / photograph} is a photograph without its vessel map")
+    (make(tmp_path / "b") / photograph).unlink()
+    with pytest.raises(RetinaError) as error:
+        find_datalist(tmp_path / "b")
+    assert str(error.value).startswith(f"{tmp_path / 'b' / vessel} is a vessel map without its photograph")
+
+
+def test_pictures_of_other_sizes_and_files_that_are_none_are_named(tmp_path: Path) -> None:
+    folder = make_chase(tmp_path, children=2)
+    save(folder / "Image_02R_1stHO.png", vessels(2)[:, 1:])
+    with pytest.raises(RetinaError, match=r"Image_02R_1stHO\.png is 23 x 20 pixels, but its photograph .* is 24 x 20"):
+        find_datalist(folder)
+    (folder / "Image_02R_1stHO.png").write_bytes(b"")
+    with pytest.raises(RetinaError, match=r"Image_02R_1stHO\.png is empty"):
+        find_datalist(folder)
+    (folder / "Image_02R_1stHO.png").write_text("no picture")
+    with pytest.raises(RetinaError, match=r"Image_02R_1stHO\.png is damaged, truncated or not a picture"):
+        find_datalist(folder)
+
+
+def test_the_same_picture_in_two_cases_is_refused(tmp_path: Path) -> None:
+    make_hrf(tmp_path)
+    shutil.copy(tmp_path / "images" / "01_dr.JPG", tmp_path / "images" / "01_DR.jpeg")
+    with pytest.raises(RetinaError, match="one picture twice"):
+        find_datalist(tmp_path)
+
+
+def test_unknown_layouts_are_refused_with_those_looked_for(tmp_path: Path) -> None:
+    save(tmp_path / "pictures" / "eye.png", PHOTOGRAPH)
+    with pytest.raises(UnknownLayoutError) as error:
+        find_datalist(tmp_path / "pictures")
+    assert str(tmp_path / "pictures") in str(error.value)
+    assert all(layout.name in str(error.value) for layout in LAYOUTS)
+    make_chase(tmp_path / "CHASE_DB1", children=1)
+    with pytest.raises(UnknownLayoutError, match="its folders CHASE_DB1 hold a data set: give those"):
+        find_datalist(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["absent", ["absent"], "['absent']", "absent/datalist.json"])
+def test_missing_directories_are_named(given: str | list[str]) -> None:
+    with pytest.raises(RetinaError, match=r"absent.* does not exist"):
+        find_datalist(given)
+
+
+@pytest.mark.parametrize("given", ["", [], "[]", "['a', ", [""], [3]])
+def test_what_is_no_directory_is_refused(given: object) -> None:
+    with pytest.raises(RetinaError, match=r"^dataset_dir .*list"):
+        find_datalist(given)
+
+
+def test_several_sets_in_every_way_of_giving_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_chase(tmp_path / "c")
+    make_hrf(tmp_path / "h")
+    both = find_datalist([tmp_path / "c", str(tmp_path / "h")])
+    assert [len(both[split]) for split in SPLITS] == [18 + 8, 2 + 1, 8 + 6]
+    assert find_datalist(f" ['{tmp_path / 'c'}', '{tmp_path / 'h'}']") == both
+    monkeypatch.chdir(tmp_path)
+    assert find_datalist(["c", "./h/"]) == both
+    with pytest.raises(RetinaError, match="is in the list twice"):
+        find_datalist(["c", "h", str(tmp_path / "c")])
+
+
+def test_phantoms_are_recognised_with_their_splits(tmp_path: Path) -> None:
+    folder = write_phantoms(tmp_path / "phantoms", 5, 32, 0)
+    datalist = find_datalist(folder)
+    written = json.loads((folder / "datalist.json").read_text())
+    assert {split: names(datalist, split) for split in SPLITS} == {split: names(written, split) for split in SPLITS}
+    for item in every(datalist):
+        assert all(Path(item[key]).is_file() for key in ("image", "vessel", "fov", "disc", "cup"))
+        assert item["laterality"] in ("L", "R")
+    assert find_datalist(folder / "datalist.json") == datalist
+
+
+def make_synthetic(folder: Path, of: list[str]) -> Path:
+    """A generated set as the bundles write it: one eye per patient, all for training, named as its condition."""
+    for number in range(len(of)):
+        save(folder / "images" / f"{number}.png", PHOTOGRAPH)
+        save(folder / "vessels" / f"{number}.png", vessels(number) * np.uint8(255))
+    pictures = [{"image": f"images/{number}.png", "vessel": f"vessels/{number}.png"} for number in range(len(of))]
+    items = [{**paths, "patient": p, "name": "CHASE_DB1_01L"} for paths, p in zip(pictures, of, strict=True)]
+    (folder / "datalist.json").write_text(json.dumps({"name": "synthetic", "training": items, "test": []}))
+    return folder
+
+
+def test_a_synthetic_set_gives_a_tenth_of_its_patients_for_validation(tmp_path: Path) -> None:
+    datalist = find_datalist(make_synthetic(tmp_path, [f"p/{number:02d}" for number in range(20)]))
+    assert patients(datalist, "validation") == {"p/18", "p/19"}
+    assert [len(datalist[split]) for split in SPLITS] == [18, 2, 0]
+    assert {item["dataset"] for item in every(datalist)} == {"synthetic"}
+
+
+@pytest.mark.parametrize("real_first", [True, False])
+def test_nothing_generated_from_a_held_out_eye_trains(tmp_path: Path, real_first: bool) -> None:
+    real = make_chase(tmp_path / "real")
+    made = make_synthetic(tmp_path / "made", [f"CHASE_DB1/{child:02d}" for child in range(1, 15)])
+    datalist = find_datalist([real, made] if real_first else [made, real])
+    held_out = patients(datalist, "validation") | patients(datalist, "test")
+    assert held_out == {f"CHASE_DB1/{child}" for child in range(10, 15)}
+    assert not patients(datalist, "training") & held_out
+    assert {item["dataset"] for item in datalist["test"]} == {"CHASE_DB1"}
+    assert len(datalist["training"]) == 18 + 9
+    assert len({item["name"] for item in every(datalist)}) == len(every(datalist))
+
+
+def test_own_pictures_in_two_folders(tmp_path: Path) -> None:
+    for number, suffix in enumerate(["jpg", "tif", "png"]):
+        save(tmp_path / "mine" / "images" / f"eye {number}.{suffix}", PHOTOGRAPH)
+        save(tmp_path / "mine" / "vessels" / f"eye {number}.PNG", vessels(number))
+    save(tmp_path / "mine" / "fovs" / "eye 0.png", np.ones(SHAPE, dtype=bool))
+    datalist = find_datalist(tmp_path / "mine")
+    assert names(datalist, "training") == ["mine_eye_0", "mine_eye_1"]
+    assert names(datalist, "validation") == ["mine_eye_2"]
+    assert "fov" in datalist["training"][0]
+    assert "fov" not in datalist["training"][1]
+    (tmp_path / "mine" / "manifest.jsonl").write_text("{}\n")
+    with pytest.raises(RetinaError, match=r"mine is not finished, it has no datalist\.json"):
+        find_datalist(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not a datalist"),
+        ("[]", "is not a datalist"),
+        ('{"training": ["a.png"]}', "is not a datalist"),
+        ('{"training": []}', "lists no eyes"),
+        ('{"training": [{"image": "a.png", "vessel": "b.png"}]}', "an item of training has no patient"),
+        ('{"test": [{"image": "a.png", "vessel": "b.png", "patient": "p"}]}', r"a\.png is not there"),
+    ],
+)
+def test_a_datalist_that_is_none_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "datalist.json").write_text(content)
+    with pytest.raises(RetinaError, match=message):
+        find_datalist(tmp_path)
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(0, 0), (1, 0), (2, 1), (10, 1), (14, 1), (16, 2), (100, 10)])
+def test_a_tenth(count: int, held_out: int) -> None:
+    order = [f"{number:03d}" for number in range(count)]
+    assert last_tenth(reversed(order)) == set(order[count - held_out :])
+
+
+def test_a_set_that_says_who_validates_is_believed() -> None:
+    items = [{"patient": str(number)} for number in range(10)]
+    merged = merge([{"training": items[:6], "validation": items[6:8], "test": items[8:]}])
+    assert merged == {"training": items[:6], "validation": items[6:8], "test": items[8:]}
+
+
+def test_fingerprint_follows_contents_and_not_places(tmp_path: Path) -> None:
+    datalist = find_datalist(make_chase(tmp_path / "a", children=3))
+    value = fingerprint(datalist)
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    moved = find_datalist(tmp_path / "b")
+    assert fingerprint(moved) == value
+    path = tmp_path / "b" / "Image_01L_1stHO.png"
+    before = path.read_bytes()
+    save(path, vessels(77))
+    assert fingerprint(moved) != value
+    path.write_bytes(before)
+    assert fingerprint(moved) == value
+    assert fingerprint({**moved, "training": moved["training"][1:]}) != value
+
+
+REAL = {"CHASE_DB1": ([18, 2, 8], (999, 960)), "HRF": ([13, 1, 6], (3504, 2336)), "FIVES": ([13, 1, 6], (2048, 2048))}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_sets(real_set: Callable[[str], Path], name: str) -> None:
+    datalist = find_datalist(real_set(name))
+    counts, size = REAL[name]
+    assert [len(datalist[split]) for split in SPLITS] == counts
+    item = datalist["test"][-1]
+    with Image.open(item["image"]) as photograph:
+        assert photograph.size == size
+    mask = read_mask(item["vessel"])
+    assert mask.shape == (1, *size[::-1])
+    assert 0.02 < mask.mean() < 0.15
+
+
+def test_the_fixed_test_eyes_of_the_real_sets(real_set: Callable[[str], Path]) -> None:
+    hrf, fives = find_datalist(real_set("HRF")), find_datalist(real_set("FIVES"))
+    assert names(hrf, "test") == [f"HRF_{name}" for name in ("05_h", "06_dr", "06_g", "06_h", "07_dr", "07_g")]
+    assert names(fives, "test") == [f"FIVES_train_{name}_A" for name in (37, 38, 39, 3, 4, 5)]
+    patient = {item["name"]: item["patient"] for item in every(fives)}
+    assert patient["FIVES_train_22_A"] == patient["FIVES_train_23_A"]

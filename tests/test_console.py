@@ -1,0 +1,107 @@
+"""The root error is the last line that a user reads, whatever MONAI and Fire wrap around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retina_monai.console import root_error
+from retina_monai.errors import RetinaError
+
+SENTENCE = "no_such_folder is not a directory: give one that holds a data set"
+
+WRAPPED = f"""
+from retina_monai import console
+from retina_monai.errors import RetinaError
+
+def fail():
+    try:
+        try:
+            raise RetinaError({SENTENCE!r})
+        except RetinaError as error:
+            raise ValueError("inner wrapping") from error
+    except ValueError as error:
+        raise RuntimeError("Failed to evaluate ConfigExpression") from error
+"""
+
+
+def run(*arguments: str, debug: str | None = None, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "RETINA_DEBUG"}
+    if debug is not None:
+        environment["RETINA_DEBUG"] = debug
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=300)
+
+
+def test_the_sentence_is_all_that_is_printed_and_the_status_is_1() -> None:
+    result = run("-c", WRAPPED + "print('printed before')\nfail()")
+    assert result.returncode == 1
+    assert result.stderr == f"error: {SENTENCE}\n"
+    assert result.stdout == "printed before\n"
+
+
+def test_debugging_shows_the_traceback_and_ends_with_the_sentence() -> None:
+    result = run("-c", WRAPPED + "fail()", debug="1")
+    assert result.returncode == 1
+    assert "Traceback (most recent call last)" in result.stderr and "inner wrapping" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"error: {SENTENCE}"
+
+
+def test_debugging_is_off_for_any_other_value() -> None:
+    assert "Traceback" not in run("-c", WRAPPED + "fail()", debug="0").stderr
+
+
+def test_fire_lets_the_sentence_through() -> None:
+    result = run("-c", WRAPPED + "import fire\nfire.Fire({'fail': fail}, command=['fail'])")
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, f"error: {SENTENCE}")
+
+
+def test_other_errors_are_printed_as_ever() -> None:
+    result = run("-c", "from retina_monai import console\n1 / 0")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback") and result.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
+    config = {
+        "imports": ["$import retina_monai", "$from retina_monai import console"],
+        "resume": "perhaps",
+        "switch": "$retina_monai.errors.parse_switch(@resume, 'resume')",
+        "run": ["$print(@switch)"],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(config))
+    result = run("-m", "monai.bundle", "run", "--config_file", "train.json", folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: resume is a switch and takes true, false, yes, no, 1 or 0, not 'perhaps'"
+    )
+
+
+def test_the_root_is_the_innermost_of_the_project() -> None:
+    try:
+        try:
+            raise RetinaError("inner")
+        except RetinaError as inner:
+            raise RetinaError("outer") from inner
+    except RetinaError as outer:
+        assert str(root_error(outer)) == "inner"
+
+
+def test_a_context_counts_as_a_cause() -> None:
+    try:
+        try:
+            raise RetinaError("while handling this")
+        finally:
+            raise KeyError("another came up")
+    except KeyError as error:
+        assert str(root_error(error)) == "while handling this"
+
+
+@pytest.mark.parametrize("error", [None, ValueError("plain")])
+def test_no_root_where_there_is_none(error: Exception | None) -> None:
+    assert root_error(error) is None

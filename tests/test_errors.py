@@ -1,0 +1,28 @@
+"""One switch parser for every entry point: Fire hands over texts, of which ``'false'`` is true in Python."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retina_monai.errors import RetinaError, parse_switch
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", " TRUE ", 1, "1", "yes", "Yes", np.True_])
+def test_what_is_on(value: Any) -> None:
+    assert parse_switch(value, "ema") is True
+
+
+@pytest.mark.parametrize("value", [False, "false", "False", 0, "0", "no", "NO\n", np.False_])
+def test_what_is_off(value: Any) -> None:
+    assert parse_switch(value, "ema") is False
+
+
+@pytest.mark.parametrize("value", [None, "", "maybe", "on", "off", 2, -1, 0.5, "truee", [True]])
+def test_anything_else_is_refused_by_name(value: Any) -> None:
+    message = f"resume is a switch and takes true, false, yes, no, 1 or 0, not {value!r}"
+    with pytest.raises(RetinaError, match=f"^{re.escape(message)}$"):
+        parse_switch(value, "resume")
