@@ -46,7 +46,19 @@ def phantom(directory: str, count: int = 40, size: int = 512, seed: int = 0) -> 
     return f"{count} phantoms of {size} x {size} pixels in {write_phantoms(directory, count, size, seed)}"
 
 
-VERBS = {"prepare": prepare, "list": list_layouts, "phantom": phantom}
+def release(run_dir: str, bundle: str = "pix2pix_vessel") -> str:
+    """Put the weights of a training into a bundle, in half precision, with the appearances of its training eyes.
+
+    Args:
+        run_dir: the training's output_dir.
+        bundle: name or path.
+    """
+    from retina_monai.bundle import release as run
+
+    return f"wrote {run(run_dir, bundle)}"
+
+
+VERBS = {"prepare": prepare, "list": list_layouts, "phantom": phantom, "release": release}
 
 
 def main() -> None:

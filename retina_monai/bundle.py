@@ -17,17 +17,21 @@ from torch import nn
 
 from retina_monai.data.appearances import Appearances
 from retina_monai.errors import RetinaError
-from retina_monai.handlers.checkpoints import load_file
+from retina_monai.handlers.checkpoints import load_file, save_atomically
+from retina_monai.networks import initialize_weights
 
 __all__ = [
     "bundle_names",
+    "check_size",
     "config_in_use",
     "digest",
     "find_bundle",
     "find_bundle_root",
     "load_appearances",
     "load_network",
+    "release",
     "run_folder",
+    "start_network",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -102,18 +106,55 @@ def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
     Raises:
         RetinaError: missing, truncated or malicious file, or weights of another network.
     """
-    state = load_file(checkpoint)
     arguments = Path(checkpoint).with_name("network.json")
     if arguments.is_file():
         network = _build_network(arguments)
+    _load_weights(network, checkpoint)
+    return network.eval()
+
+
+def start_network(network: nn.Module, initial_weights: str | Path | None) -> nn.Module:
+    """Draw the starting weights of a training, or take them over from an earlier one.
+
+    Args:
+        network: what is to be trained.
+        initial_weights: a flat state_dict of the same network, such as ``model.pt``; ``None`` draws them.
+
+    Raises:
+        RetinaError: as :func:`load_network`.
+    """
+    if initial_weights is None:
+        return initialize_weights(network)
+    _load_weights(network, initial_weights)
+    return network
+
+
+def check_size(network: nn.Module, size: int) -> None:
+    """Refuse a size that a network cannot take, before anything is made; ``initialize`` of every config.
+
+    Args:
+        network: halves the size ``levels`` times.
+        size: pixels a side.
+
+    Raises:
+        RetinaError: ``size`` is not a multiple of ``2 ** levels``.
+    """
+    levels = getattr(network, "levels", 0)
+    if not isinstance(size, int) or size < 1 or size % 2**levels:
+        raise RetinaError(
+            f"size {size} does not go through a network that halves it {levels} times: give a --size that is a "
+            f"multiple of {2**levels}, or take a network of fewer levels"
+        )
+
+
+def _load_weights(network: nn.Module, checkpoint: str | Path) -> None:
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(load_file(checkpoint))
     except (RuntimeError, TypeError, AttributeError) as error:
         raise RetinaError(
             f"{checkpoint} holds the weights of another network than {type(network).__name__}"
             f"{getattr(network, 'arguments', '')}"
         ) from error
-    return network.eval()
 
 
 def _build_network(path: Path) -> nn.Module:
@@ -149,6 +190,33 @@ def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appeara
     """The appearances of the eyes that a checkpoint was trained on: beside it, or the bundle's ``configs``."""
     beside = Path(checkpoint).with_name("appearances.json")
     return Appearances.load(beside if beside.is_file() else Path(bundle_root) / "configs" / "appearances.json")
+
+
+def release(run_dir: str | Path, bundle: str | Path) -> Path:
+    """Put the weights of a training into a bundle: ``models/model.pt``, and ``configs/appearances.json``.
+
+    Parameters are stored in half precision and loaded as float32; buffers (batch-norm statistics) stay in float32.
+
+    Args:
+        run_dir: the training's ``output_dir``.
+        bundle: name or path of the bundle, whose ``network_def`` must take the weights.
+
+    Returns:
+        The path of ``model.pt``.
+
+    Raises:
+        RetinaError: no such bundle or training, or weights of another network than the bundle's.
+    """
+    run, root = Path(run_dir), find_bundle(str(bundle))
+    parser = ConfigParser()
+    parser.read_config(root / "configs" / "inference.json")
+    network: nn.Module = parser.get_parsed_content("network_def")
+    _load_weights(network, run / "model.pt")
+    parameters = dict(network.named_parameters())
+    state = {name: tensor.half() if name in parameters else tensor for name, tensor in network.state_dict().items()}
+    Appearances.load(run / "appearances.json").save(root / "configs" / "appearances.json")
+    save_atomically(state, root / "models" / "model.pt")
+    return root / "models" / "model.pt"
 
 
 def digest(path: str | Path) -> str:

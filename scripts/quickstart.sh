@@ -8,7 +8,7 @@ scripts/quickstart.sh [--dataset_dir DIR]... [--output_dir DIR] [--epochs N]
 
   --dataset_dir DIR   train on this data set instead of the phantom; several times, or "['A','B']", for several sets
   --output_dir DIR    where everything is written; runs/quickstart in the repository if not given
-  --epochs N          how long to train; 4 if not given
+  --epochs N          how long to train; 40 if not given
 USAGE
 }
 fail() {
@@ -18,7 +18,7 @@ fail() {
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 output="$root/runs/quickstart"
-epochs=4
+epochs=40
 datasets=()
 
 while [[ $# -gt 0 ]]; do
@@ -72,7 +72,7 @@ step "1 of 3: photographs from vessel maps, with the released weights"
 if [[ ! -f "$output/phantom/datalist.json" ]]; then
     "$python" -m retina_monai phantom "$output/phantom" --count 8 --size 512
 fi
-bundle --config_file "$configs/inference.json" --input_dir "$output/phantom/vessels" --output_dir "$output/generated"
+bundle --config_file "$configs/inference.json" --input_dir "$output/phantom" --output_dir "$output/generated"
 printf '%s\n' "The photographs are in $output/generated"
 
 step "2 of 3: training, $epochs epochs"
@@ -86,8 +86,8 @@ cat <<SUMMARY
 
 == Done
 Generated with the released weights   $output/generated
-Vessel map, generated, real           $output/training/grids
-Figures per eye and their table       $output/evaluation
+Vessel map, generated, real           $output/training/pictures
+Figures and their table               $output/evaluation/table.md
 MLflow, in a browser                  "$(dirname "$python")/mlflow" ui --backend-store-uri "sqlite:///$output/training/mlruns.db"
 A few epochs show that all works; docs/README.md of the bundle says what the released weights were trained with.
 SUMMARY

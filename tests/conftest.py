@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +34,87 @@ def real_set(real_data: Path) -> Callable[[str], Path]:
         return real_data / name
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Overrides with which a bundle trains an epoch in a second, on phantoms that all tests share."""
+    folder = tmp_path_factory.mktemp("shared")
+    network = {"size": 64, "levels": 4, "features": 4, "discriminator_features": 8, "discriminator_levels": 2}
+    data = {"phantom_dir": str(folder / "phantom"), "cache_dir": str(folder / "cache"), "phantom_count": 8}
+    return network | data | {"max_epochs": 1, "val_interval": 1, "precision": "fp32", "mlflow": False}
+
+
+@pytest.fixture(scope="session")
+def phantoms(small: dict[str, Any]) -> Path:
+    """The data set of phantoms on which ``small`` trains."""
+    from retina_monai.data import write_phantoms
+
+    count, size = small["phantom_count"], 2 * small["size"]
+    return write_phantoms(Path(small["phantom_dir"]) / f"{count}x{size}-seed0", count, size, 0)
+
+
+@pytest.fixture(scope="session")
+def run_config(small: dict[str, Any], phantoms: Path) -> Callable[..., ConfigParser]:
+    """Run a bundle's config in this process as ``monai.bundle`` runs it; returns the parser with all that was made."""
+    from monai.bundle import ConfigWorkflow
+
+    def run(config: Path | list[Path], **overrides: Any) -> ConfigParser:
+        files = [str(path) for path in config] if isinstance(config, list) else str(config)
+        workflow = ConfigWorkflow(config_file=files, logging_file=False, **(small | overrides))
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+        return workflow.parser
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, run_config: Callable[..., ConfigParser]) -> Path:
+    """The folder of a finished training of ``pix2pix_vessel`` with ``small``: ``model.pt`` and what goes with it."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    run_config(ROOT / "bundles" / "pix2pix_vessel" / "configs" / "train.json", output_dir=str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """For subprocesses: nothing that changes a run, the package as if it were installed, and one thread each."""
+    unwanted = ("MLFLOW_TRACKING_URI", "RETINA_DEBUG")
+    kept = {key: value for key, value in os.environ.items() if key not in unwanted}
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="session")
+def monai_bundle(
+    small: dict[str, Any], phantoms: Path, environment: dict[str, str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python -m monai.bundle run`` as a user does; output and errors come together, as on a screen.
+
+    Keywords are overrides on top of ``small``; ``None`` leaves one out.
+    """
+
+    def run(
+        config: str | Path | list[Path],
+        run_id: str = "run",
+        cwd: Path = ROOT,
+        launcher: Sequence[str] = ("-m",),
+        **overrides: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        files = [str(path) for path in config] if isinstance(config, list) else config
+        values = {"config_file": files} | small | overrides
+        arguments = [text for key, value in values.items() if value is not None for text in (f"--{key}", str(value))]
+        return subprocess.run(
+            [sys.executable, *launcher, "monai.bundle", "run", run_id, *arguments],
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

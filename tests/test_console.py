@@ -105,3 +105,22 @@ def test_a_context_counts_as_a_cause() -> None:
 @pytest.mark.parametrize("error", [None, ValueError("plain")])
 def test_no_root_where_there_is_none(error: Exception | None) -> None:
     assert root_error(error) is None
+
+
+def test_a_mistake_met_by_a_data_loaders_worker_is_still_one_sentence() -> None:
+    code = f"""
+from torch.utils.data import DataLoader
+from retina_monai import console
+from retina_monai.errors import RetinaError
+
+class Eyes:
+    def __len__(self):
+        return 1
+    def __getitem__(self, index):
+        raise RetinaError({SENTENCE!r})
+
+for eye in DataLoader(Eyes(), num_workers=1):
+    pass
+"""
+    result = run("-c", code)
+    assert (result.returncode, result.stderr) == (1, f"error: {SENTENCE}\n")

@@ -59,6 +59,19 @@ class CachedEyes(PersistentDataset):
         """The item at ``place`` as it is cached: before the first random transform."""
         return dict(self.memory[place]) if place in self.memory else dict(self._cachecheck(self.data[place]))
 
+    def _cachecheck(self, item_transformed: Any) -> Any:
+        """MONAI's; a cached file that a kill or a full disk cut short is written anew."""
+        try:
+            return super()._cachecheck(item_transformed)
+        except (RuntimeError, EOFError):
+            if self.cache_dir is None:
+                raise
+            cached = self.cache_dir / f"{_content_key(item_transformed).decode()}{self.transform_hash}.pt"
+            if not cached.is_file():
+                raise
+            cached.unlink(missing_ok=True)
+            return super()._cachecheck(item_transformed)
+
     def _fill(self, budget: float) -> None:
         """Compute (or read from disk) what fits the budget, in order, before workers are forked: they share it."""
         for place in tqdm(range(len(self.data)), desc="reading eyes", leave=False, disable=None):

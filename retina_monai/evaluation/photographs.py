@@ -30,6 +30,7 @@ from retina_monai.transforms import Appearance, apply_appearance, measure_appear
 __all__ = ["PhotographReport"]
 
 RANGE = 2.0
+IN_OVERVIEW = 2
 _SPECTRUM = "power inside the field of view, generated / real, from {lowest:.2f} to {highest:.2f}"
 METRICS = ("mse", "psnr", "ssim", "mse_fov", "psnr_fov", "ssim_fov")
 
@@ -37,8 +38,9 @@ METRICS = ("mse", "psnr", "ssim", "mse_fov", "psnr_fov", "ssim_fov")
 class PhotographReport:
     """Compare generated with real photographs and write tables, spectra and pictures when the evaluation ends.
 
-    Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid_<dataset>.png`` and ``spectrum_<dataset>.png``. MSE is
-    on the [-1, 1] scale, PSNR and SSIM have a data range of 2; averages are over images, intervals over patients.
+    Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set), ``grid_<dataset>.png``
+    and ``spectrum_<dataset>.png``. MSE is on the [-1, 1] scale, PSNR and SSIM have a data range of 2; averages are over
+    images, intervals over patients.
 
     Args:
         output_dir: where to write.
@@ -94,10 +96,10 @@ class PhotographReport:
         write_json(self.output_dir / "report.json", {"about": self.about, "table": table, "spectrum": spectra})
         titles = ["vessel map", "appearance given", "camera's average", "real"]
         drawn = [self.output_dir / f"spectrum_{dataset}.png" for dataset in self.spectra]
-        for dataset, rows in self.pictures.items():
-            path = self.output_dir / f"grid_{dataset}.png"
-            write_png(path, image_grid(rows, titles))
-            drawn.append(path)
+        overview = [row for rows in self.pictures.values() for row in rows[:IN_OVERVIEW]]
+        for name, rows in {"grid": overview} | {f"grid_{name}": rows for name, rows in self.pictures.items()}.items():
+            drawn.append(self.output_dir / f"{name}.png")
+            write_png(drawn[-1], image_grid(rows, titles))
         engine.state.pictures = drawn
 
     def _appearances(self, item: dict[str, Any]) -> dict[str, Appearance]:

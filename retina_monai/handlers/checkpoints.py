@@ -168,7 +168,7 @@ def load_file(path: str | Path, map_location: torch.device | str = "cpu") -> dic
         state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise RetinaError(f"{path} is refused: it holds more than tensors and may run code") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # on a file of another kind the unpickler stumbles in any way: IndexError, struct.error
         raise RetinaError(f"{path} is truncated or not a checkpoint of torch") from error
     if not isinstance(state, dict):
         raise RetinaError(f"{path} is not a checkpoint: it holds a {type(state).__name__}, not a dictionary")
@@ -182,7 +182,10 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
         RetinaError: the folder cannot be written.
     """
     with replacing(path) as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # of torch's writer, where the disk is full
+            raise OSError(str(error.__context__ or error)) from error
 
 
 def _by_epoch(folder: Path) -> list[Path]:

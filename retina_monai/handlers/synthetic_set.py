@@ -72,11 +72,13 @@ class SyntheticSet:
             raise RetinaError(f"{self.output_dir} holds a data set that was not made here: give another --output_dir")
 
     def start(self) -> None:
-        write_json(self.output_dir / "settings.json", self.settings)
         _end_last_line(self.output_dir / "manifest.jsonl")
 
     def write(self, engine: Engine) -> None:
+        """Write the samples of a batch; before the first of them the settings, so that a mistake leaves no folder."""
         state: Any = engine.state
+        if not (self.output_dir / "settings.json").is_file():
+            write_json(self.output_dir / "settings.json", self.settings)
         for item, output in zip(state.batch, state.output, strict=True):
             self._write_sample(item, output["pred"])
 

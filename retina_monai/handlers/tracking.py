@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,7 @@ __all__ = ["Tracker", "sqlite_uri"]
 logger = logging.getLogger("retina_monai")
 LONGEST_PARAMETER = 500
 SECONDS_TO_ANSWER = 5
+SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql", "databricks")
 
 
 class Tracker(MLFlowHandler):
@@ -63,40 +65,32 @@ class Tracker(MLFlowHandler):
         required: bool = True,
         enabled: bool = True,
     ) -> None:
-        address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
-        self.enabled = enabled and _answers(address, required)
-        self.run_id: str | None = None
-        if not self.enabled:
-            return
-        if address.startswith("sqlite:///"):
-            make_folder(Path(address[len("sqlite:///") :]).parent)
-        try:
-            super().__init__(
-                tracking_uri=tracking_uri, experiment_name=experiment_name, iteration_log=False, close_on_complete=True
-            )
-        except ValueError as error:
-            raise RetinaError(
-                f"tracking_uri {address} is not an address of MLflow: give sqlite:///FILE or http://HOST:PORT"
-            ) from error
+        self.address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
+        self.enabled = enabled and _answers(self.address, required)
+        self.experiment_name = experiment_name
         self.output_dir = Path(output_dir)
-        self.run_name = f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         self.config = dict(config or {})
         self.fingerprint = fingerprint
         self.evaluator = evaluator
-        self.artifacts = tuple(artifacts)
-        logger.info("MLflow: %s, experiment %s", address, experiment_name)
+        self.files = tuple(artifacts)
+        self.run_id: str | None = None
+        self.cur_run = None
 
     def attach(self, engine: Engine) -> None:
         if not self.enabled:
             return
-        super().attach(engine)
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_pictures)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
+        engine.add_event_handler(Events.COMPLETED, self.complete)
+        engine.add_event_handler(Events.COMPLETED, self.close)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self.log_evaluation)
 
     def start(self, engine: Engine) -> None:
         """Create this training's run, or take up the one that was resumed; then log what does not change."""
+        self._connect()
         self._set_experiment()
         if self.run_id is None:
             experiment_id = self.experiment.experiment_id  # type: ignore[attr-defined]  # set by _set_experiment
@@ -109,6 +103,14 @@ class Tracker(MLFlowHandler):
         self._log_params(parameters)
         super().start(engine)
         self.log_config()
+
+    def _connect(self) -> None:
+        """Only now, since a client of a database makes the file: what is refused before the start leaves nothing."""
+        if self.address.startswith("sqlite:///"):
+            make_folder(Path(self.address[len("sqlite:///") :]).parent)
+        name = f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        super().__init__(tracking_uri=self.address, experiment_name=self.experiment_name, run_name=name)
+        logger.info("MLflow: %s, experiment %s", self.address, self.experiment_name)
 
     def log_config(self) -> None:
         """Write the config as run to ``output_dir`` and log it."""
@@ -127,13 +129,13 @@ class Tracker(MLFlowHandler):
 
     def complete(self) -> None:
         """Log the files that the engine leaves."""
-        for path in self.artifacts:
+        for path in self.files:
             if Path(path).is_file():
                 self.client.log_artifact(self.run_id, str(path))
 
     def fail(self, engine: Engine, error: BaseException) -> None:
         """Mark the run as failed, so that nobody takes it for one that still goes on; the error goes on."""
-        if self.run_id is not None:
+        if self.cur_run is not None:
             self.client.set_terminated(self.run_id, status="FAILED")
         raise error
 
@@ -145,7 +147,12 @@ def sqlite_uri(output_dir: str | Path) -> str:
 
 def _answers(address: str, required: bool) -> bool:
     """Whether an HTTP server is there (MLflow itself would try for minutes); databases are not asked."""
-    if not address.startswith(("http://", "https://")):
+    scheme = re.match(r"(\w+)(\+\w+)?://", address)
+    if scheme is None or scheme[1] not in SERVERS + DATABASES:
+        raise RetinaError(
+            f"tracking_uri {address} is not an address of MLflow: give sqlite:///FILE or http://HOST:PORT"
+        )
+    if scheme[1] in DATABASES:
         return True
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER):

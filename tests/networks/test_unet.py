@@ -32,7 +32,7 @@ def holds(module: nn.Module, kinds: type | tuple[type, ...]) -> bool:
 
 
 def test_eight_levels_with_64_features_are_the_published_generator() -> None:
-    """54.414 M is what the reference code prints for ``unet_256`` with three channels in; one channel saves 2 * 64 * 16."""
+    """The reference code prints 54.414 M for three channels in; one channel saves the weights of two: 2 * 64 * 16."""
     with torch.device("meta"):
         of_vessels, of_photographs = Pix2PixUNet(), Pix2PixUNet(in_channels=3)
     count = [sum(p.numel() for p in network.parameters()) for network in (of_vessels, of_photographs)]
@@ -135,9 +135,7 @@ def test_it_is_the_papers_network_written_out() -> None:
 
 def test_features_double_up_to_eight_times() -> None:
     network = Pix2PixUNet(levels=6, features=3)
-    widths = [
-        part.out_channels for block in network.encoder for part in block.modules() if isinstance(part, nn.Conv2d)
-    ]
+    widths = [part.out_channels for block in network.encoder for part in block.modules() if isinstance(part, nn.Conv2d)]
     assert widths == [3, 6, 12, 24, 24, 24]
 
 

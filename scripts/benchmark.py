@@ -1,0 +1,112 @@
+"""Measure training, overhead, inference and loading on the processor, and write docs/benchmarks.md.
+
+    python scripts/benchmark.py                                    # all: about ten minutes on two idle cores
+    python scripts/benchmark.py --quick                            # does it run? under two minutes, on the screen only
+    python scripts/benchmark.py --only inference,loading --rounds 5
+
+What is compared is measured in turns, round after round, and each figure is the median of its rounds, so that a machine
+that slows down meanwhile slows all alike. Data are phantoms. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fire
+from benchmarks.inference import measure_inference
+from benchmarks.loading import measure_loading
+from benchmarks.measuring import Effort
+from benchmarks.networks import pixels_of
+from benchmarks.overhead import measure_overhead
+from benchmarks.page import page
+from benchmarks.training import measure_training
+
+from retina_monai.data import write_phantoms
+from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.files import write_text
+
+OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+FULL = Effort(3, 4, 16, 8, 29, 1.0, ("paper", "released"), True)
+QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False)
+PARTS: dict[str, Callable[[Path, Effort], str]] = {
+    "training": measure_training,
+    "overhead": measure_overhead,
+    "inference": measure_inference,
+    "loading": measure_loading,
+}
+
+
+def command(part: str, rounds: int, quick: bool) -> str:
+    return f"python scripts/benchmark.py --only {part} --rounds {rounds}{' --quick' if quick else ''}"
+
+
+def chosen(only: str | Sequence[str] | None) -> list[str]:
+    """Parts in their order, from what Fire makes of ``--only a,b``."""
+    names = list(PARTS) if only is None else only.split(",") if isinstance(only, str) else list(only)
+    if unknown := [str(name) for name in names if name not in PARTS]:
+        raise RetinaError(f"--only {','.join(unknown)} is unknown: choose from {','.join(PARTS)}")
+    return [name for name in PARTS if name in names]
+
+
+def effort_of(quick: bool, rounds: Any) -> Effort:
+    effort = QUICK if quick else FULL
+    if rounds is None:
+        return effort
+    if not isinstance(rounds, int) or rounds < 1:
+        raise RetinaError(f"--rounds takes a whole number from 1 on, not {rounds!r}")
+    return replace(effort, rounds=rounds)
+
+
+def warn_if_busy() -> None:
+    if (load := os.getloadavg()[0]) > 0.5:
+        print(f"warning: the load of this machine is {load:.1f}; figures are good on an idle one only", file=sys.stderr)
+
+
+def measure(parts: Sequence[str], effort: Effort, quick: bool) -> dict[str, str]:
+    """Text of each section."""
+    sections = {}
+    with tempfile.TemporaryDirectory() as folder:
+        eyes = write_phantoms(Path(folder) / "eyes", effort.phantoms, 2 * pixels_of("released", effort), seed=0)
+        for part in parts:
+            text = PARTS[part](eyes, effort)
+            sections[part.capitalize()] = f"{text}\n\nMade by `{command(part, effort.rounds, quick)}`."
+    return sections
+
+
+def main(
+    quick: Any = False, rounds: int | None = None, output: str | None = None, only: str | Sequence[str] | None = None
+) -> None:
+    """Measure on this machine's processor and write a table; run it when nothing else runs.
+
+    Args:
+        quick: a short form that shows that all runs; it writes no file unless there is an --output.
+        rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
+        output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
+            measured on the same machine.
+        only: some of training,overhead,inference,loading.
+    """
+    short = parse_switch(quick, "quick")
+    parts, effort = chosen(only), effort_of(short, rounds)
+    path = None if short and output is None else Path(output or OUTPUT)
+    warn_if_busy()
+    start = time.perf_counter()
+    sections = measure(parts, effort, short)
+    text = page(sections, path.read_text() if path is not None and path.is_file() else "")
+    print(f"\n{text}\n{time.perf_counter() - start:.0f} s")
+    if path is not None:
+        write_text(path, text)
+        print(path)
+
+
+if __name__ == "__main__":
+    try:
+        fire.Fire(main)
+    except RetinaError as error:
+        raise SystemExit(f"error: {error}") from error

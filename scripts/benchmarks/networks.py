@@ -1,0 +1,54 @@
+"""Networks, losses and batches of the sizes that are compared, from the bundle's own config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor, nn
+
+from benchmarks.measuring import Effort
+from retina_monai.data import generate_phantom
+from retina_monai.networks import initialize_weights
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel"
+SIZES = {"paper": ("train.json", "paper.json"), "released": ("train.json",)}
+TITLES = {
+    "paper": "paper (8 levels, 64 features, discriminator 64)",
+    "released": "released (7 levels, 32 features, discriminator 32)",
+}
+PRECISIONS = ("fp32", "bf16")
+
+
+def bundle_config(size: str, overrides: Mapping[str, Any]) -> ConfigParser:
+    parser = ConfigParser(ConfigParser.load_config_files(config_files(size)))
+    parser.update(dict(overrides))
+    return parser
+
+
+def config_files(size: str) -> list[str]:
+    return [str(BUNDLE / "configs" / name) for name in SIZES[size]]
+
+
+def build_networks(size: str, overrides: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator as the bundle's config defines them, with starting weights."""
+    torch.manual_seed(0)
+    config = bundle_config(size, overrides)
+    generator, discriminator = (config.get_parsed_content(f"{name}_def") for name in ("network", "discriminator"))
+    return initialize_weights(generator), initialize_weights(discriminator)
+
+
+def phantom_batch(pixels: int, count: int = 1) -> dict[str, Tensor]:
+    """``image``, ``vessel`` in [-1, 1] and ``fov`` in {0, 1} of the first phantoms, as ``(count, C, H, W)``."""
+    eyes = [generate_phantom(seed, pixels) for seed in range(count)]
+    batch = {
+        key: torch.stack([torch.from_numpy(eye[key]) for eye in eyes]).float() for key in ("image", "vessel", "fov")
+    }
+    return batch | {"image": batch["image"] / 127.5 - 1, "vessel": batch["vessel"] * 2 - 1}
+
+
+def pixels_of(size: str, effort: Effort) -> int:
+    return int(bundle_config(size, effort.overrides)["size"])

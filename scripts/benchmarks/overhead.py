@@ -1,0 +1,98 @@
+"""What the engine and its handlers cost over the same networks in a bare loop."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.bare_loop import BareLoop, adam
+from benchmarks.measuring import EPOCH, Effort, Stopwatch, Timing, in_turns, percent, table
+from benchmarks.networks import PRECISIONS, TITLES, build_networks, phantom_batch, pixels_of
+from benchmarks.processes import in_own_process
+from retina_monai.data.dataset import SeededSampler
+from retina_monai.engines import AdversarialTrainer, Averaged, keep_big_blocks
+from retina_monai.handlers import EpochLine, EpochLosses, SeededEpochs, StopOnNaN, Tracker, sqlite_uri
+from retina_monai.objectives import Pix2Pix
+
+
+def time_overhead(size: str, precision: str, effort: Effort) -> dict[str, list[Timing]]:
+    """Blocks of iterations of a bare loop and of two engines, in turns in one process; the first turn warms up."""
+    keep_big_blocks()
+    batch, networks = phantom_batch(pixels_of(size, effort)), build_networks(size, effort.overrides)
+    bare = BareLoop(*deepcopy(networks), fused=True, precision=precision)
+    with tempfile.TemporaryDirectory() as folder:
+        blocks: dict[str, Callable[[], Timing]] = {"bare": partial(bare.block, batch, effort.block)}
+        for name, averaged in (("engine", False), ("averaged", True)):
+            trainer = build_trainer(deepcopy(networks), precision, [batch] * effort.block, averaged, f"{folder}/{name}")
+            blocks[name] = partial(run_epoch, trainer, watch := Stopwatch())
+            watch.attach(trainer)
+        timings = in_turns(blocks, 2 * effort.rounds + 1, f"overhead, {size}, {precision}")
+    return {name: block[1:] for name, block in timings.items()}
+
+
+def build_trainer(
+    networks: tuple[nn.Module, nn.Module], precision: str, batches: list[dict[str, Tensor]], averaged: bool, folder: str
+) -> AdversarialTrainer:
+    """The engine with the handlers that act in each iteration, on batches that lie in memory."""
+    objective = Pix2Pix(*networks)
+    handlers = [
+        SeededEpochs(seed=0, sampler=SeededSampler(batches)),
+        StopOnNaN(),
+        Averaged(networks[0], enabled=averaged),
+        EpochLosses(),
+        Tracker(sqlite_uri(folder), "benchmark", folder),
+        EpochLine(),
+    ]
+    return AdversarialTrainer(
+        objective=objective,
+        optimizers={name: adam(network, fused=True) for name, network in objective.networks.items()},
+        precision=precision,
+        device=torch.device("cpu"),
+        max_epochs=1,
+        data_loader=batches,
+        epoch_length=len(batches),
+        handlers=handlers,
+    )
+
+
+def run_epoch(trainer: AdversarialTrainer, watch: Stopwatch) -> Timing:
+    """Go on for one epoch."""
+    trainer.state.max_epochs = trainer.state.epoch + 1
+    trainer.run()
+    return watch.epochs[-1]
+
+
+def measure_overhead(eyes: Path, effort: Effort) -> str:
+    keys = [(size, precision) for size in effort.overhead_sizes for precision in PRECISIONS]
+    timings = {key: in_own_process(partial(time_overhead, *key, effort)) for key in keys}
+    return describe_overhead(timings, effort)
+
+
+def describe_overhead(timings: Mapping[tuple[str, str], Mapping[str, Sequence[Timing]]], effort: Effort) -> str:
+    head = ("size", "precision", "bare, ms", "engine", "with epoch's end", "engine, average", "with epoch's end")
+    rows = [(TITLES[size], precision, *overhead_figures(own)) for (size, precision), own in timings.items()]
+    return f"""The bundle's networks in a bare loop and in `AdversarialTrainer` with its handlers: blocks of
+{effort.block} iterations in turns in one process, the same batch and precision, the published losses, both with fused
+Adam and big blocks kept.
+Handlers: `SeededEpochs`, `StopOnNaN`, `EpochLosses`, `EpochLine`, `Tracker` with SQLite; then `Averaged` too, which the
+bare loop has not. What an epoch's end takes (means, line, MLflow) is shared out over {EPOCH} iterations.
+Aim: at most 5 %.
+
+{table(head, rows)}"""
+
+
+def overhead_figures(timings: Mapping[str, Sequence[Timing]]) -> list[str]:
+    bare = timings["bare"]
+    figures = [f"{1000 * median(block.iteration for block in bare):.1f}"]
+    for name in ("engine", "averaged"):
+        pairs = list(zip(timings[name], bare, strict=True))
+        figures.append(percent(median(own.iteration / plain.iteration for own, plain in pairs)))
+        figures.append(percent(median(own.with_end / plain.iteration for own, plain in pairs)))
+    return figures

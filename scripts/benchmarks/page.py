@@ -1,0 +1,52 @@
+"""The document: the machine, and a section for each part."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+SECTIONS = ("Training", "Overhead", "Inference", "Loading")
+
+
+def machine() -> str:
+    """Processor, cores and versions; nothing that tells whose machine it is."""
+    bf16 = "native" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "emulated"
+    software = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai"))
+    return (
+        f"Machine: {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}, bf16 {bf16}; {platform.system()} {platform.machine()}, "
+        f"{' '.join(platform.libc_ver())}, Python {platform.python_version()}, {software}."
+    )
+
+
+def processor() -> str:
+    """The processor's name: Linux tells it in a file."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "an unknown processor")
+
+
+def page(sections: Mapping[str, str], previous: str) -> str:
+    """The whole document; sections that were measured before on the same machine stay."""
+    kept = sections_of(previous) if machine() in previous else {}
+    parts = kept | dict(sections)
+    body = "\n".join(f"## {title}\n\n{parts[title].strip()}\n" for title in SECTIONS if title in parts)
+    return f"""# Benchmarks
+
+Measured on the processor, with phantoms, in turns; medians of the rounds. Ratios carry over to similar machines,
+absolute figures do not. `python scripts/benchmark.py` measures all of it again, with `--only` some.
+
+{machine()}
+
+{body}"""
+
+
+def sections_of(document: str) -> dict[str, str]:
+    parts = [part.partition("\n") for part in document.split("\n## ")[1:]]
+    return {title: text for title, _, text in parts}

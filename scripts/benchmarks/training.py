@@ -1,0 +1,80 @@
+"""Iterations per second of the bundle's training against the reference loop."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from monai.bundle import ConfigWorkflow
+
+from benchmarks.bare_loop import BareLoop
+from benchmarks.measuring import EPOCH, Effort, Stopwatch, Timing, in_turns, table
+from benchmarks.networks import PRECISIONS, SIZES, TITLES, build_networks, config_files, phantom_batch, pixels_of
+from benchmarks.processes import in_own_process
+
+PUBLISHED = {"norm": "batch", "upsampling": "transpose", "network_def#circular_fov": False}
+
+
+def time_reference(size: str, effort: Effort) -> Timing:
+    """The reference loop on one batch that lies in memory: it loads nothing, saves nothing, logs nothing."""
+    loop = BareLoop(*build_networks(size, PUBLISHED | dict(effort.overrides)))
+    batch = phantom_batch(pixels_of(size, effort))
+    loop.block(batch, effort.warm_up)
+    return loop.block(batch, effort.iterations)
+
+
+def time_bundle(size: str, precision: str, eyes: Path, effort: Effort) -> Timing:
+    """The bundle's training with all that a user gets: loading, augmentation, average, checkpoint, MLflow."""
+    with tempfile.TemporaryDirectory() as output_dir:
+        settings = {"dataset_dir": str(eyes), "cache_dir": f"{eyes}-cache", "output_dir": output_dir}
+        settings |= {"precision": precision, "ema": True, "max_epochs": 1, **effort.overrides}
+        workflow = ConfigWorkflow(config_files(size), workflow_type="training", logging_file=False, **settings)
+        workflow.initialize()
+        watch = Stopwatch(effort.warm_up)
+        watch.attach(workflow.parser.get_parsed_content("train#trainer"))
+        workflow.run()
+        workflow.finalize()
+    return watch.epochs[0]
+
+
+def training_jobs(eyes: Path, effort: Effort) -> dict[tuple[str, str], Callable[[], Timing]]:
+    jobs: dict[tuple[str, str], Callable[[], Timing]] = {}
+    for size in SIZES:
+        jobs[size, "reference"] = partial(time_reference, size, effort)
+        jobs |= {(size, name): partial(time_bundle, size, name, eyes, effort) for name in PRECISIONS}
+    return jobs
+
+
+def measure_training(eyes: Path, effort: Effort) -> str:
+    jobs = {key: partial(in_own_process, job) for key, job in training_jobs(eyes, effort).items()}
+    return describe_training(in_turns(jobs, effort.rounds, "training"), effort)
+
+
+def describe_training(timings: Mapping[tuple[str, str], Sequence[Timing]], effort: Effort) -> str:
+    head = ("size", "loop", "ms", "it/s", "x", "(rounds)", "end of an epoch, s", "x with it")
+    rows = [training_row(key, timings) for key in timings]
+    return f"""Batch 1, {pixels_of("released", effort)} px; each run in a process of its own, {effort.iterations}
+iterations after {effort.warm_up} that do not count. *Reference*: pix2pix as published, of that size, in a plain loop
+(torch's default Adam, fp32, default malloc, batch norm, transposed convolutions) on one batch that lies in memory:
+nothing is loaded, saved or logged. *Bundle*: `train.json` (paper size: and `paper.json`, but with `ema` on) through
+`monai.bundle` on phantoms from the cache, with augmentation, moving average, checkpoint and MLflow in SQLite; the
+released size has the spectrum term too. x: iterations per second over the reference's. The end of an epoch (checkpoint,
+weights, MLflow) is given by itself, and in the last column shared out over {EPOCH} iterations; validation, by default
+each fifth epoch, is not in it. Aim at the paper's size: 1.3 in fp32, 1.7 in bf16.
+
+{table(head, rows)}"""
+
+
+def training_row(key: tuple[str, str], timings: Mapping[tuple[str, str], Sequence[Timing]]) -> tuple[str, ...]:
+    size, name = key
+    own, reference = timings[key], timings[size, "reference"]
+    gains = [before.iteration / after.iteration for before, after in zip(reference, own, strict=True)]
+    gain_with_end = median(before.with_end / after.with_end for before, after in zip(reference, own, strict=True))
+    seconds, end = (median(values) for values in zip(*own, strict=True))
+    title = "reference" if name == "reference" else f"bundle, {name}"
+    spread = f"{min(gains):.2f} to {max(gains):.2f}"
+    figures = (f"{1000 * seconds:.0f}", f"{1 / seconds:.2f}", f"{median(gains):.2f}", spread, f"{end:.2f}")
+    return (TITLES[size], title, *figures, f"{gain_with_end:.2f}")

@@ -1,0 +1,184 @@
+"""Every part of scripts/benchmark.py runs, at tiny sizes; nothing is said about time."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from retina_monai.data import write_phantoms
+from retina_monai.errors import RetinaError
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+benchmark, bare_loop, inference, loading, measuring, networks, overhead, page, processes, training = (
+    importlib.import_module(name)
+    for name in (
+        "benchmark",
+        "benchmarks.bare_loop",
+        "benchmarks.inference",
+        "benchmarks.loading",
+        "benchmarks.measuring",
+        "benchmarks.networks",
+        "benchmarks.overhead",
+        "benchmarks.page",
+        "benchmarks.processes",
+        "benchmarks.training",
+    )
+)
+
+TINY = replace(
+    benchmark.QUICK,
+    warm_up=1,
+    iterations=2,
+    block=2,
+    phantoms=5,
+    seconds=0.0,
+    overrides={"size": 32, "levels": 3, "features": 4, "discriminator_features": 4, "discriminator_levels": 1},
+)
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantoms(tmp_path_factory.mktemp("benchmark") / "eyes", TINY.phantoms, 64, 0)
+
+
+def test_full_and_quick_train_on_the_eyes_that_they_count(tmp_path: Path) -> None:
+    for effort in (benchmark.QUICK, benchmark.FULL):
+        datalist = write_phantoms(tmp_path / str(effort.phantoms), effort.phantoms, 32, 0) / "datalist.json"
+        assert datalist.read_text().split('"validation"')[0].count('"image"') == effort.warm_up + effort.iterations
+
+
+def test_paper_size_is_the_published_one() -> None:
+    generator, discriminator = networks.build_networks("paper", training.PUBLISHED)
+    assert round(sum(p.numel() for p in generator.parameters()) / 1e6, 1) == 54.4
+    assert round(sum(p.numel() for p in discriminator.parameters()) / 1e6, 1) == 2.8
+    assert not any(isinstance(module, torch.nn.InstanceNorm2d) for module in generator.modules())
+
+
+def test_a_bare_step_moves_both_networks_and_leaves_them_trainable() -> None:
+    pair = networks.build_networks("released", TINY.overrides)
+    before = [next(network.parameters()).clone() for network in pair]
+    bare_loop.BareLoop(*pair, fused=True, precision="bf16").step(networks.phantom_batch(32))
+    for network, old in zip(pair, before, strict=True):
+        assert not torch.equal(next(network.parameters()), old)
+        assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_the_two_loops_that_are_compared_train_alike() -> None:
+    """Inside a field of view that is the whole picture, the engine's losses are the bare loop's."""
+    bare, engine = (networks.build_networks("released", {**TINY.overrides, "dropout": 0.0}) for _ in range(2))
+    batch = {**networks.phantom_batch(32), "fov": torch.ones(1, 1, 32, 32)}
+    bare_loop.BareLoop(*bare, fused=True).step(batch)
+    objective = overhead.Pix2Pix(*engine)
+    optimizers = {name: bare_loop.adam(network, fused=True) for name, network in objective.networks.items()}
+    overhead.AdversarialTrainer(
+        objective=objective,
+        optimizers=optimizers,
+        device=torch.device("cpu"),
+        max_epochs=1,
+        data_loader=[batch],
+        epoch_length=1,
+    ).run()
+    for expected, network in zip(bare, engine, strict=True):
+        for before, after in zip(expected.parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(after, before)
+
+
+def test_training_is_measured_through_the_bundle_and_leaves_nothing(eyes: Path) -> None:
+    jobs = training.training_jobs(eyes, TINY)
+    assert set(jobs) == {(size, name) for size in networks.SIZES for name in ("reference", *networks.PRECISIONS)}
+    timings = {key: [jobs[key]()] for key in [("released", "reference"), ("released", "bf16")]}
+    assert timings["released", "bf16"][0].epoch_end > timings["released", "reference"][0].epoch_end == 0
+    text = training.describe_training(timings, TINY)
+    assert "| bundle, bf16 |" in text and "| 1.00 | 1.00 to 1.00 | 0.00 | 1.00 |" in text
+    assert {path.name for path in eyes.parent.iterdir()} == {"eyes", "eyes-cache"}
+
+
+def test_overhead_of_equal_loops_is_none() -> None:
+    timings = overhead.time_overhead("released", "fp32", TINY)
+    assert {name: len(blocks) for name, blocks in timings.items()} == {"bare": 2, "engine": 2, "averaged": 2}
+    same = {name: [measuring.Timing(0.25), measuring.Timing(0.5)] for name in timings}
+    assert "| fp32 | 375.0 | +0.0 % | +0.0 % | +0.0 % | +0.0 % |" in overhead.describe_overhead(
+        {("paper", "fp32"): same}, TINY
+    )
+
+
+def test_forms_of_the_generator_agree() -> None:
+    speeds, left_out = inference.time_inference(TINY)
+    assert [name for name in speeds if "fp32" in name] == [
+        "eager, fp32, default malloc",
+        "eager, fp32",
+        "channels_last, fp32",
+    ]
+    assert all(set(speed.rates) == {1, 8} and speed.difference < 0.05 for speed in speeds.values())
+    assert speeds["eager, fp32"].difference == 0 < speeds["eager, bf16 weights"].difference
+    assert f"`torch.compile` is not there: {left_out}." in inference.describe_inference(speeds, left_out, TINY)
+
+
+def test_a_form_that_cannot_be_compiled_is_left_out_with_the_reason() -> None:
+    def broken(vessel: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no such header\nand more")
+
+    painters = {"compiled": inference.Painter(broken), "eager": inference.Painter(torch.nn.Identity())}
+    seconds, failure = inference.call_first(painters, torch.zeros(1, 1, 8, 8))
+    assert list(seconds) == ["eager"] and failure == "RuntimeError: no such header"
+    with pytest.raises(RuntimeError, match="no such header"):
+        inference.call_first({"eager": inference.Painter(broken)}, torch.zeros(1, 1, 8, 8))
+
+
+def test_loading_is_measured_from_all_caches(eyes: Path) -> None:
+    threads = torch.get_num_threads()
+    rates = loading.time_loading(eyes, TINY)
+    torch.set_num_threads(threads)
+    assert list(rates) == ["nothing cached", "from the disk cache", "from memory", "from memory, with augmentation"]
+    assert "| from memory | " in loading.describe_loading(rates, 32)
+
+
+def test_a_process_of_its_own_has_the_settings_of_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4294967296")
+    assert processes.in_own_process(partial(os.getenv, "MALLOC_MMAP_THRESHOLD_")) is None
+    assert os.environ["MALLOC_MMAP_THRESHOLD_"] == "4294967296"
+
+
+def test_turns_begin_with_another_job_each_round() -> None:
+    order: list[str] = []
+    jobs = {name: partial(order.append, name) for name in "abc"}
+    assert measuring.in_turns(jobs, 2, "turns") == {name: [None, None] for name in "abc"}
+    assert order == ["a", "b", "c", "b", "c", "a"]
+
+
+def test_page_names_no_host_and_no_path_and_keeps_what_was_measured_on_the_same_machine() -> None:
+    first = page.page({"Loading": "old loading", "Training": "old training"}, "")
+    second = page.page({"Training": "new training"}, first)
+    assert re.findall(r"## (\w+)\n\n(.+)\n", second) == [("Training", "new training"), ("Loading", "old loading")]
+    assert "old" not in page.page({"Training": "new"}, first.replace(page.machine(), "Machine: another"))
+    assert f"torch {torch.__version__.split('+')[0]}" in first
+    assert platform.node() not in page.machine() and "/" not in page.machine()
+
+
+def test_command_line_refuses_what_it_does_not_know() -> None:
+    assert benchmark.chosen("loading,training") == benchmark.chosen(("loading", "training")) == ["training", "loading"]
+    with pytest.raises(RetinaError, match="--only speed is unknown"):
+        benchmark.main(only="speed")
+    with pytest.raises(RetinaError, match="--rounds takes a whole number"):
+        benchmark.main(rounds=0)
+    with pytest.raises(RetinaError, match="quick is a switch"):
+        benchmark.main(quick="perhaps")
+
+
+def test_command_line_writes_the_parts_that_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "QUICK", TINY)
+    monkeypatch.setitem(benchmark.PARTS, "loading", lambda eyes, effort: f"{effort.phantoms} eyes")
+    benchmark.main(quick=True, only="loading", output=str(tmp_path / "page.md"))
+    text = (tmp_path / "page.md").read_text()
+    assert "5 eyes\n\nMade by `python scripts/benchmark.py --only loading --rounds 1 --quick`." in text
+    assert str(tmp_path) not in text
