@@ -19,6 +19,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from retina_monai.console import root_error
 from retina_monai.data.writing import write_png
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel" / "configs"
@@ -141,6 +142,14 @@ def nothing_to_resume(material: Material) -> Overrides:
     return {"resume": "true", "mlflow": "true"}
 
 
+def unknown_appearance(material: Material) -> Overrides:
+    return {"appearance": "sepia"}
+
+
+def address_of_nothing(material: Material) -> Overrides:
+    return {"mlflow": "true", "tracking_uri": "somewhere"}
+
+
 def switch_that_is_neither(material: Material) -> Overrides:
     return {"linear_decay": "perhaps"}
 
@@ -149,7 +158,8 @@ def server_that_does_not_answer(material: Material) -> Overrides:
     return {"mlflow": "true", "tracking_uri": "http://127.0.0.1:9"}
 
 
-CASES: list[tuple[Callable[[Material], Overrides], str, str]] = [
+Case = tuple[Callable[[Material], Overrides], str, str]
+CASES: list[Case] = [
     (no_such_directory, "train", r"/nowhere does not exist: give a directory"),
     (directory_that_no_adapter_recognises, "train", r"/letters is laid out as none of the data sets"),
     (photograph_without_its_vessel_map, "train", r"images/phantom_00003.png is a photograph without its vessel map"),
@@ -159,16 +169,23 @@ CASES: list[tuple[Callable[[Material], Overrides], str, str]] = [
     (empty_vessel_map, "inference", r"maps/eye.png is empty \(0 bytes\)"),
     (file_that_is_not_a_picture, "inference", r"maps/eye.png is damaged, truncated or not a picture"),
     (size_that_the_network_cannot_take, "train", r"size 100 .* give a --size that is a multiple of 16"),
-    (size_that_the_weights_cannot_take, "inference", r"size 72 .* give a --size that is a multiple of 16"),
     (weights_of_another_network, "inference", r"/other.pt holds the weights of another network than Pix2PixUNet"),
     (truncated_weights, "inference", r"weights/model.pt is truncated or not a checkpoint"),
     (malicious_weights, "inference", r"weights/model.pt is refused: it holds more than tensors and may run code"),
-    (output_directory_that_cannot_be_written, "train", r"/file/run\S* cannot be \w+.*: give a writable --output_dir"),
+    (output_directory_that_cannot_be_written, "train", r"/file/run\S* cannot be made \(Not a directory\)"),
     (output_directory_of_another_training, "train", r"/trained already holds a training: give another --output_dir"),
-    (nothing_to_resume, "train", r"there is no checkpoint to resume in \S*/output: train without --resume"),
     (switch_that_is_neither, "train", r"linear_decay is a switch and takes true, false, .* not 'perhaps'"),
     (server_that_does_not_answer, "train", r"MLflow server http://127.0.0.1:9 does not answer: .*--tracking_required"),
 ]
+
+
+FURTHER_CASES: list[Case] = [
+    (size_that_the_weights_cannot_take, "inference", r"size 72 .* give a --size that is a multiple of 16"),
+    (unknown_appearance, "inference", r"appearance sepia is unknown: give average, random, a camera \(phantom\)"),
+    (nothing_to_resume, "train", r"there is no checkpoint to resume in \S*/output: train without --resume"),
+    (address_of_nothing, "train", r"tracking_uri somewhere is not an address of MLflow: give sqlite:///FILE"),
+]
+"""Without a command of their own, for the sake of time."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +210,7 @@ def outcomes(
 
     def run(prepare: Callable[[Material], Overrides], config: str) -> Outcome:
         folder = tmp_path_factory.mktemp(prepare.__name__)
-        defaults = {"output_dir": folder / "output"}
-        if config == "inference":
-            defaults |= {"checkpoint": trained / "model.pt", "input_dir": phantoms}
-        overrides = defaults | prepare(Material(folder, phantoms, trained))
+        overrides = complete(prepare(Material(folder, phantoms, trained)), config, folder, phantoms, trained)
         before = contents(folder)
         result = monai_bundle(CONFIGS / f"{config}.json", "run", cwd=folder, **overrides)
         return Outcome(result.returncode, result.stdout.splitlines(), before, contents(folder))
@@ -205,6 +219,14 @@ def outcomes(
     cases = {prepare.__name__: (prepare, config) for prepare, config, _ in CASES if prepare.__name__ in asked}
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         return dict(zip(cases, pool.map(lambda case: run(*case), cases.values()), strict=True))
+
+
+def complete(overrides: Overrides, config: str, folder: Path, phantoms: Path, trained: Path) -> Overrides:
+    """With what is right about the command."""
+    defaults: Overrides = {"output_dir": folder / "output"}
+    if config == "inference":
+        defaults |= {"checkpoint": trained / "model.pt", "input_dir": phantoms}
+    return defaults | overrides
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -218,7 +240,10 @@ def contents(folder: Path) -> dict[str, str]:
     return dict(entries())
 
 
-@pytest.mark.parametrize(("case", "sentence"), [(prepare.__name__, sentence) for prepare, _, sentence in CASES])
+@pytest.mark.parametrize(
+    ("case", "sentence"),
+    [pytest.param(prepare.__name__, sentence, id=prepare.__name__) for prepare, _, sentence in CASES],
+)
 def test_one_sentence_and_nothing_else(case: str, sentence: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[case]
     screen = "\n".join(outcome.lines)
@@ -226,3 +251,24 @@ def test_one_sentence_and_nothing_else(case: str, sentence: str, outcomes: dict[
     assert re.match(f"error: .*{sentence}", outcome.lines[-1]), screen
     assert "Traceback" not in screen
     assert outcome.after == outcome.before
+
+
+@pytest.mark.parametrize(
+    ("prepare", "config", "sentence"), [pytest.param(*case, id=case[0].__name__) for case in FURTHER_CASES]
+)
+def test_one_error_and_nothing_else(
+    prepare: Callable[[Material], Overrides],
+    config: str,
+    sentence: str,
+    run_config: Callable[..., ConfigParser],
+    phantoms: Path,
+    trained: Path,
+    tmp_path: Path,
+) -> None:
+    overrides = complete(prepare(Material(tmp_path, phantoms, trained)), config, tmp_path, phantoms, trained)
+    before = contents(tmp_path)
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
+    with pytest.raises(Exception) as caught:
+        run_config(CONFIGS / f"{config}.json", **plain)
+    assert re.search(sentence, str(root_error(caught.value)))
+    assert contents(tmp_path) == before
