@@ -11,21 +11,11 @@ import re
 import sys
 from types import TracebackType
 
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, root_error
 
 __all__ = ["install_excepthook", "root_error"]
 
 _previous = sys.excepthook
-
-
-def root_error(error: BaseException | None) -> RetinaError | None:
-    """The innermost ``RetinaError`` among an exception, its causes and contexts; ``None`` if there is none."""
-    found = None
-    while error is not None:
-        if isinstance(error, RetinaError):
-            found = error
-        error = error.__cause__ or error.__context__
-    return found
 
 
 def install_excepthook() -> None:

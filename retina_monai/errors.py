@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["RetinaError", "parse_switch"]
+__all__ = ["RetinaError", "parse_switch", "root_error"]
 
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
@@ -12,6 +12,16 @@ _FALSE = {"false", "0", "no"}
 
 class RetinaError(Exception):
     """A mistake that the user can mend: one sentence that names the file or the key and says what to do."""
+
+
+def root_error(error: BaseException | None) -> RetinaError | None:
+    """The innermost ``RetinaError`` among an exception, its causes and contexts; ``None`` if there is none."""
+    found = None
+    while error is not None:
+        if isinstance(error, RetinaError):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def parse_switch(value: Any, name: str) -> bool:

@@ -93,7 +93,10 @@ def test_the_two_loops_that_are_compared_train_alike() -> None:
             torch.testing.assert_close(after, before)
 
 
-def test_training_is_measured_through_the_bundle_and_leaves_nothing(eyes: Path) -> None:
+def test_training_is_measured_through_the_bundle_and_leaves_nothing(
+    eyes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     jobs = training.training_jobs(eyes, TINY)
     assert set(jobs) == {(size, name) for size in networks.SIZES for name in ("reference", *networks.PRECISIONS)}
     timings = {key: [jobs[key]()] for key in [("released", "reference"), ("released", "bf16")]}
@@ -103,7 +106,8 @@ def test_training_is_measured_through_the_bundle_and_leaves_nothing(eyes: Path) 
     assert {path.name for path in eyes.parent.iterdir()} == {"eyes", "eyes-cache"}
 
 
-def test_overhead_of_equal_loops_is_none() -> None:
+def test_overhead_of_equal_loops_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     timings = overhead.time_overhead("released", "fp32", TINY)
     assert {name: len(blocks) for name, blocks in timings.items()} == {"bare": 2, "engine": 2, "averaged": 2}
     same = {name: [measuring.Timing(0.25), measuring.Timing(0.5)] for name in timings}

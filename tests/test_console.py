@@ -8,11 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from retina_monai.console import root_error
-from retina_monai.errors import RetinaError
-
 SENTENCE = "no_such_folder is not a directory: give one that holds a data set"
 
 WRAPPED = f"""
@@ -80,31 +75,6 @@ def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
     assert result.stderr.splitlines()[-1] == (
         "error: resume is a switch and takes true, false, yes, no, 1 or 0, not 'perhaps'"
     )
-
-
-def test_the_root_is_the_innermost_of_the_project() -> None:
-    try:
-        try:
-            raise RetinaError("inner")
-        except RetinaError as inner:
-            raise RetinaError("outer") from inner
-    except RetinaError as outer:
-        assert str(root_error(outer)) == "inner"
-
-
-def test_a_context_counts_as_a_cause() -> None:
-    try:
-        try:
-            raise RetinaError("while handling this")
-        finally:
-            raise KeyError("another came up")
-    except KeyError as error:
-        assert str(root_error(error)) == "while handling this"
-
-
-@pytest.mark.parametrize("error", [None, ValueError("plain")])
-def test_no_root_where_there_is_none(error: Exception | None) -> None:
-    assert root_error(error) is None
 
 
 def test_a_mistake_met_by_a_data_loaders_worker_is_still_one_sentence() -> None:

@@ -16,6 +16,8 @@ from torch import distributed
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
+from retina_monai.errors import RetinaError, root_error
+
 __all__ = ["CachedEyes", "SeededSampler", "eye_loader"]
 
 Draw = tuple[int, int]
@@ -60,10 +62,16 @@ class CachedEyes(PersistentDataset):
         return dict(self.memory[place]) if place in self.memory else dict(self._cachecheck(self.data[place]))
 
     def _cachecheck(self, item_transformed: Any) -> Any:
-        """MONAI's; a cached file that a kill or a full disk cut short is written anew."""
+        """MONAI's; a cached file that a kill or a full disk cut short is written anew.
+
+        Raises:
+            RetinaError: of a transform, without MONAI's wrapping, of which a loader's worker would hand on no more.
+        """
         try:
             return super()._cachecheck(item_transformed)
-        except (RuntimeError, EOFError):
+        except (RuntimeError, EOFError) as error:
+            if mistake := root_error(error):
+                raise RetinaError(str(mistake)) from error
             if self.cache_dir is None:
                 raise
             cached = self.cache_dir / f"{_content_key(item_transformed).decode()}{self.transform_hash}.pt"

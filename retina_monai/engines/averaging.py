@@ -70,5 +70,5 @@ class Averaged:
             self.average.load_state_dict(state)
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
-        updates = float(count)
+        updates = int(self.average.n_averaged)  # type: ignore[union-attr]  # on the CPU, unlike count: no synchronisation
         get_ema_multi_avg_fn(min(self.decay, (1 + updates) / (WARM_UP + updates)))(averaged, current, torch.tensor(0))

@@ -11,6 +11,8 @@ import torch
 from monai.utils import set_determinism
 from torch import distributed
 
+from retina_monai.errors import RetinaError
+
 __all__ = [
     "choose_device",
     "choose_precision",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 NEVER, AS_LATE_AS_POSSIBLE = -1, 2**31 - 1
 
 
@@ -59,7 +62,14 @@ def choose_precision(precision: str, device: torch.device) -> str:
     Args:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: what trains.
+
+    Raises:
+        RetinaError: any other word, or fp16 without a GPU.
     """
+    if precision not in PRECISIONS or (precision == "fp16" and device.type != "cuda"):
+        raise RetinaError(
+            f"precision {precision} is not available on {device.type}: give auto, fp32, bf16 or (GPU) fp16"
+        )
     if precision != "auto":
         return precision
     if device.type == "cuda":

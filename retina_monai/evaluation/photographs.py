@@ -97,7 +97,8 @@ class PhotographReport:
         titles = ["vessel map", "appearance given", "camera's average", "real"]
         drawn = [self.output_dir / f"spectrum_{dataset}.png" for dataset in self.spectra]
         overview = [row for rows in self.pictures.values() for row in rows[:IN_OVERVIEW]]
-        for name, rows in {"grid": overview} | {f"grid_{name}": rows for name, rows in self.pictures.items()}.items():
+        grids = {"grid": overview, **{f"grid_{dataset}": rows for dataset, rows in self.pictures.items()}}
+        for name, rows in grids.items():
             drawn.append(self.output_dir / f"{name}.png")
             write_png(drawn[-1], image_grid(rows, titles))
         engine.state.pictures = drawn

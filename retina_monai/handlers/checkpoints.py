@@ -128,7 +128,8 @@ class Checkpoints:
         state = load_file(path, map_location=engine.state.device)
         for name, part in self._parts(engine).items():
             _load_part(part, state, name, path)
-        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length  # of this command's batches and eyes
         if self.evaluator is not None:
             self.evaluator.state.best_metric = state["best_metric"]
             self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ logger = logging.getLogger("retina_monai")
 
 
 class EpochLosses:
-    """Average every named loss over the epoch into ``state.metrics``; no synchronisation before its end."""
+    """Average every named loss over its steps of an epoch into ``state.metrics``; no synchronisation before its end."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
+        self.counts: Counter[str] = Counter()
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
@@ -30,14 +32,15 @@ class EpochLosses:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.average)
 
     def start(self) -> None:
-        self.sums = {}
+        self.sums, self.counts = {}, Counter()
 
     def add(self, engine: Any) -> None:
         for name, loss in engine.state.losses.items():
             self.sums[name] = self.sums[name] + loss if name in self.sums else loss.float()
+            self.counts[name] += 1
 
     def average(self, engine: Any) -> None:
-        engine.state.metrics |= {name: float(total) / engine.state.epoch_length for name, total in self.sums.items()}
+        engine.state.metrics |= {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 
 class EpochLine:

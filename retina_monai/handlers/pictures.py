@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from PIL import Image
 from torch import Tensor
 
+from retina_monai.data.writing import write_png
 from retina_monai.handlers.grid import image_grid
 
 __all__ = ["PictureGrid", "to_uint8"]
@@ -49,10 +49,8 @@ class PictureGrid:
             self.rows.append([to_uint8(item[key]) for key in self.columns.values()])
 
     def draw(self, engine: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch_{engine.state.epoch:04d}.png"
-        picture = image_grid(self.rows, list(self.columns))
-        Image.fromarray(np.moveaxis(picture, 0, -1)).save(path)
+        write_png(path, image_grid(self.rows, list(self.columns)))
         engine.state.pictures = [path]
 
 

@@ -12,8 +12,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ignite.engine import Engine, Events
+from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
 from monai.utils import path_to_sqlite_uri
 
@@ -92,13 +94,15 @@ class Tracker(MLFlowHandler):
         """Create this training's run, or take up the one that was resumed; then log what does not change."""
         self._connect()
         self._set_experiment()
-        if self.run_id is None:
+        if self.run_id is None or not self._is_there(self.run_id):
             experiment_id = self.experiment.experiment_id  # type: ignore[attr-defined]  # set by _set_experiment
             self.run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
         else:
             self.client.update_run(self.run_id, status="RUNNING")
         self.cur_run = self.client.get_run(self.run_id)
-        parameters = {**_parameters(self.config), "dataset_fingerprint": self.fingerprint}
+        told_by_engine = set(self.default_tracking_params)  # as it runs: an override may go past the config's key
+        parameters = {key: text for key, text in _parameters(self.config).items() if key not in told_by_engine}
+        parameters["dataset_fingerprint"] = self.fingerprint
         self._delete_exist_param_in_dict(parameters)
         self._log_params(parameters)
         super().start(engine)
@@ -107,10 +111,19 @@ class Tracker(MLFlowHandler):
     def _connect(self) -> None:
         """Only now, since a client of a database makes the file: what is refused before the start leaves nothing."""
         if self.address.startswith("sqlite:///"):
-            make_folder(Path(self.address[len("sqlite:///") :]).parent)
+            make_folder(Path(unquote(self.address[len("sqlite:///") :])).parent)
         name = f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         super().__init__(tracking_uri=self.address, experiment_name=self.experiment_name, run_name=name)
         logger.info("MLflow: %s, experiment %s", self.address, self.experiment_name)
+
+    def _is_there(self, run_id: str) -> bool:
+        """Whether the run of a resumed training is in this store; it is not where the address was another."""
+        try:
+            self.client.get_run(run_id)
+        except MlflowException:
+            logger.warning("MLflow: run %s is not in %s, the resumed training gets a new one", run_id, self.address)
+            return False
+        return True
 
     def log_config(self) -> None:
         """Write the config as run to ``output_dir`` and log it."""

@@ -12,7 +12,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate
+from torch.nn.functional import conv_transpose2d, interpolate, pad
 
 __all__ = ["ResizeConvolution"]
 
@@ -41,9 +41,7 @@ class ResizeConvolution(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` -> ``(B, out_channels, 2 H, 2 W)``."""
         if image.shape[-2] * image.shape[-1] < self.small:
-            return conv2d(interpolate(image, scale_factor=2.0), self._plain_kernel(), self.bias, padding=1)
-        kernel = 4 * avg_pool2d(self.weight, 2, stride=1, padding=1)
+            return conv_transpose2d(interpolate(image, scale_factor=2.0), self.weight, self.bias, padding=1)
+        rows = pad(self.weight, [0, 0, 1, 0]) + pad(self.weight, [0, 0, 0, 1])
+        kernel = pad(rows, [1, 0]) + pad(rows, [0, 1])
         return conv_transpose2d(image, kernel, self.bias, stride=2, padding=1)
-
-    def _plain_kernel(self) -> Tensor:
-        return self.weight.flip(2, 3).transpose(0, 1)

@@ -58,7 +58,8 @@ class Pix2Pix:
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         generator_step = Step("generator", ("generator",), self.generator_losses)
         discriminator_step = Step("discriminator", ("discriminator",), self.discriminator_losses)
-        self.steps = (discriminator_step, generator_step) if adversarial_weight else (generator_step,)
+        both: tuple[Step, ...] = (discriminator_step, generator_step)
+        self.steps = both if adversarial_weight else (generator_step,)
         self.l1_weight = l1_weight
         self.adversarial_weight = adversarial_weight
         self.spectrum = spectrum

@@ -18,7 +18,7 @@ def machine() -> str:
     bf16 = "native" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "emulated"
     software = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai"))
     return (
-        f"Machine: {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"Machine: {processor()}, {os.cpu_count()} cores, torch's threads {torch.get_num_threads()}, "
         f"{torch.backends.cpu.get_cpu_capability()}, bf16 {bf16}; {platform.system()} {platform.machine()}, "
         f"{' '.join(platform.libc_ver())}, Python {platform.python_version()}, {software}."
     )

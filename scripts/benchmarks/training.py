@@ -54,7 +54,7 @@ def measure_training(eyes: Path, effort: Effort) -> str:
 
 
 def describe_training(timings: Mapping[tuple[str, str], Sequence[Timing]], effort: Effort) -> str:
-    head = ("size", "loop", "ms", "it/s", "x", "(rounds)", "end of an epoch, s", "x with it")
+    head = ("size", "loop", "ms", "it/s", "x", "its rounds", "end of an epoch, s", "x with it")
     rows = [training_row(key, timings) for key in timings]
     return f"""Batch 1, {pixels_of("released", effort)} px; each run in a process of its own, {effort.iterations}
 iterations after {effort.warm_up} that do not count. *Reference*: pix2pix as published, of that size, in a plain loop

@@ -14,8 +14,8 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from retina_monai.console import root_error
 from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.errors import root_error
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel" / "configs"
 RATE = 2e-4

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from mlflow import MlflowClient
+from monai.bundle import ConfigParser
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel" / "configs"
 EPOCHS, EYES = 3, 5
@@ -138,3 +139,19 @@ def test_the_resumed_training_goes_on_in_its_own_run_and_swallows_no_other(story
     for run in runs:
         steps = [point.step for point in client.get_metric_history(run, "ssim_fov")]
         assert steps == [point.step for point in client.get_metric_history(run, "loss")] == [1, 2, 3]
+
+
+def test_where_the_run_is_not_known_the_resumed_training_gets_a_new_one(
+    run_config: Callable[..., ConfigParser], tmp_path: Path
+) -> None:
+    """As after a change of the tracking server, or where the first part was not tracked."""
+    output_dir, store = str(tmp_path / "run"), f"sqlite:///{tmp_path / 'store.db'}"
+    run_config(CONFIGS / "train.json", output_dir=output_dir)
+    path = tmp_path / "run" / "checkpoints" / "epoch_0001.pt"
+    torch.save(torch.load(path, weights_only=True) | {"run_id": "of another store"}, path)
+    settings = {"resume": True, "max_epochs": 2, "mlflow": True, "tracking_uri": store, "output_dir": output_dir}
+    run_config(CONFIGS / "train.json", **settings)
+    client = MlflowClient(store)
+    (run,) = client.search_runs([client.get_experiment_by_name("pix2pix_vessel").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [2]

@@ -79,16 +79,21 @@ def test_copied_bundle_writes_only_into_its_copy(monai_bundle: Command, tmp_path
     assert run.info.artifact_uri.startswith(output_dir.as_uri())
 
 
-def test_from_another_directory_with_monai_tracking(monai_bundle: Command, tmp_path: Path) -> None:
-    output_dir = tmp_path / "run"
-    overrides = {"tracking": "mlflow", "mlflow": None, "max_epochs": 2, "output_dir": output_dir}
-    result = monai_bundle(ROOT / TRAIN, "run", cwd=tmp_path, **overrides)
+def test_from_another_directory_on_two_sets_with_monai_tracking(
+    monai_bundle: Command, phantoms: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(phantoms, tmp_path / name)
+    overrides = {"tracking": "mlflow", "mlflow": None, "dataset_dir": "['first', 'second']", "output_dir": "run"}
+    result = monai_bundle(ROOT / TRAIN, "run", cwd=tmp_path, **overrides, **{"train#trainer#max_epochs": 2})
     assert result.returncode == 0, result.stdout
-    (run,) = runs_in(output_dir)
+    assert "phantoms (drawn by a procedure" not in result.stdout
+    (run,) = runs_in(tmp_path / "run")
     assert set(run.data.metrics) == LOSSES | METRICS
-    twice = {name: steps for name in run.data.metrics if (steps := steps_of(output_dir, run, name)) != [1, 2]}
+    twice = {name: steps for name in run.data.metrics if (steps := steps_of(tmp_path / "run", run, name)) != [1, 2]}
     assert twice == {}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert (run.data.params["max_epochs"], run.data.params["epoch_length"]) == ("2", "10")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "run", "second"]
 
 
 def test_papers_settings_are_the_papers_network(small: dict[str, Any], phantoms: Path) -> None:

@@ -19,8 +19,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from retina_monai.console import root_error
 from retina_monai.data.writing import write_png
+from retina_monai.errors import root_error
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel" / "configs"
 AT_A_TIME = 2

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import distributed
 
 from retina_monai.data.dataset import CachedEyes, SeededSampler, eye_loader
+from retina_monai.errors import RetinaError
 
 SIZE = 8
 EYE_BYTES = 3 * SIZE * SIZE
@@ -182,6 +183,20 @@ def test_a_cached_file_that_was_cut_short_is_written_anew(make: Make, tmp_path: 
     assert same(make()[1, 0], whole) and Read.reads == 5 + 2
     make()
     assert Read.reads == 5 + 2
+
+
+class Refuse(Read):
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        if data["name"] == "eye3":
+            raise RetinaError("3.png is truncated")
+        return super().__call__(data)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_users_mistake_comes_out_of_monais_wrapping_also_in_a_worker(make: Make, workers: int) -> None:
+    eyes = make([Refuse(), Float()], memory_mb=0)
+    with pytest.raises(RetinaError, match=r"3\.png is truncated$"):
+        list(eye_loader(eyes, num_workers=workers))
 
 
 def test_an_error_of_a_transform_is_not_taken_for_a_broken_cache(make: Make, items: list[dict[str, str]]) -> None:

@@ -57,7 +57,7 @@ def conditions(count: int = 4) -> list[dict[str, Any]]:
 
 
 def appearance(index: int) -> Appearance:
-    return Appearance((0.1 * index, -0.2, -0.5), (0.12, 0.1, 0.08))
+    return Appearance((0.3 + 0.1 * index, -0.2, -0.5), (0.12, 0.1, 0.08))
 
 
 def generate(
@@ -138,7 +138,7 @@ def test_a_line_per_sample_says_where_it_comes_from(tmp_path: Path) -> None:
         "source": "map3.tif",
         "index": 3,
         "seed": 7,
-        "appearance": {"mean": pytest.approx([0.3, -0.2, -0.5]), "std": [0.12, 0.1, 0.08]},
+        "appearance": {"mean": pytest.approx([0.6, -0.2, -0.5]), "std": [0.12, 0.1, 0.08]},
         "synthetic": True,
     }
     assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS

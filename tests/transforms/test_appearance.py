@@ -20,11 +20,13 @@ from retina_monai.transforms import (
 from retina_monai.transforms.field_of_view import circle
 
 SIZE = 32
-WANTED = Appearance(mean=(0.1, -0.3, -0.5), std=(0.2, 0.1, 0.05))
+WANTED = Appearance(mean=(0.4, -0.4, -0.5), std=(0.15, 0.1, 0.05))
 
 
 def photograph(seed: int = 0, size: int = SIZE) -> Tensor:
-    return torch.rand(3, size, size, generator=torch.Generator().manual_seed(seed)) * 1.2 - 0.8
+    """Noise whose red is above its green, as in every photograph of an eye."""
+    noise = torch.rand(3, size, size, generator=torch.Generator().manual_seed(seed))
+    return 0.6 * noise + torch.tensor([0.1, -0.6, -0.9]).view(3, 1, 1)
 
 
 def round_fov(size: int = SIZE) -> Tensor:
@@ -79,6 +81,19 @@ def test_its_own_appearance_leaves_a_photograph_as_it_is() -> None:
 def test_what_would_leave_the_range_is_clipped() -> None:
     glaring = apply_appearance(photograph(), round_fov(), Appearance((0.9, 0.0, -0.9), (0.5, 3.0, 0.5)))
     assert glaring.min() == -1 and glaring.max() == 1
+
+
+def test_no_pixel_is_greener_than_it_is_red() -> None:
+    yellow = Appearance((0.0, 0.0, -0.5), (0.1, 0.3, 0.1))
+    image, fov = photograph(), round_fov()
+    result, plain = (
+        apply_appearance(image, fov, yellow),
+        MatchAppearance(yellow.mean, yellow.std)(image[None], fov[None])[0],
+    )
+    assert (plain[0] < plain[1]).float().mean() > 0.2
+    torch.testing.assert_close(result, torch.stack([torch.maximum(plain[0], plain[1]), plain[1], plain[2]]))
+    other = apply_appearance(image[:2], fov, Appearance(yellow.mean[:2], yellow.std[:2]))
+    assert (other[0] < other[1]).any()
 
 
 def test_a_flat_channel_gets_the_mean_and_stays_flat() -> None:
