@@ -16,7 +16,6 @@ import torch
 from torch import distributed
 
 from retina_monai.engines import (
-from retina_monai.errors import RetinaError
     choose_device,
     choose_precision,
     is_first_rank,
@@ -25,6 +24,7 @@ from retina_monai.errors import RetinaError
     leave_process_group,
     prepare,
 )
+from retina_monai.errors import RetinaError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
