@@ -3,7 +3,7 @@
 #
 #   scripts/release_pix2pix_vessel.sh DATA [OUTPUT]     DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/release
 #
-# About 25 minutes on two CPU cores. The weights of an interrupted run resume with the printed command and --resume true.
+# About a quarter of an hour on two CPU cores. The weights of an interrupted run resume with the printed command and --resume true.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
