@@ -46,17 +46,15 @@ def test_values_and_gradients_are_those_of_the_two_steps(height: int, width: int
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_one_transposed_convolution_from_512_pixels_on(
-    height: int, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called = []
-    transposed = resize_convolution.conv_transpose2d
+def test_nothing_is_doubled_from_512_pixels_on(height: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    doubled = []
+    interpolate = resize_convolution.interpolate
     monkeypatch.setattr(
-        resize_convolution, "conv_transpose2d", lambda *args, **kwargs: called.append(1) or transposed(*args, **kwargs)
+        resize_convolution, "interpolate", lambda *args, **kwargs: doubled.append(1) or interpolate(*args, **kwargs)
     )
     layer, image = layer_and_image(height, width)
     layer(image)
-    assert bool(called) == (height * width >= SMALL)
+    assert bool(doubled) == (height * width < SMALL)
 
 
 def test_both_ways_compute_the_same_picture() -> None:
