@@ -17,7 +17,6 @@ from urllib.parse import unquote
 from ignite.engine import Engine, Events
 from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
-from monai.utils import path_to_sqlite_uri
 
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_folder, write_json
@@ -110,10 +109,17 @@ class Tracker(MLFlowHandler):
 
     def _connect(self) -> None:
         """Only now, since a client of a database makes the file: what is refused before the start leaves nothing."""
-        if self.address.startswith("sqlite:///"):
-            make_folder(Path(unquote(self.address[len("sqlite:///") :])).parent)
+        files = None
+        if self.address.startswith("sqlite:///"):  # may be percent-encoded, which MONAI leaves as it is
+            folder = make_folder(Path(unquote(self.address[len("sqlite:///") :])).parent)
+            files = (folder.resolve() / "mlruns").as_uri()
         name = f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        super().__init__(tracking_uri=self.address, experiment_name=self.experiment_name, run_name=name)
+        super().__init__(
+            tracking_uri=self.address,
+            experiment_name=self.experiment_name,
+            run_name=name,
+            artifact_location=files,
+        )
         logger.info("MLflow: %s, experiment %s", self.address, self.experiment_name)
 
     def _is_there(self, run_id: str) -> bool:
@@ -154,8 +160,12 @@ class Tracker(MLFlowHandler):
 
 
 def sqlite_uri(output_dir: str | Path) -> str:
-    """Address of the SQLite store ``mlruns.db`` in a folder; MLflow keeps the files in ``mlruns`` beside it."""
-    return path_to_sqlite_uri(Path(output_dir).resolve() / "mlruns.db")
+    """Address of the SQLite store ``mlruns.db`` in a folder; the tracker keeps the files in ``mlruns`` beside it.
+
+    Only what an address cannot hold is percent-encoded: MLflow makes the folder of the address as it is written.
+    """
+    path = (Path(output_dir).resolve() / "mlruns.db").as_posix()
+    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")
 
 
 def _answers(address: str, required: bool) -> bool:
