@@ -31,7 +31,7 @@ def test_everything_lies_in_the_folder_itself(tmp_path: Path, name: str) -> None
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"model.pt", "config.json"}
 
 
-@pytest.mark.parametrize("address", ["nonsense", "file:///tmp/mlruns", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("address", ["nonsense", "file://mlruns", "ftp://127.0.0.1"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(RetinaError, match=f"tracking_uri {address} is not an address of MLflow"):
         Tracker(address, "bundle", tmp_path)
