@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
@@ -171,9 +172,10 @@ def _build_network(path: Path) -> nn.Module:
 
 def _callers() -> Iterator[dict[str, Any]]:
     """Local names of the functions on the stack, innermost first."""
-    frame = sys._getframe(1)
-    while frame := frame.f_back:  # type: ignore[assignment]  # the outermost frame has none, which ends the loop
+    frame: FrameType | None = sys._getframe(1).f_back
+    while frame is not None:
         yield frame.f_locals
+        frame = frame.f_back
 
 
 def _config_folders() -> Iterator[Path]:

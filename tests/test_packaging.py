@@ -116,8 +116,8 @@ def test_no_file_of_the_repository_names_a_path_of_one_machine() -> None:
         (b"open('/" + b"home/ada/eyes.png')", True),
         (b"file:" + b"///wheels/torch.whl", True),
         (b"../shared/data", False),
-        (b"https://example.org/home/ada/index.html", False),
-        (b"runs/work/model.pt", False),
+        (b"https://example.org/" + b"home/ada/index.html", False),
+        (b"runs/" + b"work/model.pt", False),
     ],
 )
 def test_what_counts_as_a_path_of_one_machine(text: bytes, is_machine_path: bool) -> None:
