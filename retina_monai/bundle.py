@@ -114,18 +114,19 @@ def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
     return network.eval()
 
 
-def start_network(network: nn.Module, initial_weights: str | Path | None) -> nn.Module:
+def start_network(network: nn.Module, initial_weights: str | Path | None, initialization: str = "normal") -> nn.Module:
     """Draw the starting weights of a training, or take them over from an earlier one.
 
     Args:
         network: what is to be trained.
         initial_weights: a flat state_dict of the same network, such as ``model.pt``; ``None`` draws them.
+        initialization: how they are drawn, as for :func:`retina_monai.networks.initialize_weights`.
 
     Raises:
         RetinaError: as :func:`load_network`.
     """
     if initial_weights is None:
-        return initialize_weights(network)
+        return initialize_weights(network, initialization=initialization)
     _load_weights(network, initial_weights)
     return network
 

@@ -1,26 +1,49 @@
-"""Starting weights of the pix2pix family (Isola et al. 2017, section 6.2; the batch-norm part is DCGAN's)."""
+"""Starting weights of the pix2pix family.
+
+``normal`` is the published one (Isola et al. 2017, section 6.2; the batch-norm part is DCGAN's). The others scale with
+the size of a layer: ``xavier`` (Glorot, Bengio, AISTATS 2010, eq. 12, in its normal form), ``kaiming`` (He et al., ICCV
+2015, eq. 10) and ``orthogonal`` (Saxe et al., ICLR 2014).
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+
+from torch import Tensor, nn
 
 from retina_monai.networks.resize_convolution import ResizeConvolution
 
-__all__ = ["initialize_weights"]
+__all__ = ["INITIALIZATIONS", "initialize_weights"]
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ResizeConvolution)
+INITIALIZATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "normal": lambda weight, std: nn.init.normal_(weight, 0.0, std),
+    "xavier": lambda weight, std: nn.init.xavier_normal_(weight),
+    "kaiming": lambda weight, std: nn.init.kaiming_normal_(weight),
+    "orthogonal": lambda weight, std: nn.init.orthogonal_(weight),
+}
 
 
-def initialize_weights(network: nn.Module, std: float = 0.02) -> nn.Module:
-    """Draw convolution weights from N(0, std), norm weights from N(1, std), set biases to 0; return the network.
+def initialize_weights(network: nn.Module, std: float = 0.02, initialization: str = "normal") -> nn.Module:
+    """Draw the weights of convolutions, norm weights from N(1, std), set biases to 0; return the network.
 
     Args:
         network: changed in place; seed torch first for a repeatable start.
-        std: standard deviation of both.
+        std: standard deviation of norm weights, and of convolutions where ``initialization`` is ``normal``: N(0, std).
+        initialization: ``normal``, ``xavier``, ``kaiming`` or ``orthogonal``.
+
+    Raises:
+        ValueError: an unknown initialization.
     """
+    if initialization not in INITIALIZATIONS:
+        raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}, not {initialization!r}")
+    draw = INITIALIZATIONS[initialization]
     for module in network.modules():
         if isinstance(module, (*CONVOLUTIONS, nn.BatchNorm2d, nn.InstanceNorm2d)) and module.weight is not None:
-            nn.init.normal_(module.weight, 0.0 if isinstance(module, CONVOLUTIONS) else 1.0, std)
+            if isinstance(module, CONVOLUTIONS):
+                draw(module.weight, std)
+            else:
+                nn.init.normal_(module.weight, 1.0, std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network

@@ -1,4 +1,4 @@
-"""Starting weights: N(0, 0.02) for convolutions, N(1, 0.02) for norms, no bias."""
+"""Starting weights: N(0, 0.02) or scaled with the layer for convolutions, N(1, 0.02) for norms, no bias."""
 
 from __future__ import annotations
 
@@ -21,6 +21,29 @@ def test_convolutions_are_drawn_around_0(layer: nn.Module, std: float) -> None:
     assert layer.weight.std().item() == pytest.approx(std, rel=0.05)
     assert layer.weight.abs().max() < 6 * std
     assert bool((layer.bias == 0).all())
+
+
+@pytest.mark.parametrize(
+    ("initialization", "std"),
+    [("xavier", (2 / (9 * 48 + 9 * 96)) ** 0.5), ("kaiming", (2 / (9 * 48)) ** 0.5), ("normal", 0.02)],
+)
+def test_the_spread_follows_the_fans_of_a_layer(initialization: str, std: float) -> None:
+    torch.manual_seed(0)
+    layer = initialize_weights(nn.Conv2d(48, 96, 3), initialization=initialization)
+    assert layer.weight.mean().item() == pytest.approx(0, abs=0.05 * std)
+    assert layer.weight.std().item() == pytest.approx(std, rel=0.02)
+    assert bool((layer.bias == 0).all())
+
+
+def test_orthogonal_weights_keep_lengths() -> None:
+    layer = initialize_weights(nn.Conv2d(3, 8, 4, bias=False), initialization="orthogonal")
+    flat = layer.weight.detach().reshape(8, -1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(8), atol=1e-5, rtol=0)
+
+
+def test_an_unknown_initialization_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match="one of normal, xavier, kaiming, orthogonal, not 'uniform'"):
+        initialize_weights(nn.Conv2d(1, 1, 1), initialization="uniform")
 
 
 @pytest.mark.parametrize("layer", [nn.BatchNorm2d(20_000), nn.InstanceNorm2d(20_000, affine=True)])
