@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["RetinaError", "parse_switch", "root_error"]
+__all__ = ["RetinaError", "join_first", "one_line", "parse_switch", "root_error"]
 
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 
 
 class RetinaError(Exception):
-    """A mistake that the user can mend: one sentence that names the file or the key and says what to do."""
+    """A mistake that the user can mend: one sentence that names the file or the key and says what to do.
+
+    Its text is one line, whatever the names of files in it hold. Of a mistake in a data loader's worker, which torch
+    hands on inside that worker's traceback, it is the sentence alone.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        if text.startswith("Caught ") and "\nOriginal Traceback" in text:
+            text = re.split(r"\n[\w.]*Error: ", text)[-1].strip()
+        super().__init__(one_line(text))
+
+
+def one_line(text: str) -> str:
+    r"""``text`` with what would break its line, or cannot be printed, written as Python escapes it.
+
+    Example:
+        >>> print(one_line("an\neye.png"))
+        an\neye.png
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def join_first(texts: Sequence[str], most: int = 10) -> str:
+    """The first of several texts, parted by semicolons, and how many more there are.
+
+    Example:
+        >>> join_first(["a", "b", "c"], most=2)
+        'a; b; and 1 more'
+    """
+    rest = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return "; ".join([*texts[:most], *rest])
 
 
 def root_error(error: BaseException | None) -> RetinaError | None:

@@ -11,6 +11,8 @@ _PLACES = {
     "LoadEyed": "eyes",
     "SeededSampler": "dataset",
     "VesselMaps": "vessel_maps",
+    "check_contents": "checking",
+    "check_files": "checking",
     "eye_loader": "dataset",
     "find_datalist": "layouts",
     "find_eyes": "eyes",

@@ -82,13 +82,21 @@ class Appearances:
         return sorted({eye["dataset"] for eye in self.eyes})
 
     def average(self, camera: str | None = None) -> Appearance:
-        """Mean of the eyes' means and standard deviations, of one camera or of all."""
+        """Mean of the eyes' means and standard deviations, of one camera or of all.
+
+        Raises:
+            RetinaError: no eye of that camera.
+        """
         eyes = self._of(camera)
         mean, std = (np.mean([eye[key] for eye in eyes], axis=0).tolist() for key in ("mean", "std"))
         return Appearance(tuple(mean), tuple(std))
 
     def drawn(self, seed: int, index: int, camera: str | None = None) -> Appearance:
-        """The appearance of one eye; sample ``index`` of a run draws the same whatever was drawn before."""
+        """The appearance of one eye; sample ``index`` of a run draws the same whatever was drawn before.
+
+        Raises:
+            RetinaError: no eye of that camera.
+        """
         eyes = self._of(camera)
         digest = hashlib.sha256(json.dumps(["appearance", seed, index]).encode()).digest()
         eye = eyes[int.from_bytes(digest[:8], "big") % len(eyes)]
@@ -120,8 +128,12 @@ class Appearances:
         )
 
     def _of(self, camera: str | None) -> list[dict[str, Any]]:
-        eyes = self.eyes if camera is None else [eye for eye in self.eyes if eye["dataset"] == camera]
-        return eyes if eyes else self.eyes
+        if camera is None:
+            return self.eyes
+        eyes = [eye for eye in self.eyes if eye["dataset"] == camera]
+        if not eyes:
+            raise RetinaError(f"camera {camera} is none of the table's: there are {', '.join(self.cameras)}")
+        return eyes
 
 
 def photograph_appearance(path: str | Path) -> Appearance:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence, Sized
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from torch import distributed
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
-from retina_monai.errors import RetinaError, root_error
+from retina_monai.data.checking import refuse_or_skip
+from retina_monai.errors import RetinaError, parse_switch, root_error
+from retina_monai.files import make_folder
 
 __all__ = ["CachedEyes", "SeededSampler", "eye_loader"]
 
+logger = logging.getLogger("retina_monai")
 Draw = tuple[int, int]
 
 
@@ -33,9 +38,16 @@ class CachedEyes(PersistentDataset):
     Args:
         data: datalist items; every text that is the path of a file enters the key by the file's size and time.
         transform: MONAI transforms; deterministic ones first.
-        cache_dir: folder of the disk cache; ``None`` keeps nothing on disk.
+        cache_dir: folder of the disk cache; ``None`` keeps nothing on disk. Where its disk is full, what is read from
+            then on is not kept either, and a warning says so.
         memory_mb: budget of the in-memory share in MiB (2^20 bytes).
         seed: of the random transforms. Item ``(epoch, index)`` is the same whatever was drawn before, in any worker.
+        skip_unreadable: a switch: leave out the eyes in whose pictures a transform finds a mistake, and log them.
+
+    Raises:
+        RetinaError: what the transforms found wrong with all eyes, in one sentence; no eye is left; ``cache_dir``
+            cannot be made. Beyond the budget, eyes are read here only if ``cache_dir`` keeps what was read; else a
+            mistake in one comes up in its turn.
     """
 
     def __init__(
@@ -45,11 +57,14 @@ class CachedEyes(PersistentDataset):
         cache_dir: str | Path | None = None,
         memory_mb: float = 2048,
         seed: int = 0,
+        skip_unreadable: bool | str = False,
     ) -> None:
+        if cache_dir is not None:
+            make_folder(cache_dir)
         super().__init__(data, transform, cache_dir, hash_func=_content_key, hash_transform=pickle_hashing)
         self.seed = seed
         self.memory: dict[int, Any] = {}
-        self._fill(memory_mb * 2**20)
+        self._fill(memory_mb * 2**20, parse_switch(skip_unreadable, "skip_unreadable"))
 
     def __getitem__(self, index: Any) -> Any:
         """The item at ``index`` as in epoch 0, or at ``(epoch, index)``."""
@@ -62,32 +77,52 @@ class CachedEyes(PersistentDataset):
         return dict(self.memory[place]) if place in self.memory else dict(self._cachecheck(self.data[place]))
 
     def _cachecheck(self, item_transformed: Any) -> Any:
-        """MONAI's; a cached file that a kill or a full disk cut short is written anew.
+        """MONAI's; a cached file that a kill cut short is written anew, and a full disk of the cache is gone without.
 
         Raises:
             RetinaError: of a transform, without MONAI's wrapping, of which a loader's worker would hand on no more.
         """
         try:
             return super()._cachecheck(item_transformed)
-        except (RuntimeError, EOFError) as error:
+        except (RuntimeError, EOFError, OSError) as error:
             if mistake := root_error(error):
                 raise RetinaError(str(mistake)) from error
             if self.cache_dir is None:
                 raise
-            cached = self.cache_dir / f"{_content_key(item_transformed).decode()}{self.transform_hash}.pt"
+            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):  # torch's, where the disk is full
+                _warn_of_full_cache(self.cache_dir)
+                self._cached(item_transformed).unlink(missing_ok=True)
+                self.cache_dir = None
+                return super()._cachecheck(item_transformed)
+            cached = self._cached(item_transformed)
             if not cached.is_file():
                 raise
             cached.unlink(missing_ok=True)
             return super()._cachecheck(item_transformed)
 
-    def _fill(self, budget: float) -> None:
-        """Compute (or read from disk) what fits the budget, in order, before workers are forked: they share it."""
-        for place in tqdm(range(len(self.data)), desc="reading eyes", leave=False, disable=None):
-            item = self._cachecheck(self.data[place])
-            budget -= sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor | np.ndarray))
-            if budget < 0:
-                return
-            self.memory[place] = item
+    def _cached(self, item: dict[str, Any]) -> Path:
+        """The file of the disk cache that holds an item, once it was computed."""
+        return Path(self.cache_dir or "") / f"{_content_key(item).decode()}{self.transform_hash}.pt"
+
+    def _fill(self, budget: float, skip_unreadable: bool) -> None:
+        """Compute (or read from disk) what fits the budget, in order, before workers are forked: they share it.
+
+        What does not fit is computed where a disk cache keeps it, so that all mistakes are found now.
+        """
+        faults: list[list[str]] = []
+        kept: list[dict[str, Any]] = []
+        for item in tqdm(self.data, desc="reading eyes", leave=False, disable=None):
+            try:
+                if budget >= 0 or (self.cache_dir is not None and not self._cached(item).is_file()):
+                    value = self._cachecheck(item)
+                    budget -= sum(part.nbytes for part in value.values() if isinstance(part, torch.Tensor | np.ndarray))
+                    if budget >= 0:
+                        self.memory[len(kept)] = value
+                kept.append(item)
+            except RetinaError as error:
+                faults.append([str(error)])
+        refuse_or_skip(faults, len(self.data), skip_unreadable)
+        self.data = kept if faults else self.data
 
 
 class SeededSampler(Sampler[Draw]):
@@ -148,6 +183,11 @@ def eye_loader(dataset: CachedEyes, batch_size: int = 1, num_workers: int = 0, s
         generator=torch.Generator().manual_seed(dataset.seed),
         pin_memory=torch.cuda.is_available(),
     )
+
+
+@cache
+def _warn_of_full_cache(cache_dir: Path) -> None:
+    logger.warning("cache_dir %s cannot be written, its disk may be full: going on without it", cache_dir)
 
 
 def _mix(*numbers: int) -> int:

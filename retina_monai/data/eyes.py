@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,53 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
+from retina_monai.data.checking import check_eye
+from retina_monai.data.layout import Item
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import write_phantoms
 from retina_monai.data.reading import read_mask, read_photograph
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
 
-__all__ = ["LoadEyed", "find_eyes", "find_fov", "input_or_phantoms"]
+__all__ = ["LoadEyed", "find_eyes", "find_fov", "input_or_phantoms", "with_vessels"]
 
 logger = logging.getLogger("retina_monai")
 TEXTS = ("name", "patient", "dataset")
 
 
 def find_eyes(
-    dataset_dir: str | Path | list[str] | None, phantom_dir: str | Path, count: int = 40, size: int = 512, seed: int = 0
+    dataset_dir: str | Path | list[str] | None,
+    phantom_dir: str | Path,
+    count: int = 40,
+    size: int = 512,
+    seed: int = 0,
+    skip_unreadable: bool | str = False,
 ) -> dict[str, Any]:
-    """The datalist of a folder or of several, or of phantoms where none is given.
+    """The datalist of a folder or of several, or of phantoms where none is given: of the eyes that have a vessel map.
 
     Args:
         dataset_dir: what the user gave: a folder whose layout is recognised, or a list of them; ``None``: phantoms.
         phantom_dir: where phantoms are written, once.
         count, size, seed: of the phantoms: how many, pixels a side, and the seed.
+        skip_unreadable: a switch: leave out eyes with a file that is broken.
 
     Raises:
-        RetinaError: as ``find_datalist`` and ``write_phantoms``.
+        RetinaError: as ``find_datalist`` and ``write_phantoms``; no eye has a vessel map.
     """
-    return find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed))
+    skip = parse_switch(skip_unreadable, "skip_unreadable")
+    datalist = find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed), skip)
+    eyes = {split: with_vessels(items) for split, items in datalist.items()}
+    if not any(eyes.values()):
+        raise RetinaError(f"dataset_dir {dataset_dir} has no eye with a vessel map: give a data set that has, too")
+    return eyes
+
+
+def with_vessels(items: Sequence[Item]) -> list[Item]:
+    """The items that have a vessel map; how many have none is logged."""
+    kept = [item for item in items if "vessel" in item]
+    if len(kept) < len(items):
+        logger.warning("left out %d of %d eyes, which have no vessel map", len(items) - len(kept), len(items))
+    return kept
 
 
 def input_or_phantoms(
@@ -76,7 +97,8 @@ class LoadEyed(Transform):
         size: pixels a side.
 
     Raises:
-        RetinaError: a file that cannot be read, or a mask of another size than its photograph.
+        RetinaError: a file that cannot be read, a mask of another size than its photograph, or as
+            :func:`retina_monai.data.checking.check_eye`.
     """
 
     def __init__(self, size: int) -> None:
@@ -92,6 +114,7 @@ class LoadEyed(Transform):
                     f"{data.get(key, data['image'])} is {mask.shape[2]} x {mask.shape[1]} pixels, but its photograph "
                     f"{data['image']} is {image.shape[2]} x {image.shape[1]}"
                 )
+        check_eye(image, vessel, data, fov)
         box = fov_box(fov)
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
         pictures = {"image": image, "vessel": vessel * np.uint8(255), "fov": fov * np.uint8(255)}

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retina_monai.errors import RetinaError
 
-__all__ = ["PICTURES", "SPLITS", "Datalist", "Item", "Layout", "describe", "folder_named", "matching", "pair"]
+__all__ = [
+    "LESIONS",
+    "PICTURES",
+    "SPLITS",
+    "Datalist",
+    "Item",
+    "Layout",
+    "describe",
+    "folder_named",
+    "last_fifth",
+    "matching",
+    "pair",
+]
 
 Item = dict[str, Any]
 Datalist = dict[str, list[Item]]
 
 SPLITS = ("training", "validation", "test")
+
+LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
+"""Keys of the masks of diabetic retinopathy's lesions, one per type."""
 
 PICTURES = (
     "image",
@@ -29,8 +44,13 @@ PICTURES = (
     "atrophy",
     "lesion",
     "color_vessel",
+    *LESIONS,
 )
-"""Keys of an item whose values are paths of pictures of one size."""
+"""Keys of an item whose values are paths of pictures of one size.
+
+An item may also have ``annotated``, the list of kinds of mask that somebody looked for: one that it names and that has
+no key of its own is empty.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,7 @@ class Layout:
         read: from a directory to its items in ``training`` and ``test`` (and ``validation``, if the set has one);
             ``None`` if the directory is not laid out so.
         count: photographs in the complete set, if that is fixed.
+        details: what else a user has to know of the layout, lines of their own.
     """
 
     name: str
@@ -55,6 +76,7 @@ class Layout:
     terms: str
     read: Callable[[Path], Datalist | None]
     count: int | None = None
+    details: tuple[str, ...] = ()
 
 
 def matching(folders: Iterable[Path], pattern: str, case: Callable[[str], str]) -> dict[str, Path]:
@@ -71,7 +93,7 @@ def matching(folders: Iterable[Path], pattern: str, case: Callable[[str], str]) 
     found: dict[str, Path] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         match = re.fullmatch(pattern, path.name, re.IGNORECASE)
-        if match is None or not path.is_file():
+        if match is None or path.is_dir():  # a broken link is named when it is read
             continue
         key = case(match["id"])
         if key in found:
@@ -101,11 +123,24 @@ def pair(images: Mapping[str, Path], vessels: Mapping[str, Path]) -> dict[str, t
     return {key: (path, vessels[key]) for key, path in images.items()}
 
 
-def describe(dataset: str, key: str, pictures: Mapping[str, Path | None], patient: str, **more: str) -> Item:
+def last_fifth(items: Sequence[Item]) -> Datalist:
+    """Split a set that names nobody for testing: the last fifth of its patients, sorted as text, test.
+
+    At least one does, but nobody of a single one.
+    """
+    patients = sorted({item["patient"] for item in items})
+    testing = set(patients[-max(1, round(len(patients) / 5)) :]) if len(patients) > 1 else set()
+    return {
+        "training": [item for item in items if item["patient"] not in testing],
+        "test": [item for item in items if item["patient"] in testing],
+    }
+
+
+def describe(dataset: str, key: str, pictures: Mapping[str, Path | None], patient: str, **more: Any) -> Item:
     """A line of the datalist: paths of the pictures that are there, then patient, data set and unique name."""
     paths = {picture: str(path) for picture, path in pictures.items() if path is not None}
     return {**paths, "patient": f"{dataset}/{patient}", "dataset": dataset, "name": f"{dataset}_{key}", **more}
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).casefold()
+    return re.sub(r"%20|[\s_-]", "", name).casefold()

@@ -12,17 +12,22 @@ from hashlib import sha256
 from pathlib import Path
 
 from retina_monai.data.chase_db1 import CHASE_DB1
+from retina_monai.data.checking import check_files
+from retina_monai.data.datalist_file import read_datalist_file
+from retina_monai.data.drive import DRIVE
 from retina_monai.data.fives import FIVES
 from retina_monai.data.hrf import HRF
+from retina_monai.data.idrid import IDRID
 from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item, Layout
-from retina_monai.data.own_layout import OWN_LAYOUT, read_datalist_file
-from retina_monai.data.reading import read_size
+from retina_monai.data.own_layout import OWN_LAYOUT
+from retina_monai.data.retina_blood_vessel import RETINA_BLOOD_VESSEL
 from retina_monai.data.splits import merge
+from retina_monai.data.stare import STARE
 from retina_monai.errors import RetinaError
 
 __all__ = ["LAYOUTS", "UnknownLayoutError", "find_datalist", "fingerprint"]
 
-LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, HRF, FIVES)
+LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
 
 CHUNK = 2**16
@@ -32,30 +37,32 @@ class UnknownLayoutError(RetinaError):
     """A directory that none of the layouts describes."""
 
 
-def find_datalist(dataset_dir: str | Path | Sequence[str | Path]) -> Datalist:
+def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadable: bool = False) -> Datalist:
     """The eyes of a data set, or of several together, split by patient.
 
     Args:
         dataset_dir: a directory that is laid out as one of :data:`LAYOUTS`, a ``datalist.json``, a list of such, or
             the text of such a list as Python writes it.
+        skip_unreadable: leave out eyes with a file that is broken, and log their number and files, instead of
+            refusing the data set.
 
     Returns:
-        ``training``, ``validation`` and ``test``: lists of items with ``image``, ``vessel`` (and ``fov``,
-        ``vessel_2nd``, ``disc``, ``cup`` where there are any) as paths, ``patient``, ``dataset``, ``name`` (unique) and
-        ``laterality`` (where it is known).
+        ``training``, ``validation`` and ``test``: lists of items with ``image`` (and ``vessel``, ``fov``,
+        ``vessel_2nd``, ``disc``, ``cup``, ... where there are any) as paths, ``patient``, ``dataset``, ``name``
+        (unique) and ``laterality`` (where it is known).
 
     Raises:
         UnknownLayoutError: no layout describes a directory.
-        RetinaError: no such directory; a photograph without its vessel map or the reverse; pictures of one eye that
-            differ in size; a picture that is empty or none; a directory given twice.
+        RetinaError: no such directory; a photograph without its vessel map or the reverse; a directory given twice;
+            as :func:`retina_monai.data.checking.check_files`, with all that fail in one sentence.
     """
     found = [_read(path) for path in _paths(dataset_dir)]
     _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
     datalist = merge(found)
-    items = [item for split in SPLITS for item in datalist[split]]
-    _check_sizes(items)
-    names = _unique_names(items)
-    return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
+    names = _unique_names([item for split in SPLITS for item in datalist[split]])
+    named = {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
+    whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
+    return {split: [item for item in items if item["name"] in whole] for split, items in named.items()}
 
 
 def fingerprint(datalist: Datalist) -> str:
@@ -120,19 +127,6 @@ def _refuse_repeated(items: Sequence[Item]) -> None:
     repeated = next((path for path, times in count.items() if times > 1), None)
     if repeated is not None:
         raise RetinaError(f"{repeated} is in the list twice: give each directory once")
-
-
-def _check_sizes(items: Sequence[Item]) -> None:
-    """Compare the sizes of an eye's pictures, by their headers."""
-    for item in items:
-        height, width = read_size(item["image"])
-        for key in (key for key in PICTURES[1:] if key in item):
-            found = read_size(item[key])
-            if found != (height, width):
-                raise RetinaError(
-                    f"{item[key]} is {found[1]} x {found[0]} pixels, but its photograph {item['image']} is "
-                    f"{width} x {height}: give masks of the photograph's size"
-                )
 
 
 def _unique_names(items: Sequence[Item]) -> Iterator[str]:

@@ -1,87 +1,105 @@
-"""The library's own layout: of phantoms, of generated sets, and of anyone's pictures in two folders.
+"""Anyone's own pictures in folders, and what this project writes: phantoms and generated sets.
 
-``datalist.json`` names the pictures (paths relative to it), patients and splits, as MONAI's ``load_decathlon_datalist``
-reads it. Without it, ``images/`` and ``vessels/`` (and ``fovs/``) are paired by name, and each name is a patient.
+``images/`` and ``vessels/`` (and whichever others of :data:`FOLDERS` there are) are paired by name. A csv beside them
+tells patients, lateralities, splits and grades; without one, each name is a patient. A ``datalist.json`` goes before
+all that.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import unicodedata
 from pathlib import Path
-from typing import Any
 
-from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item, Layout, describe, matching, pair
+from retina_monai.data.datalist_file import read_datalist_file
+from retina_monai.data.layout import LESIONS, SPLITS, Datalist, Item, Layout, describe, folder_named, matching, pair
+from retina_monai.data.own_table import find_table, read_table
 from retina_monai.data.reading import IMAGE_SUFFIXES
 from retina_monai.errors import RetinaError
 
-__all__ = ["OWN_LAYOUT", "read_datalist_file", "read_own_layout"]
+__all__ = ["FOLDERS", "OWN_LAYOUT", "read_own_layout"]
 
-NEEDED = ("image", "vessel", "patient")
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "image": ("images",),
+    "vessel": ("vessels",),
+    "fov": ("fovs", "fov"),
+    "disc": ("discs",),
+    "cup": ("cups",),
+    "atrophy": ("atrophy",),
+    **{lesion: (lesion,) for lesion in LESIONS},
+}
+"""Where the pictures of each key lie."""
+
 ENDING = "|".join(suffix.replace(".", r"\.") for suffix in IMAGE_SUFFIXES)
 
 
 def read_own_layout(directory: Path) -> Datalist | None:
     """Items of a directory with ``datalist.json``, or with ``images`` and ``vessels``.
 
+    Where no csv says who tests, nobody does.
+
     Raises:
-        RetinaError: a set that is not finished; a ``datalist.json`` as :func:`read_datalist_file`; a photograph
-            without its vessel map, or the reverse.
+        RetinaError: a set that is not finished; a ``datalist.json`` as
+            :func:`~retina_monai.data.datalist_file.read_datalist_file`; a csv as
+            :func:`~retina_monai.data.own_table.read_table`; a photograph without its vessel map, or a mask without its
+            photograph.
     """
     if (directory / "datalist.json").is_file():
         return read_datalist_file(directory / "datalist.json")
-    if not all((directory / name).is_dir() for name in ("images", "vessels")):
+    if not all(folder_named(directory, name) for name in ("images", "vessels")):
         return None
     if (directory / "manifest.jsonl").is_file():
         raise RetinaError(f"{directory} is not finished, it has no datalist.json: run again the command that writes it")
-    images, vessels, fovs = (_stems(directory / name) for name in ("images", "vessels", "fovs"))
-    if not images and not vessels:
+    found = {key: _pictures(directory, names) for key, names in FOLDERS.items()}
+    images = found["image"]
+    if not images and not found["vessel"]:
         return None
-    pairs = pair(images, vessels).items()
-    dataset = directory.name
-    return {
-        "training": [
-            describe(dataset, key, {"image": image, "vessel": vessel, "fov": fovs.get(key)}, key)
-            for key, (image, vessel) in pairs
-        ]
-    }
+    pair(images, found["vessel"])
+    _refuse_lonely(found)
+    table = find_table(directory)
+    rows = read_table(table, images) if table else {}
+    datalist: Datalist = {split: [] for split in SPLITS}
+    for key in images:
+        split, item = _item(directory.name, key, found, rows.get(key, {}))
+        datalist[split].append(item)
+    return datalist
 
 
-def read_datalist_file(path: Path) -> Datalist:
-    """Items of a ``datalist.json``, with the full paths of their pictures.
-
-    Raises:
-        RetinaError: it is not JSON, lists no eyes, or an item lacks image, vessel or patient.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        datalist = {split: [dict(item) for item in content.get(split, [])] for split in SPLITS}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RetinaError(f"{path} is not a datalist: it takes JSON with items in {', '.join(SPLITS)}") from error
-    if not any(datalist.values()):
-        raise RetinaError(f"{path} lists no eyes: it takes items in {', '.join(SPLITS)}")
-    name = str(content.get("name", path.parent.name))
-    return {split: [_complete(item, split, path, name) for item in items] for split, items in datalist.items()}
+def _pictures(directory: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """Files by their names without ending, in the composed form of Unicode (macOS writes the other)."""
+    folders = [folder for name in names if (folder := folder_named(directory, name))]
+    return matching(folders, rf"(?s:(?P<id>[^.].*?)({ENDING}))", lambda text: unicodedata.normalize("NFC", text))
 
 
-def _complete(item: dict[str, Any], split: str, path: Path, dataset: str) -> Item:
-    """Full paths for pictures, and what a line may leave out."""
-    for key in NEEDED:
-        if not isinstance(item.get(key), str):
-            raise RetinaError(f"{path}: an item of {split} has no {key}: each needs {', '.join(NEEDED)} as text")
-    paths = {key: os.path.realpath(path.parent / item[key]) for key in PICTURES if key in item}
-    return {"dataset": dataset, "name": Path(item["image"]).name.split(".")[0]} | item | paths
+def _refuse_lonely(found: dict[str, dict[str, Path]]) -> None:
+    for masks in found.values():
+        for key, path in masks.items():
+            if key not in found["image"]:
+                raise RetinaError(f"{path} is a mask without its photograph: give both one name, or remove the mask")
 
 
-def _stems(folder: Path) -> dict[str, Path]:
-    return matching([folder], rf"(?P<id>[^.].*?)({ENDING})", str) if folder.is_dir() else {}
+def _item(dataset: str, key: str, found: dict[str, dict[str, Path]], row: Item) -> tuple[str, Item]:
+    """The split and the line of the datalist of a photograph."""
+    pictures = {picture: files.get(key) for picture, files in found.items()}
+    more = {name: value for name, value in row.items() if name in ("laterality", "grade")}
+    return row.get("split", "training"), describe(dataset, key, pictures, row.get("patient", key), **more)
 
 
 OWN_LAYOUT = Layout(
-    name="retina_monai",
-    about="what this project writes (phantoms, generated sets), or your own pictures in the same folders",
-    tree="datalist.json, or images/NAME.png and vessels/NAME.png",
-    link="python -m retina_monai phantom DIR; or put your own pictures into images/, vessels/ and (if any) fovs/",
+    name="your own folder",
+    about="your own pictures, or a set that this project wrote (phantoms, generated sets)",
+    tree="images/NAME.png and vessels/NAME.png, or datalist.json",
+    link="put photographs into images/, vessel maps of the same names into vessels/; python -m retina_monai phantom",
     terms="those of the pictures",
     read=read_own_layout,
+    details=(
+        "may be there too: fov/, discs/, cups/, atrophy/ and, of lesions, " + "/, ".join(LESIONS) + "/,",
+        "    each with masks of the photographs' names (PNG, JPEG, TIFF, GIF, PPM, BMP, NIfTI, MHA, DICOM)",
+        "and one csv, a row for each photograph, with the columns",
+        "    name         of the photograph, with or without its ending (or: image, file)",
+        "    patient      whose eye it is; all photographs of a patient stand in one split",
+        "    laterality   L or R, left or right, OD (right) or OS (left); may be left out",
+        "    split        training, validation or test; left out: a tenth of the patients validates, nobody tests",
+        "    grade        of diabetic retinopathy, 0 to 4; may be left out",
+        "without a csv each photograph is taken to be of another patient",
+    ),
 )

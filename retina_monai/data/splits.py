@@ -28,7 +28,8 @@ def merge(datalists: Sequence[Datalist]) -> Datalist:
 
     Who tests in one set, tests: what other sets have of that patient for training or validation (photographs generated
     from its vessel map, say) is left out. Else the first set that has a patient decides, and a set that names nobody
-    for validation gives a tenth of the patients that it is the first to have.
+    for validation gives a tenth of the patients that it is the first to have, of those with a vessel map if there are
+    any.
 
     Args:
         datalists: of each set: ``training`` and ``test``, and ``validation`` if it says who validates.
@@ -41,7 +42,8 @@ def merge(datalists: Sequence[Datalist]) -> Datalist:
     for datalist in datalists:
         merged["test"] += datalist.get("test", [])
         items = datalist.get("training", []) + datalist.get("validation", [])
-        validating = _patients(datalist.get("validation", [])) or last_tenth(_patients(items) - roles.keys())
+        labelled = _patients([item for item in items if "vessel" in item]) or _patients(items)
+        validating = _patients(datalist.get("validation", [])) or last_tenth(labelled - roles.keys())
         left_out = 0
         for item in items:
             role = "validation" if item["patient"] in validating else "training"

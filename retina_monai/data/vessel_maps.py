@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 from monai.data import Dataset
 
-from retina_monai.data.eyes import find_fov
+from retina_monai.data.checking import check_contents, check_files, check_vessel
+from retina_monai.data.eyes import find_fov, with_vessels
+from retina_monai.data.layout import SPLITS
 from retina_monai.data.layouts import UnknownLayoutError, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
 
 __all__ = ["VesselMaps", "find_vessel_maps", "fit_vessel_map"]
@@ -32,11 +35,13 @@ class VesselMaps(Dataset):
         input_dir: a folder of vessel maps, or a data set that an adapter recognises (its maps of every split).
         size: pixels a side that the network takes.
         finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
+        skip_unreadable: a switch: leave out maps that are broken, and those of no vessel or inverted, for which all
+            are decoded once more; otherwise what is broken is refused here, what a map shows when its turn comes.
         transform: applied to the items: ``image`` float32 ``(size, size)`` in [0, 255], ``fov`` uint8
             ``(1, size, size)`` in {0, 1}, ``name``, ``patient``, ``source``, ``index``.
 
     Raises:
-        RetinaError: no such folder, nothing in it that can be read as a vessel map.
+        RetinaError: as :func:`find_vessel_maps`; of an item, as :func:`retina_monai.data.checking.check_vessel`.
     """
 
     def __init__(
@@ -45,17 +50,18 @@ class VesselMaps(Dataset):
         size: int,
         finished: Container[str] = (),
         transform: Callable[..., Any] | None = None,
+        skip_unreadable: bool | str = False,
     ) -> None:
         self.size = size
-        items = [{**item, "index": index} for index, item in enumerate(find_vessel_maps(input_dir))]
+        found = find_vessel_maps(input_dir, skip_unreadable)
+        items = [{**item, "index": index} for index, item in enumerate(found)]
         super().__init__([item for item in items if item["name"] not in finished], transform)
 
     def _transform(self, index: int) -> Any:
         item = dict(self.data[index])
-        sample = {
-            **fit_vessel_map(read_mask(item["vessel"]), _field_of_view(item), self.size),
-            "source": item["vessel"],
-        }
+        vessel, fov = read_mask(item["vessel"]), _field_of_view(item)
+        check_vessel(vessel, item, fov)
+        sample = {**fit_vessel_map(vessel, fov, self.size), "source": item["vessel"]}
         sample |= {key: item[key] for key in ("name", "patient", "index")}
         return sample if self.transform is None else self.transform(sample)
 
@@ -84,24 +90,30 @@ def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dic
     return {"image": share * 255, "fov": inside.astype(np.uint8)}
 
 
-def find_vessel_maps(input_dir: str | Path) -> list[dict[str, Any]]:
+def find_vessel_maps(input_dir: str | Path, skip_unreadable: bool | str = False) -> list[dict[str, Any]]:
     """Datalist items with ``vessel``, ``name`` and ``patient``, sorted by name; ``image`` and ``fov`` where known.
 
+    Args:
+        input_dir, skip_unreadable: as for :class:`VesselMaps`.
+
     Raises:
-        RetinaError: no such folder, or no vessel map in it.
+        RetinaError: no such folder, or no vessel map in it; all maps whose files are broken, in one sentence.
     """
-    folder = Path(input_dir)
+    folder, skip = Path(input_dir), parse_switch(skip_unreadable, "skip_unreadable")
     if not folder.is_dir():
         raise RetinaError(f"input_dir {folder} is not a directory: name the folder that holds the vessel maps")
     try:
-        datalist = find_datalist(folder)
-        items = [item for split in ("training", "validation", "test") for item in datalist[split]]
+        datalist = find_datalist(folder, skip)
     except UnknownLayoutError:
+        datalist = {}
+    items = with_vessels([item for split in SPLITS for item in datalist.get(split, ())])
+    if not datalist:
         files = sorted(path for path in folder.iterdir() if path.name.lower().endswith(IMAGE_SUFFIXES))
-        items = [{"vessel": str(path), "name": _stem(path), "patient": _stem(path)} for path in files]
+        plain = [{"vessel": str(path), "name": _stem(path), "patient": _stem(path)} for path in files]
+        items = check_files(plain, skip)
     if not items:
         raise RetinaError(f"input_dir {folder} holds no vessel map: it takes {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(items, key=lambda item: str(item["name"]))
+    return sorted(check_contents(items, skip) if skip else items, key=lambda item: str(item["name"]))
 
 
 def _field_of_view(item: dict[str, Any]) -> np.ndarray | None:
@@ -111,4 +123,4 @@ def _field_of_view(item: dict[str, Any]) -> np.ndarray | None:
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
+    return re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE).rpartition(".")[0]

@@ -48,6 +48,12 @@ def test_averages_of_all_and_of_a_camera(table: Appearances) -> None:
     assert values(table.average("CHASE_DB1")) == pytest.approx((0.6, 0.3, -0.6, 0.06, 0.12, 0.3))
 
 
+def test_a_camera_of_no_eye_is_refused(table: Appearances) -> None:
+    for ask in (lambda: table.average("FIVES"), lambda: table.drawn(0, 0, "FIVES"), lambda: table.average("")):
+        with pytest.raises(RetinaError, match=r"camera \w* ?is none of the table's: there are CHASE_DB1, HRF$"):
+            ask()
+
+
 def test_a_draw_is_an_eye_and_depends_on_seed_and_index_alone(table: Appearances) -> None:
     eyes = [Appearance(item["mean"], item["std"]) for item in TABLE]
     drawn = [table.drawn(0, index) for index in range(60)]

@@ -194,9 +194,62 @@ class Refuse(Read):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_users_mistake_comes_out_of_monais_wrapping_also_in_a_worker(make: Make, workers: int) -> None:
-    eyes = make([Refuse(), Float()], memory_mb=0)
+    eyes = make([Refuse(), Float()], cache=False, memory_mb=0)
     with pytest.raises(RetinaError, match=r"3\.png is truncated$"):
         list(eye_loader(eyes, num_workers=workers))
+
+
+class RefuseSome(Read):
+    """Finds a mistake in the eyes of even number."""
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        item = super().__call__(data)
+        if int(data["name"][3:]) % 2 == 0:
+            raise RetinaError(f"{data['image']} shows no eye")
+        return item
+
+
+@pytest.mark.parametrize("memory_mb", [0, 1.5 * EYE_BYTES / 2**20, 100])
+def test_all_mistakes_come_up_at_once_beyond_the_budget_too(
+    make: Make, items: list[dict[str, str]], memory_mb: float
+) -> None:
+    with pytest.raises(RetinaError) as error:
+        make([RefuseSome()], memory_mb=memory_mb)
+    named = "; ".join(f"{items[place]['image']} shows no eye" for place in (0, 2, 4))
+    assert str(error.value).startswith(f"3 of 5 eyes cannot be used: {named} (mend or remove them")
+    assert Read.reads == 5
+
+
+@pytest.mark.parametrize("memory_mb", [0, 1.5 * EYE_BYTES / 2**20, 100])
+@pytest.mark.parametrize("skip", [True, "true"])
+def test_eyes_with_a_mistake_are_left_out_and_logged(
+    make: Make, items: list[dict[str, str]], caplog: pytest.LogCaptureFixture, memory_mb: float, skip: bool | str
+) -> None:
+    eyes = make([RefuseSome()], memory_mb=memory_mb, skip_unreadable=skip)
+    assert "left out 3 of 5 eyes: " in caplog.text and items[4]["image"] in caplog.text
+    alone = CachedEyes([items[1], items[3]], [RefuseSome()])
+    assert len(eyes) == len(alone) == 2 and set(eyes.memory) <= {0, 1}
+    for place in range(2):
+        assert same(eyes[4, place], alone[4, place])
+    assert [epoch for epoch, _ in SeededSampler(eyes)] == [0, 0]
+
+
+def test_a_set_of_which_no_eye_is_left_is_refused(items: list[dict[str, str]]) -> None:
+    with pytest.raises(RetinaError, match=r"^no eye is left, each of the 2 cannot be used: .*0\.png shows no eye; .*"):
+        CachedEyes([items[0], items[2]], [RefuseSome()], skip_unreadable=True)
+    with pytest.raises(RetinaError, match="skip_unreadable is a switch"):
+        CachedEyes(items, [Read()], skip_unreadable="perhaps")
+
+
+def test_what_is_on_disk_beyond_the_budget_is_not_read_before_its_turn(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make()
+    loads: list[object] = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **more: loads.append(args) or load(*args, **more))
+    eyes = make(memory_mb=1.5 * EYE_BYTES / 2**20)
+    assert len(loads) == 2 and len(eyes) == 5 and Read.reads == 5
 
 
 def test_an_error_of_a_transform_is_not_taken_for_a_broken_cache(make: Make, items: list[dict[str, str]]) -> None:

@@ -4,68 +4,45 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from miniatures import (
+    AREAS,
+    LONG_NAME,
+    PHOTOGRAPH,
+    SHAPE,
+    add_stray_files,
+    make_chase,
+    make_drive,
+    make_drive_unlabelled,
+    make_fives,
+    make_hrf,
+    make_idrid,
+    make_idrid_training_only,
+    make_kaggle,
+    make_kaggle_training_only,
+    make_own,
+    make_stare,
+    make_stare_plain,
+    save,
+    save_mask,
+    shout,
+    vessels,
+)
 from PIL import Image
 
-from retina_monai.data.layout import Datalist
+from retina_monai.data.layout import LESIONS, PICTURES, Datalist, last_fifth
 from retina_monai.data.layouts import LAYOUTS, UnknownLayoutError, find_datalist, fingerprint
 from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.reading import read_mask
+from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.data.splits import last_tenth, merge
 from retina_monai.errors import RetinaError
 
 SPLITS = ("training", "validation", "test")
-SHAPE = (20, 24)
-PHOTOGRAPH = np.full((*SHAPE, 3), 90, dtype=np.uint8)
-LONG_NAME = "FIVES A Fundus Image Dataset for AI-based Vessel Segmentation"
-
-
-def save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def vessels(number: int) -> np.ndarray:
-    """A vessel map that no other number has."""
-    mask = np.zeros(SHAPE, dtype=bool)
-    mask.flat[: 40 + number] = True
-    return mask
-
-
-def make_chase(folder: Path, children: int = 14) -> Path:
-    for child in range(1, children + 1):
-        for eye in "LR":
-            stem = folder / f"Image_{child:02d}{eye}"
-            save(stem.with_suffix(".jpg"), PHOTOGRAPH)
-            save(Path(f"{stem}_1stHO.png"), vessels(child))
-            save(Path(f"{stem}_2ndHO.png"), vessels(child + 1))
-    return folder
-
-
-def make_hrf(folder: Path, numbers: int = 5) -> Path:
-    for number in range(1, numbers + 1):
-        for kind, ending in (("dr", ".JPG"), ("g", ".jpg"), ("h", ".jpg")):
-            name = f"{number:02d}_{kind}"
-            save(folder / "images" / f"{name}{ending}", PHOTOGRAPH)
-            save(folder / "manual1" / f"{name}.tif", vessels(number) * np.uint8(255))
-            save(folder / "mask" / f"{name}_mask.tif", np.full((*SHAPE, 3), 255, dtype=np.uint8))
-    return folder
-
-
-def make_fives(folder: Path, splits: tuple[str, ...] = ("train", "test"), count: int = 10) -> Path:
-    for shift, split in enumerate(splits):
-        for number in range(1, count + 1):
-            name = f"{number}_{'ADGN'[number % 4]}.png"
-            mask = vessels(number + 50 * shift) * np.uint8(255)
-            layers = [mask] * 3 + ([np.full_like(mask, 255)] if number % 5 == 0 else [])
-            save(folder / split / "Original" / name, PHOTOGRAPH)
-            save(folder / split / "Ground truth" / name, np.dstack(layers))
-        (folder / split / "Original" / "Thumbs.db").write_bytes(b"stray")
-    return folder
 
 
 def names(datalist: Datalist, split: str) -> list[str]:
@@ -78,6 +55,157 @@ def patients(datalist: Datalist, split: str) -> set[str]:
 
 def every(datalist: Datalist) -> list[dict[str, str]]:
     return [item for split in SPLITS for item in datalist[split]]
+
+
+DRIVE = {"vessel": 40, "vessel_2nd": 20, "fov": 40}
+IDRID = {"vessel": 12, "disc": 15, "microaneurysms": 4, "haemorrhages": 7, "hard_exudates": 4, "soft_exudates": 4}
+IDRID_TRAINING = {"vessel": 8, "disc": 10, "microaneurysms": 3, "haemorrhages": 5, "hard_exudates": 3}
+
+LAYOUT_TABLE = {
+    # the set, items per split, patients, masks of each kind
+    "CHASE_DB1": (make_chase, [18, 2, 8], 14, {"vessel": 28, "vessel_2nd": 28}),
+    "HRF": (make_hrf, [8, 1, 6], 15, {"vessel": 15, "fov": 15}),
+    "FIVES": (make_fives, [9, 1, 10], 20, {"vessel": 20}),
+    "DRIVE": (make_drive, [18, 2, 20], 40, DRIVE),
+    "DRIVE of today": (make_drive_unlabelled, [14, 2, 4 + 20], 40, {"vessel": 20, "fov": 40}),
+    "STARE": (make_stare, [14, 2, 4], 20, {"vessel": 20, "vessel_2nd": 20}),
+    "STARE unpacked": (make_stare_plain, [14, 2, 4], 20, {"vessel": 20, "vessel_2nd": 20}),
+    "IDRiD": (make_idrid, [9, 1, 5], 15, IDRID),
+    "IDRiD to train": (make_idrid_training_only, [7, 1, 2], 10, {**IDRID_TRAINING, "soft_exudates": 3}),
+    "RetinaBloodVessel": (make_kaggle, [18, 2, 5], 25, {"vessel": 25}),
+    "RetinaBloodVessel to train": (make_kaggle_training_only, [14, 2, 4], 20, {"vessel": 20}),
+    "own": (make_own, [4, 1, 1], 4, {"vessel": 6, "fov": 6, "disc": 6, "haemorrhages": 3}),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUT_TABLE)
+def test_every_layout(tmp_path: Path, name: str) -> None:
+    make, counts, people, masks = LAYOUT_TABLE[name]
+    folder = make(tmp_path / "set")
+    datalist = find_datalist(folder)
+    items = every(datalist)
+    assert [len(datalist[split]) for split in SPLITS] == counts
+    assert len(patients(datalist, "training") | patients(datalist, "validation") | patients(datalist, "test")) == people
+    assert sum(len(patients(datalist, split)) for split in SPLITS) == people
+    assert len(set(names(datalist, "training") + names(datalist, "validation") + names(datalist, "test"))) == len(items)
+    assert Counter(key for item in items for key in PICTURES[1:] if key in item) == masks
+    for item in items:
+        assert read_photograph(item["image"]).shape == (3, *SHAPE)
+        for key in (key for key in PICTURES[1:] if key in item):
+            mask = read_mask(item[key])
+            assert mask.shape == (1, *SHAPE)
+            assert set(np.unique(mask)) <= {0, 1}
+            assert mask.sum() == AREAS[Path(item[key])], item[key]
+
+
+@pytest.mark.parametrize("name", LAYOUT_TABLE)
+def test_every_layout_among_stray_files_and_in_capitals(tmp_path: Path, name: str) -> None:
+    folder = LAYOUT_TABLE[name][0](tmp_path / "set")
+    before = find_datalist(folder)
+    add_stray_files(folder)
+    assert find_datalist(folder) == before
+    shout(folder)
+    after = find_datalist(folder)
+    for split in SPLITS:
+        assert names(after, split) == names(before, split)
+        assert [sorted(item) for item in after[split]] == [sorted(item) for item in before[split]]
+
+
+def test_drive(tmp_path: Path) -> None:
+    datalist = find_datalist(make_drive(tmp_path))
+    assert names(datalist, "validation") == ["DRIVE_39", "DRIVE_40"]
+    assert datalist["test"][0] == {
+        "image": str(tmp_path / "test" / "images" / "01_test.tif"),
+        "vessel": str(tmp_path / "test" / "1st_manual" / "01_manual1.gif"),
+        "vessel_2nd": str(tmp_path / "test" / "2nd_manual" / "01_manual2.gif"),
+        "fov": str(tmp_path / "test" / "mask" / "01_test_mask.gif"),
+        "patient": "DRIVE/01",
+        "dataset": "DRIVE",
+        "name": "DRIVE_01",
+    }
+    with Image.open(datalist["test"][0]["vessel_2nd"]) as second:  # the miniature is what the set is
+        assert (second.format, set(np.unique(second)), set(np.unique(second.convert("L")))) == ("GIF", {0, 1}, {3, 253})
+
+
+def test_drive_without_labels_for_its_test_photographs(tmp_path: Path) -> None:
+    test = find_datalist(make_drive_unlabelled(tmp_path))["test"]
+    assert [item["name"] for item in test if "vessel" in item] == [f"DRIVE_{number}" for number in range(37, 41)]
+    assert [item["name"] for item in test if "vessel" not in item] == [f"DRIVE_{number:02d}" for number in range(1, 21)]
+    shutil.rmtree(tmp_path / "training")
+    assert len(every(find_datalist(tmp_path))) == 20
+
+
+@pytest.mark.parametrize("ending", [".ppm", ".ppm.gz"])
+@pytest.mark.parametrize("flat", [True, False])
+def test_stare(tmp_path: Path, ending: str, flat: bool) -> None:
+    datalist = find_datalist(make_stare(tmp_path, ending, flat))
+    assert names(datalist, "test") == ["STARE_im0255", "STARE_im0291", "STARE_im0319", "STARE_im0324"]
+    item = datalist["training"][0]
+    assert [Path(item[key]).name.split(".")[1] for key in ("image", "vessel", "vessel_2nd")] == ["ppm", "ah", "vk"]
+    np.testing.assert_array_equal(read_photograph(item["image"]), PHOTOGRAPH.transpose(2, 0, 1))
+    np.testing.assert_array_equal(read_mask(item["vessel"])[0], vessels(0))
+    np.testing.assert_array_equal(read_mask(item["vessel_2nd"])[0], vessels(1))
+
+
+def test_stare_packed_and_unpacked_is_twice(tmp_path: Path) -> None:
+    make_stare(tmp_path, ".ppm", flat=True)
+    make_stare(tmp_path, ".ppm.gz", flat=True)
+    with pytest.raises(RetinaError, match="one picture twice"):
+        find_datalist(tmp_path)
+
+
+def test_idrid(tmp_path: Path) -> None:
+    datalist = find_datalist(make_idrid(tmp_path))
+    assert patients(datalist, "test") == {f"IDRiD/{number}" for number in range(55, 60)}
+    first = datalist["training"][0]
+    assert first["annotated"] == ["microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates"]
+    assert not any(key in first for key in LESIONS)  # looked for, and not there
+    assert "vessel" not in datalist["training"][3]
+    shutil.rmtree(
+        tmp_path / "A. Segmentation" / "2. All Segmentation Groundtruths" / "b. Testing Set" / "2. Haemorrhages"
+    )
+    annotated = find_datalist(tmp_path)["test"][0]["annotated"]
+    assert annotated == ["microaneurysms", "hard_exudates", "soft_exudates"]
+
+
+def test_idrid_by_its_part_and_in_a_folder_of_that_name(tmp_path: Path) -> None:
+    make_idrid(tmp_path)
+    items = every(find_datalist(tmp_path / "A. Segmentation"))
+    assert len(items) == 15
+    assert not any("vessel" in item for item in items)  # they lie in the folder above
+    (tmp_path / "A. Segmentation").rename(tmp_path / "part")
+    (tmp_path / "A.%20Segmentation").mkdir()
+    (tmp_path / "part").rename(tmp_path / "A.%20Segmentation" / "A. Segmentation")
+    assert sum("vessel" in item for item in every(find_datalist(tmp_path))) == 12
+
+
+def test_idrid_with_a_mask_too_many(tmp_path: Path) -> None:
+    make_idrid(tmp_path)
+    save_mask(tmp_path / "vessels" / "IDRiD_01.png", vessels(1))
+    with pytest.raises(RetinaError, match="one picture twice"):
+        find_datalist(tmp_path)
+    (tmp_path / "vessels" / "IDRiD_01.png").rename(tmp_path / "vessels" / "IDRiD_80.png")
+    with pytest.raises(RetinaError, match=r"IDRiD_80\.png is a mask without its photograph"):
+        find_datalist(tmp_path)
+
+
+def test_the_kaggle_set_by_its_folder_data(tmp_path: Path) -> None:
+    folder = make_kaggle(tmp_path)
+    datalist = find_datalist(folder / "Data")
+    assert datalist == find_datalist(folder)
+    assert names(datalist, "test")[:2] == ["RetinaBloodVessel_test_0", "RetinaBloodVessel_test_1"]
+    assert {"RetinaBloodVessel/train_0", "RetinaBloodVessel/train_1"} <= patients(datalist, "training")
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(0, 0), (1, 0), (2, 1), (5, 1), (10, 2), (20, 4), (23, 5)])
+def test_a_fifth(count: int, held_out: int) -> None:
+    items = [{"patient": f"{number:02d}", "eye": eye} for number in range(count) for eye in "LR"]
+    datalist = last_fifth(items[::-1])
+    assert [item for split in ("training", "test") for item in datalist[split]] == [
+        *items[: 2 * (count - held_out)][::-1],
+        *items[2 * (count - held_out) :][::-1],
+    ]
+    assert len(datalist["test"]) == 2 * held_out
 
 
 def test_chase_db1(tmp_path: Path) -> None:
@@ -180,6 +308,11 @@ def test_stray_files_are_passed_over(tmp_path: Path) -> None:
         (make_hrf, "images/02_g.jpg", "manual1/02_g.tif"),
         (make_fives, "train/Original/2_G.png", "train/Ground truth/2_G.png"),
         (make_fives, "test/Original/2_G.png", "test/Ground truth/2_G.png"),
+        (make_drive, "training/images/22_training.tif", "training/1st_manual/22_manual1.gif"),
+        (make_drive, "test/images/02_test.tif", "test/1st_manual/02_manual1.gif"),
+        (make_stare, "stare-images/im0004.ppm.gz", "labels-ah/im0004.ah.ppm.gz"),
+        (make_kaggle, "Data/test/image/2.png", "Data/test/mask/2.png"),
+        (make_own, "images/eye5.bmp", "vessels/eye5.png"),
     ],
 )
 def test_one_without_the_other_is_named(
@@ -312,9 +445,9 @@ def test_own_pictures_in_two_folders(tmp_path: Path) -> None:
     [
         ("{", "is not a datalist"),
         ("[]", "is not a datalist"),
-        ('{"training": ["a.png"]}', "is not a datalist"),
+        ('{"training": ["a.png"]}', "item 1 of training is 'a.png'"),
         ('{"training": []}', "lists no eyes"),
-        ('{"training": [{"image": "a.png", "vessel": "b.png"}]}', "an item of training has no patient"),
+        ('{"training": [{"image": "a.png", "vessel": "b.png"}]}', "item 1 of training has no patient"),
         ('{"test": [{"image": "a.png", "vessel": "b.png", "patient": "p"}]}', r"a\.png is not there"),
     ],
 )
@@ -351,7 +484,12 @@ def test_fingerprint_follows_contents_and_not_places(tmp_path: Path) -> None:
     assert fingerprint({**moved, "training": moved["training"][1:]}) != value
 
 
-REAL = {"CHASE_DB1": ([18, 2, 8], (999, 960)), "HRF": ([13, 1, 6], (3504, 2336)), "FIVES": ([13, 1, 6], (2048, 2048))}
+REAL = {
+    "CHASE_DB1": ([18, 2, 8], (999, 960)),
+    "HRF": ([13, 1, 6], (3504, 2336)),
+    "FIVES": ([13, 1, 6], (2048, 2048)),
+    "IDRiD": ([15, 1, 4], (4288, 2848)),
+}
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -373,3 +511,16 @@ def test_the_fixed_test_eyes_of_the_real_sets(real_set: Callable[[str], Path]) -
     assert names(fives, "test") == [f"FIVES_train_{name}_A" for name in (37, 38, 39, 3, 4, 5)]
     patient = {item["name"]: item["patient"] for item in every(fives)}
     assert patient["FIVES_train_22_A"] == patient["FIVES_train_23_A"]
+
+
+def test_idrid_as_it_is(real_set: Callable[[str], Path]) -> None:
+    datalist = find_datalist(real_set("IDRiD"))
+    items = every(datalist)
+    assert names(datalist, "test") == ["IDRiD_17", "IDRiD_18", "IDRiD_19", "IDRiD_20"]
+    assert [item["name"] for item in items if "vessel" not in item] == [f"IDRiD_{n:02d}" for n in (1, 4, 7, 15, 19)]
+    assert all("annotated" not in item for item in items)  # this copy has no folder of lesions
+    mask = read_mask(items[0]["disc"])  # a palette of black and red, 76 as grey
+    assert mask.shape == (1, 2848, 4288)
+    assert 0.01 < mask.mean() < 0.03
+    box = [np.flatnonzero(mask[0].any(axis)) for axis in (0, 1)]
+    assert mask.sum() / (np.ptp(box[0]) * np.ptp(box[1])) == pytest.approx(np.pi / 4, abs=0.1)  # a disc, not its rim

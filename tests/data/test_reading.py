@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import struct
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import itk
 import nibabel
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageCms
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from retina_monai.data.reading import IMAGE_SUFFIXES, read_array, read_mask, read_photograph, read_size
+from retina_monai.data.reading import (
+    IMAGE_SUFFIXES,
+    check_picture,
+    read_array,
+    read_mask,
+    read_photograph,
+    read_size,
+)
 from retina_monai.errors import RetinaError
 
 RNG = np.random.default_rng(0)
@@ -23,13 +38,15 @@ GREY = RNG.integers(0, 256, (12, 20), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
 MASK = np.zeros((12, 20), dtype=np.uint8)
 MASK[2:7, 3:15] = 1
-LOSSLESS = ["png", "tif", "gif", "ppm", "nii", "nii.gz", "mha", "mhd", "dcm"]
+LOSSLESS = ["png", "tif", "gif", "ppm", "bmp", "ppm.gz", "png.gz", "nii", "nii.gz", "mha", "mhd", "dcm"]
 
 
 def write(path: Path, array: np.ndarray) -> Path:
     """Write ``(H, W)`` or ``(H, W, 3)`` in the format that the suffix names, by that format's own library."""
     suffix = path.name.partition(".")[2].lower()
-    if suffix.startswith("nii"):
+    if suffix.endswith(".gz") and not suffix.startswith("nii"):
+        path.write_bytes(gzip.compress(write(path.with_suffix(""), array).read_bytes()))
+    elif suffix.startswith("nii"):
         nibabel.save(nibabel.Nifti1Image(_nifti(array), np.eye(4)), path)
     elif suffix in ("mha", "mhd"):
         itk.imwrite(itk.image_from_array(array, is_vector=array.ndim == 3), str(path))
@@ -97,7 +114,12 @@ def test_dicom_is_known_without_its_suffix_and_any_case_of_suffix_is(tmp_path: P
 
 
 def test_rgb_along_the_last_axis_of_a_nifti(tmp_path: Path) -> None:
-    for name, array in (("a.nii", RGB.transpose(1, 0, 2)), ("b.nii", RGB.transpose(1, 0, 2)[:, :, None])):
+    columns_first = RGB.transpose(1, 0, 2)
+    for name, array in (
+        ("a.nii", columns_first),
+        ("b.nii", columns_first[:, :, None]),
+        ("c.nii", columns_first[:, :, None, None]),
+    ):
         nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / name)
         np.testing.assert_array_equal(read_array(tmp_path / name), RGB)
 
@@ -146,6 +168,8 @@ MASK_PICTURES = {
     "inverted index.gif": _palette(0, (255, 255, 255)),
     "red at index 1.tif": _palette(1, (255, 0, 0)),
     "16 bits.png": Image.fromarray(MASK * np.uint16(65535)),
+    "dark red as in IDRiD.tif": _palette(1, (76, 0, 0)),
+    "only label 3.png": Image.fromarray(MASK * np.uint8(3)),
 }
 
 
@@ -172,7 +196,9 @@ def test_a_mask_of_fractions_and_anti_aliased_edges(tmp_path: Path) -> None:
 
 def test_an_empty_mask_is_a_mask_and_label_numbers_are_none(tmp_path: Path) -> None:
     assert not read_mask(write(tmp_path / "empty.png", MASK * 0)).any()
-    labels = write(tmp_path / "labels.nii.gz", MASK * np.uint8(3))
+    labels = MASK * np.uint8(3)
+    labels[0] = 1
+    labels = write(tmp_path / "labels.nii.gz", labels)
     with pytest.raises(RetinaError, match=r"labels\.nii\.gz has values up to 3: a mask has 0 and 1, or 0 and 255"):
         read_mask(labels)
 
@@ -194,7 +220,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path, suffix: str, share: float) ->
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"text{suffix}"
     path.write_text("This is not a picture.\n" * 40)
-    for read in (read_array, read_photograph, read_mask, read_size):
+    for read in (read_array, read_photograph, read_mask, read_size, check_picture):
         with pytest.raises(RetinaError, match=r"text\.\S+ is damaged, truncated or not a picture"):
             read(path)
 
@@ -227,6 +253,288 @@ def test_too_many_pixels_are_refused_and_merely_many_are_not(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size // 2 - 1)
     with pytest.raises(RetinaError, match=r"large\.png has too many pixels"):
         read_array(path)
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of these chunks, with their check sums."""
+    whole = [
+        struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(whole)
+
+
+def header(width: int, height: int, bits: int = 8, colour: int = 0) -> tuple[bytes, bytes]:
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+
+
+def write_deep(path: Path, array: np.ndarray) -> Path:
+    """Colours of 16 bits, which Pillow cannot write."""
+    if path.suffix == ".png":
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+        colour = 2 if array.shape[2] == 3 else 6
+        image = header(array.shape[1], array.shape[0], 16, colour)
+        path.write_bytes(png(image, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")))
+    else:
+        compression = "zlib" if "zip" in path.name else None
+        tifffile.imwrite(
+            path, array, photometric="rgb", byteorder=">" if "big" in path.name else "<", compression=compression
+        )
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "little.tif", "big.tif", "little zip.tif", "big zip.tif"])
+def test_colours_of_16_bits_are_taken_if_8_hold_them(tmp_path: Path, name: str) -> None:
+    deep = RNG.integers(0, 65536, RGB.shape).astype(np.uint16)
+    path = write_deep(tmp_path / name, deep)
+    np.testing.assert_array_equal(read_array(path), deep)
+    with pytest.raises(RetinaError, match=r"has values up to \d+, finer than the 256 steps of 8 bits: convert it"):
+        read_photograph(path)
+    for factor in (1, 257):
+        write_deep(path, RGB * np.uint16(factor))
+        np.testing.assert_array_equal(read_photograph(path), RGB.transpose(2, 0, 1))
+
+
+def test_alpha_of_16_bits(tmp_path: Path) -> None:
+    opaque = np.dstack([RGB * np.uint16(257), np.full(GREY.shape, 65535, np.uint16)])
+    path = write_deep(tmp_path / "opaque.png", opaque)
+    np.testing.assert_array_equal(read_photograph(path), RGB.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "mha", "nii.gz", "dcm"])
+def test_grey_values_that_8_bits_do_not_hold_are_refused(tmp_path: Path, suffix: str) -> None:
+    deep = GREY * np.uint16(257)
+    np.testing.assert_array_equal(read_photograph(write(tmp_path / f"exact.{suffix}", deep))[0], GREY)
+    deep[3, 4] += 1
+    with pytest.raises(RetinaError, match=rf"finer\.{suffix} has values up to .* convert it to 8 bits"):
+        read_photograph(write(tmp_path / f"finer.{suffix}", deep))
+    with pytest.raises(RetinaError, match="finer than"):
+        read_photograph(write(tmp_path / "a.mha", np.float32([[0, 0.1234], [1, 0.5]])))
+
+
+def test_deep_pictures_that_cannot_be_decoded_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.ppm").write_bytes(b"P6 4 2 65535\n" + bytes(48))
+    with pytest.raises(RetinaError, match=r"deep\.ppm has 16 bits per channel, in a form that is not read"):
+        read_photograph(tmp_path / "deep.ppm")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr"])
+def test_other_colours_are_refused_before_they_are_decoded(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(RGB)
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        picture = ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    else:
+        picture = picture.convert(mode)
+    picture.save(tmp_path / "other.tif")
+    for read in (check_picture, read_array, read_photograph, read_mask):
+        with pytest.raises(RetinaError, match=rf"other\.tif has .* colours \({mode}\), .*: convert it to RGB$"):
+            read(tmp_path / "other.tif")
+
+
+def test_a_photograph_is_not_half_transparent_but_a_mask_may_be(tmp_path: Path) -> None:
+    array = np.full((4, 6, 4), 200, dtype=np.uint8)
+    array[:, :3, 3] = 255
+    Image.fromarray(array).save(tmp_path / "half.png")
+    with pytest.raises(RetinaError, match=r"half\.png is partly transparent"):
+        read_photograph(tmp_path / "half.png")
+    assert read_mask(tmp_path / "half.png").all()
+    array[:, 3:, 3] = 60
+    Image.fromarray(array).save(tmp_path / "half.png")
+    assert read_mask(tmp_path / "half.png")[0].any(axis=0).tolist() == [True] * 3 + [False] * 3
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_transparent_colour_is_black(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(np.uint8([[255, 90], [90, 255]]))
+    picture = picture.quantize(2) if mode == "P" else picture.convert(mode)
+    key = {"L": 255, "RGB": (255, 255, 255), "P": picture.getpixel((0, 0))}[mode]
+    picture.save(tmp_path / "keyed.png", transparency=key)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "keyed.png")[1], [[0, 90], [90, 0]])
+
+
+TURNED = {
+    1: lambda array: array,
+    2: np.fliplr,
+    3: lambda array: np.rot90(array, 2),
+    4: np.flipud,
+    5: lambda array: np.swapaxes(array, 0, 1),
+    6: lambda array: np.rot90(array, 1),
+    7: lambda array: np.rot90(np.swapaxes(array, 0, 1), 2),
+    8: lambda array: np.rot90(array, -1),
+}
+"""How an upright picture is stored in each orientation of EXIF: 6, say, by a camera that was turned to the left."""
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_what_the_camera_turned_is_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    upright = np.kron(np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6), np.ones((16, 16), dtype=np.uint8))
+    stored = np.ascontiguousarray(TURNED[orientation](upright))
+    Image.fromarray(stored).save(tmp_path / f"turned.{suffix}", exif=exif, quality=100)
+    assert np.abs(read_array(tmp_path / f"turned.{suffix}").astype(int) - upright).max() <= 2 * (suffix == "jpg")
+    assert read_size(tmp_path / f"turned.{suffix}") == upright.shape == check_picture(tmp_path / f"turned.{suffix}")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_exif_behind_the_pixels_of_a_png_counts_and_damaged_exif_does_not(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    content = write(tmp_path / "late.png", np.rot90(GREY).copy()).read_bytes()
+    behind = png((b"eXIf", exif.tobytes()[6:]), (b"IEND", b""))[8:]
+    (tmp_path / "late.png").write_bytes(content[:-12] + behind)
+    np.testing.assert_array_equal(read_array(tmp_path / "late.png"), GREY)
+    assert read_size(tmp_path / "late.png") == check_picture(tmp_path / "late.png") == GREY.shape
+    Image.fromarray(GREY).save(tmp_path / "damaged.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nothing")
+    assert read_array(tmp_path / "damaged.jpg").shape == check_picture(tmp_path / "damaged.jpg") == GREY.shape
+
+
+def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
+    write(tmp_path / "plain.ppm", RGB).rename(tmp_path / "named.ppm.gz")
+    write(tmp_path / "zipped.ppm.gz", RGB).rename(tmp_path / "zipped.PPM.GZ")
+    for name in ("named.ppm.gz", "zipped.PPM.GZ"):
+        np.testing.assert_array_equal(read_array(tmp_path / name), RGB)
+        assert check_picture(tmp_path / name) == GREY.shape
+
+
+def test_gzip_whose_check_sum_is_wrong_is_named(tmp_path: Path) -> None:
+    content = bytearray(write(tmp_path / "a.ppm.gz", GREY).read_bytes())
+    content[-8] ^= 1
+    (tmp_path / "a.ppm.gz").write_bytes(content)
+    for read in (check_picture, read_size, read_array):
+        with pytest.raises(RetinaError, match=r"a\.ppm\.gz is damaged"):
+            read(tmp_path / "a.ppm.gz")
+
+
+def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "bomb.ppm.gz", "wb", compresslevel=1) as file:
+        file.write(b"P6 4 2 255\n" + bytes(24))
+        for _ in range(65):
+            file.write(bytes(2**20))
+    assert (tmp_path / "bomb.ppm.gz").stat().st_size < 2**20
+    for read in (check_picture, read_size, read_array):
+        with pytest.raises(RetinaError, match=r"bomb\.ppm\.gz unpacks to more than a picture of its size takes"):
+            read(tmp_path / "bomb.ppm.gz")
+
+
+SIDE = 60_000
+LITTLE = zlib.compress(bytes(1000))
+NIFTI = nibabel.Nifti1Image(np.zeros((1, 1), np.uint8), np.eye(4)).to_bytes()
+BOMBS = {
+    "bomb.png": png(header(SIDE, SIDE), (b"IDAT", LITTLE), (b"IEND", b"")),
+    "bomb.png.gz": gzip.compress(png(header(SIDE, SIDE), (b"IDAT", LITTLE), (b"IEND", b""))),
+    "bomb.ppm": b"P5 %d %d 255\n" % (SIDE, SIDE) + bytes(1000),
+    "bomb.ppm.gz": gzip.compress(b"P5 %d %d 255\n" % (SIDE, SIDE) + bytes(1000)),
+    "bomb.gif": b"GIF89a" + struct.pack("<HHBBB", SIDE, SIDE, 0, 0, 0) + b"\x2c" + bytes(100),
+    "bomb.bmp": b"BM" + struct.pack("<IIIIiiHHIIIIII", 154, 0, 54, 40, SIDE, SIDE, 1, 24, *[0] * 6) + bytes(100),
+    "bomb.nii": NIFTI[:42] + struct.pack("<HH", 32_000, 32_000) + NIFTI[46:],
+    "bomb.mha": b"ObjectType = Image\nNDims = 2\nDimSize = %d %d\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    % (SIDE, SIDE),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(BOMBS[name])
+    for read in (check_picture, read_size, read_photograph, read_mask):
+        with pytest.raises(RetinaError, match=r"bomb\.\S+ has too many pixels"):
+            read(tmp_path / name)
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+NOISE = Image.fromarray(RNG.integers(0, 256, (60, 50, 3), dtype=np.uint8))
+THUMBNAIL = b"Exif\0\0" + saved(NOISE.resize((8, 8)), "JPEG")
+FILES = {
+    "png": saved(NOISE, "PNG"),
+    "jpeg": saved(NOISE, "JPEG"),
+    "progressive jpeg": saved(NOISE, "JPEG", progressive=True, quality=95),
+    "jpeg with a thumbnail": saved(NOISE, "JPEG", exif=THUMBNAIL),
+    "jpeg with bytes behind it": saved(NOISE, "JPEG") + bytes(70_000),
+    "gif": saved(NOISE, "GIF"),
+    "grey gif": saved(NOISE.convert("L"), "GIF", comment=b"a fundus"),
+    "tiff": saved(NOISE, "TIFF"),
+    "tiff lzw": saved(NOISE, "TIFF", compression="tiff_lzw"),
+    "tiff of many strips": saved(NOISE, "TIFF", compression="tiff_lzw", strip_size=900),
+    "big tiff": saved(NOISE, "TIFF", big_tiff=True),
+    "tiff jpeg": saved(NOISE, "TIFF", compression="jpeg"),
+    "tiff of one bit": saved(NOISE.convert("1"), "TIFF", compression="group4"),
+    "bmp": saved(NOISE, "BMP"),
+    "bmp with a palette": saved(NOISE.quantize(16), "BMP"),
+    "ppm": saved(NOISE, "PPM"),
+    "pgm": saved(NOISE.convert("L"), "PPM"),
+    "pbm": saved(NOISE.convert("1"), "PPM"),
+    "pgm of 16 bits": b"P5 20 12 65535\n" + (GREY * np.uint16(257)).astype(">u2").tobytes(),
+    "pgm of 4 bits": b"P5 20 12 15\n" + (GREY // 16).tobytes(),
+    "plain pgm": b"P2 20 12 255\n" + " ".join(map(str, GREY.ravel())).encode(),
+    "ppm.gz": gzip.compress(saved(NOISE, "PPM")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("name", FILES)
+def test_the_structure_tells_a_whole_file_from_one_cut_short(tmp_path: Path, name: str) -> None:
+    path, content = tmp_path / "picture", FILES[name]
+    path.write_bytes(content)
+    whole = read_array(path)
+    assert check_picture(path) == whole.shape[:2]
+    for length in itertools.chain(range(1, len(content), len(content) // 37), range(len(content) - 3, len(content))):
+        path.write_bytes(content[:length])
+        try:
+            check_picture(path)
+        except RetinaError:
+            continue
+        if name != "plain pgm":  # which must be decoded to be counted
+            np.testing.assert_array_equal(read_array(path), whole)
+
+
+@pytest.mark.parametrize("name", ["png", "ppm.gz"])
+def test_a_flipped_bit_is_found_by_the_check_sum(tmp_path: Path, name: str) -> None:
+    content = bytearray(FILES[name])
+    content[len(content) // 2] ^= 4
+    (tmp_path / "flipped").write_bytes(content)
+    with pytest.raises(RetinaError, match="flipped is damaged"):
+        check_picture(tmp_path / "flipped")
+
+
+def test_other_files_are_checked_by_decoding_them(tmp_path: Path) -> None:
+    for suffix in ("nii", "nii.gz", "mha", "dcm"):
+        path = write(tmp_path / f"a.{suffix}", RGB)
+        assert check_picture(path) == GREY.shape
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(RetinaError, match=r"a\.\S+ is damaged, truncated"):
+            check_picture(path)
+
+
+@pytest.mark.parametrize("read", [check_picture, read_array, read_size])
+def test_links_are_followed_and_broken_ones_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "a.png", GREY)
+    (tmp_path / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    read(tmp_path / "link.png")
+    (tmp_path / "elsewhere" / "a.png").unlink()
+    with pytest.raises(RetinaError, match=r"link\.png is a link to .*elsewhere/a\.png, which is not there: mend"):
+        read(tmp_path / "link.png")
+    (tmp_path / "round.png").symlink_to("round.png")
+    with pytest.raises(RetinaError, match=r"round\.png is a link to round\.png, which is not there"):
+        read(tmp_path / "round.png")
+
+
+@pytest.mark.parametrize("name", ["two words.png", "Übersicht größe.png", "two\nlines.png", "bell\a.png", "x" * 300])
+def test_any_name_is_read_or_refused_in_a_line(tmp_path: Path, name: str) -> None:
+    if len(name) < 200:
+        np.testing.assert_array_equal(read_array(write(tmp_path / name, GREY)), GREY)
+        (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(RetinaError) as error:
+        check_picture(tmp_path / name)
+    assert str(error.value).isprintable()
+    assert name.encode("unicode_escape").decode() in str(error.value) or "Ü" in str(error.value)
 
 
 def test_slow_libraries_are_imported_for_their_own_files_only(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""Find what is wrong with the pictures of a data set before anything is trained on them, all of it at once.
+
+:func:`check_files` looks at headers and structure, which costs little; :func:`check_contents` decodes every picture and
+looks at what it shows; :func:`check_eye` does so for one eye that is decoded already.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from retina_monai.data.layout import PICTURES, Item
+from retina_monai.data.reading import check_picture, read_mask, read_photograph
+from retina_monai.errors import RetinaError, join_first, one_line
+
+__all__ = ["check_contents", "check_eye", "check_files", "check_vessel", "refuse_or_skip"]
+
+logger = logging.getLogger("retina_monai")
+
+PHOTOGRAPHS = ("image", "color_vessel")
+THREADS = min(8, os.cpu_count() or 1)
+
+MOST = 0.5  # share of the field of view
+DARK, BRIGHT = 32, 223  # a mask with smooth edges, or stored as JPEG, has few pixels between ...
+BETWEEN, BETWEEN_BRIGHT = 0.2, 0.02  # ... at most this share (and this, where most is bright: one channel may be so),
+FEW = 0.005  # and at least this share is brighter, and a quarter of what is between
+GREY = 12  # channels that differ by no more are grey: JPEG rounds
+GRID = 1024  # points a side on which a photograph is looked at
+
+
+def check_files(items: Sequence[Item], skip_unreadable: bool = False) -> list[Item]:
+    """Check that the pictures of all eyes are there, whole by their structure, and of one size for each eye.
+
+    Args:
+        items: of a datalist.
+        skip_unreadable: leave out the eyes that fail, and log their names, instead of refusing them.
+
+    Returns:
+        The items that pass, in their order.
+
+    Raises:
+        RetinaError: names the pictures that fail, ten at most; no eye is left.
+    """
+    sizes: dict[str, tuple[int, int] | RetinaError] = {}
+    for path in tqdm(_paths(items), desc="checking files", leave=False, disable=None):
+        try:
+            sizes[path] = check_picture(path)
+        except RetinaError as error:
+            sizes[path] = error
+    return _passing(items, [_file_faults(item, sizes) for item in items], skip_unreadable)
+
+
+def check_contents(items: Sequence[Item], skip_unreadable: bool = False) -> list[Item]:
+    """Decode the pictures of all eyes, on several threads, and check what they show as :func:`check_eye` does.
+
+    Args:
+        items, skip_unreadable: as for :func:`check_files`.
+
+    Returns:
+        The items that pass, in their order.
+
+    Raises:
+        RetinaError: as :func:`check_files`.
+    """
+    with ThreadPoolExecutor(THREADS) as threads:
+        found = threads.map(_content_faults, items)
+        faults = list(tqdm(found, desc="checking pictures", total=len(items), leave=False, disable=None))
+    return _passing(items, faults, skip_unreadable)
+
+
+def check_eye(
+    image: NDArray[np.uint8],
+    vessel: NDArray[np.uint8] | None,
+    item: Mapping[Any, Any],
+    fov: NDArray[np.uint8] | None = None,
+) -> None:
+    """Check that a photograph looks like one and its vessel map like one.
+
+    Args:
+        image: ``(3, H, W)`` in [0, 255].
+        vessel: ``(1, H, W)`` of {0, 1}; ``None``: the eye has none.
+        item: line of the datalist, whose paths the error names.
+        fov: ``(1, H, W)`` of {0, 1}; ``None``: the whole frame counts.
+
+    Raises:
+        RetinaError: the photograph is black, or has two values as a mask has; or as :func:`check_vessel`.
+    """
+    if not image.any():
+        raise RetinaError(f"{item['image']} is black: it shows no eye, so give another photograph")
+    if _is_mask(image):
+        raise RetinaError(
+            f"{item['image']} is a mask, black and white, where a photograph belongs: "
+            "mask and photograph may have changed places"
+        )
+    if vessel is not None:
+        check_vessel(vessel, item, fov)
+
+
+def check_vessel(vessel: NDArray[np.uint8], item: Mapping[Any, Any], fov: NDArray[np.uint8] | None = None) -> None:
+    """Check that a vessel map marks vessels: some, and not over half of the eye.
+
+    Args:
+        vessel, item, fov: as for :func:`check_eye`; of ``item``, ``vessel`` is needed.
+
+    Raises:
+        RetinaError: no vessel inside the field of view; vessels over more than half of it; it is empty.
+    """
+    if fov is not None and not fov.any():
+        raise RetinaError(f"{item['fov']} is an empty field of view: mark the eye, or give none to have it computed")
+    inside, whole = (vessel, vessel.size) if fov is None else (vessel & fov, np.count_nonzero(fov))
+    share = np.count_nonzero(inside) / whole
+    if share == 0:
+        raise RetinaError(f"{item['vessel']} has no vessel in it: give the vessel map of the eye, or leave the eye out")
+    if share > MOST:
+        raise RetinaError(
+            f"{item['vessel']} marks {share:.0%} of the eye as vessels: it is inverted, or not a vessel map"
+        )
+
+
+def refuse_or_skip(faults: Sequence[Sequence[str]], total: int, skip_unreadable: bool) -> None:
+    """End with one sentence about all that is wrong, or log what is left out of it.
+
+    Args:
+        faults: of each eye that fails, a sentence for each fault.
+        total: eyes in all.
+        skip_unreadable: log, if an eye is left.
+
+    Raises:
+        RetinaError: there are faults, and they are not skipped or no eye is left.
+    """
+    texts = [text for found in faults for text in found]
+    if not texts:
+        return
+    if skip_unreadable and len(faults) < total:
+        logger.warning("left out %d of %d eyes: %s", len(faults), total, join_first([one_line(text) for text in texts]))
+    elif skip_unreadable:
+        raise RetinaError(f"no eye is left, each of the {total} cannot be used: {join_first(texts)}")
+    elif len(texts) == 1:
+        raise RetinaError(texts[0])
+    else:
+        advice = "mend or remove them, or leave them out with skip_unreadable"
+        raise RetinaError(f"{len(faults)} of {total} eyes cannot be used: {join_first(texts)} ({advice})")
+
+
+def _passing(items: Sequence[Item], faults: Sequence[Sequence[str]], skip_unreadable: bool) -> list[Item]:
+    refuse_or_skip([texts for texts in faults if texts], len(items), skip_unreadable)
+    return [item for item, texts in zip(items, faults, strict=True) if not texts]
+
+
+def _paths(items: Sequence[Item]) -> list[str]:
+    """Each picture once, in the order of the items."""
+    return list(dict.fromkeys(str(item[key]) for item in items for key in PICTURES if key in item))
+
+
+def _file_faults(item: Item, sizes: Mapping[str, tuple[int, int] | RetinaError]) -> list[str]:
+    """What is wrong with the files of an eye, or else with their sizes."""
+    found = {key: sizes[str(item[key])] for key in PICTURES if key in item}
+    broken = [str(value) for value in found.values() if isinstance(value, RetinaError)]
+    return broken or _size_faults(item, {key: value for key, value in found.items() if isinstance(value, tuple)})
+
+
+def _size_faults(item: Mapping[Any, Any], sizes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A sentence for each picture that is not as large as the first of its eye."""
+    first, *others = sizes or [""]
+    return [
+        f"{item[key]} is {sizes[key][1]} x {sizes[key][0]} pixels, but its photograph {item[first]} is "
+        f"{sizes[first][1]} x {sizes[first][0]}: give masks of the photograph's size"
+        for key in others
+        if sizes[key] != sizes[first]
+    ]
+
+
+def _content_faults(item: Item) -> list[str]:
+    faults: list[str] = []
+    pictures: dict[str, NDArray[np.uint8]] = {}
+    for key in (key for key in PICTURES if key in item):
+        read: Callable[[str], NDArray[np.uint8]] = read_photograph if key in PHOTOGRAPHS else read_mask
+        try:
+            pictures[key] = read(item[key])
+        except RetinaError as error:
+            faults.append(str(error))
+    faults += _size_faults(item, {key: picture.shape[1:] for key, picture in pictures.items()})
+    return faults or _eye_faults(item, pictures)
+
+
+def _eye_faults(item: Item, pictures: Mapping[str, NDArray[np.uint8]]) -> list[str]:
+    image, vessel, fov = (pictures.get(key) for key in ("image", "vessel", "fov"))
+    try:
+        if image is not None:
+            check_eye(image, vessel, item, fov)
+        elif vessel is not None:
+            check_vessel(vessel, item, fov)
+    except RetinaError as error:
+        return [str(error)]
+    return []
+
+
+def _is_mask(image: NDArray[np.uint8]) -> bool:
+    """Whether a photograph ``(3, H, W)`` is grey and of two values, or nearly: seen on a grid, which is enough."""
+    step = -(-max(image.shape[1:]) // GRID)
+    seen = image[:, ::step, ::step]
+    if (seen.max(axis=0) - seen.min(axis=0)).max() > GREY:
+        return False
+    count = np.bincount(seen[1].ravel(), minlength=256)
+    between, bright = (count[start:end].sum() / seen[1].size for start, end in ((DARK, BRIGHT + 1), (BRIGHT + 1, 256)))
+    clear = between <= (BETWEEN if bright <= MOST else BETWEEN_BRIGHT) and bright >= max(FEW, between / 4)
+    return bool(clear or np.count_nonzero(count) == 2)

@@ -1,0 +1,53 @@
+"""The set 'Retina Blood Vessel' of Kaggle: 80 photographs to train and 20 to test, 512 x 512.
+
+``train`` and ``test`` use the same names, so the split is part of an item's name. Where the photographs are from and
+which are of one person is not published, so each counts as a patient.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retina_monai.data.layout import Datalist, Item, Layout, describe, folder_named, last_fifth, matching, pair
+
+__all__ = ["RETINA_BLOOD_VESSEL", "read_retina_blood_vessel"]
+
+
+def read_retina_blood_vessel(directory: Path) -> Datalist | None:
+    """Items of ``Data`` (with ``train`` and ``test``), or of the folder above it.
+
+    Photograph and mask share their name. Of a copy without ``test`` the last fifth tests.
+
+    Raises:
+        RetinaError: a photograph without its vessel map, or the reverse.
+    """
+    root = folder_named(directory, "Data") or directory
+    train, test = _read_split(root, "train"), _read_split(root, "test")
+    if not train and not test:
+        return None
+    return {"training": train, "test": test} if test else last_fifth(train)
+
+
+def _read_split(root: Path, split: str) -> list[Item]:
+    parent = folder_named(root, split)
+    images, vessels = (
+        matching([folder], r"(?s:(?P<id>[^.].*)\.png)", str)
+        if parent and (folder := folder_named(parent, name))
+        else {}
+        for name in ("image", "mask")
+    )
+    return [
+        describe("RetinaBloodVessel", f"{split}_{key}", {"image": image, "vessel": vessel}, f"{split}_{key}")
+        for key, (image, vessel) in pair(images, vessels).items()
+    ]
+
+
+RETINA_BLOOD_VESSEL = Layout(
+    name="RetinaBloodVessel",
+    about="the set 'Retina Blood Vessel' of Kaggle: 100 photographs, 512 x 512, with vessel maps",
+    tree="Data/train/image/0.png, Data/train/mask/0.png",
+    link="https://www.kaggle.com/datasets/abdallahwagih/retina-blood-vessel",
+    terms="not known to this project: see its page",
+    read=read_retina_blood_vessel,
+    count=100,
+)

@@ -1,0 +1,201 @@
+"""What is wrong with a data set's pictures is found all at once; no eye that looks like one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retina_monai.data.checking import check_contents, check_eye, check_files, check_vessel, refuse_or_skip
+from retina_monai.data.layout import SPLITS
+from retina_monai.data.layouts import find_datalist
+from retina_monai.data.phantom import generate_phantom, write_phantoms
+from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.errors import RetinaError
+
+SIZE = 64
+ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]
+INSIDE = np.hypot(ROWS - 31.5, COLUMNS - 31.5) < 30
+VESSEL = (INSIDE & (COLUMNS % 16 < 2)).astype(np.uint8)[None]
+PHOTOGRAPH = np.stack([INSIDE * (60 * share + ROWS + COLUMNS) for share in (2, 1, 0)]).astype(np.uint8)
+ITEM = {"image": "photo.jpg", "vessel": "map.png", "fov": "fov.png"}
+
+
+def save(path: Path, array: np.ndarray) -> str:
+    """Write ``(C, H, W)`` in [0, 255]."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)) if len(array) == 3 else array[0]).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[dict[str, str]]:
+    return [
+        {
+            "name": f"eye{number}",
+            "image": save(tmp_path / "images" / f"{number}.png", PHOTOGRAPH),
+            "vessel": save(tmp_path / "vessels" / f"{number}.png", VESSEL * np.uint8(255)),
+            "fov": save(tmp_path / "fovs" / f"{number}.png", INSIDE[None] * np.uint8(255)),
+        }
+        for number in range(16)
+    ]
+
+
+Check = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.mark.parametrize("check", [check_files, check_contents])
+def test_sound_eyes_pass_in_their_order(check: Check, items: list[dict[str, str]]) -> None:
+    del items[3]["fov"], items[5]["vessel"], items[7]["image"]
+    for skip in (False, True):
+        assert check(items, skip) == items
+    assert check([], True) == []
+
+
+@pytest.mark.parametrize("check", [check_files, check_contents])
+def test_all_broken_files_are_named_or_left_out(
+    check: Check, items: list[dict[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = [Path(items[2]["image"]), Path(items[9]["vessel"]), Path(items[9]["fov"]), Path(items[15]["image"])]
+    broken[0].write_bytes(b"")
+    broken[1].write_bytes(broken[1].read_bytes()[:-20])
+    broken[2].write_text("text")
+    broken[3].unlink()
+    with pytest.raises(RetinaError) as error:
+        check(items)
+    text = str(error.value)
+    assert text.startswith("3 of 16 eyes cannot be used: ") and text.endswith("leave them out with skip_unreadable)")
+    places = [text.index(str(path)) for path in broken]
+    assert places == sorted(places) and "more" not in text
+    whole = [item for item in items if item["name"] not in ("eye2", "eye9", "eye15")]
+    assert check(items, skip_unreadable=True) == whole
+    assert "left out 3 of 16 eyes: " in caplog.text and all(str(path) in caplog.text for path in broken)
+
+
+def test_a_cut_that_leaves_the_header_is_found_without_decoding(
+    items: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(items[4]["image"])
+    path.write_bytes(path.read_bytes()[:-30])
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(RetinaError, match=r"^\S+4\.png is damaged, truncated"):
+        check_files(items)
+
+
+def test_ten_are_named_and_the_rest_counted(items: list[dict[str, str]]) -> None:
+    for item in items:
+        Path(item["vessel"]).write_bytes(b"")
+    with pytest.raises(RetinaError) as error:
+        check_files(items)
+    assert str(error.value).count("is empty (0 bytes)") == 10
+    assert "; and 6 more (mend or remove them" in str(error.value)
+    with pytest.raises(RetinaError, match=r"^no eye is left, each of the 16 cannot be used: .*; and 6 more$"):
+        check_files(items, skip_unreadable=True)
+
+
+@pytest.mark.parametrize("check", [check_files, check_contents])
+def test_other_sizes_are_compared_as_the_pictures_are_held(check: Check, items: list[dict[str, str]]) -> None:
+    upright = np.ascontiguousarray(PHOTOGRAPH[:, 8:56])
+    exif = Image.Exif()
+    exif[274] = 6
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1, (1, 2)).transpose(1, 2, 0)))
+    stored.save(items[0]["image"], exif=exif)
+    for key, mask in (("vessel", VESSEL), ("fov", INSIDE[None])):
+        save(Path(items[0][key]), mask[:, 8:56] * np.uint8(255))
+    assert check(items) == items
+    save(Path(items[0]["fov"]), INSIDE[None, :, 8:56] * np.uint8(255))
+    with pytest.raises(
+        RetinaError, match=r"fovs/0\.png is 48 x 64 pixels, but its photograph .*0\.png is 64 x 48: give"
+    ):
+        check(items)
+
+
+EDGES = np.zeros((1, SIZE, SIZE), np.uint8)
+EDGES[:, :2] = 1  # outside of the field of view
+CONTENTS = {
+    "no vessel": ("vessel", VESSEL * 0, r"map\.png has no vessel in it"),
+    "outside": ("vessel", EDGES, r"map\.png has no vessel in it"),
+    "all white": ("vessel", VESSEL * 0 + 1, r"map\.png marks 100% of the eye as vessels: it is inverted, or not a"),
+    "inverted": ("vessel", 1 - VESSEL, r"map\.png marks 8\d% of the eye as vessels: it is inverted"),
+    "no field of view": ("fov", VESSEL * 0, r"fov\.png is an empty field of view"),
+    "black": ("image", PHOTOGRAPH * 0, r"photo\.jpg is black"),
+    "swapped": ("image", np.repeat(VESSEL * np.uint8(255), 3, 0), r"photo\.jpg is a mask, black and white.* places"),
+    "swapped, 0 and 1": ("image", np.repeat(VESSEL, 3, 0), r"photo\.jpg is a mask"),
+    "white": ("image", PHOTOGRAPH * 0 + 255, r"photo\.jpg is a mask"),
+}
+
+
+@pytest.mark.parametrize("case", CONTENTS)
+def test_what_is_no_eye_is_refused(case: str, items: list[dict[str, str]]) -> None:
+    key, array, message = CONTENTS[case]
+    eye = {"image": PHOTOGRAPH, "vessel": VESSEL, "fov": INSIDE[None].astype(np.uint8)} | {key: array}
+    with pytest.raises(RetinaError, match=f"^{message}"):
+        check_eye(eye["image"], eye["vessel"], ITEM, eye["fov"])
+    save(Path(items[6][key]), array if key == "image" else array * np.uint8(255))
+    with pytest.raises(
+        RetinaError,
+        match=message.replace(r"photo\.jpg", "6.png").replace(r"map\.png", "6.png").replace(r"fov\.png", "6.png"),
+    ):
+        check_contents(items)
+    assert check_contents(items, skip_unreadable=True) == items[:6] + items[7:]
+
+
+def test_a_sound_eye_passes_with_and_without_masks() -> None:
+    fov = INSIDE[None].astype(np.uint8)
+    for vessel, field in ((VESSEL, fov), (VESSEL, None), (None, None), (None, fov)):
+        check_eye(PHOTOGRAPH, vessel, ITEM, field)
+    grey = np.repeat(PHOTOGRAPH[1:2], 3, 0)
+    check_eye(grey, VESSEL, ITEM, fov)
+    check_eye(grey // 8, VESSEL, ITEM, fov)  # too dark to look at, but no mask
+
+
+@pytest.mark.parametrize("quality", [30, 60, 95])
+def test_a_mask_stored_as_jpeg_is_no_photograph(quality: int) -> None:
+    vessel = generate_phantom(0, 256)["vessel"]
+    file = BytesIO()
+    Image.fromarray(vessel.reshape(256, 256).astype(np.uint8) * 255).convert("RGB").save(file, "JPEG", quality=quality)
+    image = np.asarray(Image.open(file)).transpose(2, 0, 1)
+    assert len(np.unique(image)) > 2
+    with pytest.raises(RetinaError, match="is a mask"):
+        check_eye(image, None, ITEM)
+
+
+def test_half_is_not_over_half() -> None:
+    vessel = np.zeros((1, 8, 8), np.uint8)
+    vessel[:, :4] = 1
+    check_vessel(vessel, ITEM)
+    vessel[0, 4, 0] = 1
+    with pytest.raises(RetinaError, match="marks 52% of the eye"):
+        check_vessel(vessel, ITEM)
+
+
+def test_one_fault_is_its_own_sentence_and_names_keep_to_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    refuse_or_skip([], 5, False)
+    with pytest.raises(RetinaError, match=r"^a is empty$"):
+        refuse_or_skip([["a is empty"]], 5, False)
+    refuse_or_skip([["two\nlines.png is empty"]], 5, True)
+    assert caplog.messages == ["left out 1 of 5 eyes: two\\nlines.png is empty"]
+
+
+def test_no_phantom_is_refused(tmp_path: Path) -> None:
+    datalist = find_datalist(write_phantoms(tmp_path / "phantoms", 6, 64, 0))
+    items = [item for split in SPLITS for item in datalist[split]]
+    assert check_contents(items) == items
+
+
+@pytest.mark.parametrize("name", ["CHASE_DB1", "FIVES", "HRF", "IDRiD"])
+def test_no_real_eye_is_refused(real_set: Callable[[str], Path], name: str) -> None:
+    datalist = find_datalist(real_set(name))
+    items = [item for split in SPLITS for item in datalist[split]][::5]
+    assert check_contents(items) == items
+
+
+def test_real_masks_are_no_photographs(real_set: Callable[[str], Path]) -> None:
+    for item in find_datalist(real_set("CHASE_DB1"))["test"]:
+        with pytest.raises(RetinaError, match="is a mask"):
+            check_eye(read_photograph(item["vessel"]), read_mask(item["vessel_2nd"]), item)
