@@ -1,6 +1,7 @@
-"""Draw docs/images/phantom.png: twenty phantoms beside twenty real eyes.
+"""Draw docs/images/phantom.png, twenty phantoms beside twenty real eyes, or docs/images/phantom_disease.png.
 
     python scripts/phantom_figure.py --dataset_dir CHASE_DB1 HRF FIVES --output docs/images/phantom.png
+    python scripts/phantom_figure.py --disease --output docs/images/phantom_disease.png
 
 The eyes are training eyes of sets whose licence allows it (CC BY 4.0); the caption in docs/phantom.md names them.
 """
@@ -11,11 +12,13 @@ import argparse
 from collections.abc import Iterator
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import generate_phantom
+from retina_monai.data.phantom_camera import CAMERAS
 from retina_monai.data.reading import read_photograph
 from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
@@ -24,6 +27,18 @@ from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_
 
 PUBLISHABLE = ("CHASE_DB1", "HRF", "FIVES")
 ROWS, COLUMNS = 4, 5
+
+MARKS = {  # of the masks, in the row below the photographs
+    "vessel": (90, 90, 90),
+    "disc": (150, 150, 150),
+    "atrophy": (225, 225, 160),
+    "soft_exudates": (140, 200, 255),
+    "hard_exudates": (255, 225, 0),
+    "haemorrhages": (220, 30, 30),
+    "microaneurysms": (255, 130, 180),
+    "neovascularisation": (60, 220, 90),
+}
+GRADED, MYOPIC, SEEN = 20, (15, 19, 16), 21  # seeds whose findings are well seen
 
 
 def fitted(image: np.ndarray, fov: np.ndarray, size: int) -> np.ndarray:
@@ -36,6 +51,34 @@ def phantoms(size: int) -> Iterator[np.ndarray]:
     for seed in range(ROWS * COLUMNS):
         sample = generate_phantom(seed, 2 * size)
         yield fitted(sample["image"], sample["fov"], size)
+
+
+def painted(sample: dict[str, Any]) -> np.ndarray:
+    """All masks of a phantom in one picture, (3, S, S)."""
+    picture = np.zeros_like(sample["image"])
+    for key, mark in MARKS.items():
+        picture = np.where(sample[key] > 0, np.array(mark, np.uint8)[:, None, None], picture)
+    return picture
+
+
+def disease(size: int) -> np.ndarray:
+    """Grades 0 to 4 of one eye and three myopic eyes, photographs above masks, and an eye by each camera."""
+    titles = [f"grade {grade}" for grade in range(5)] + [f"myopia {degree}" for degree in (0.5, 0.8, 1)]
+    traits = [(GRADED, {"grade": grade}) for grade in range(5)]
+    traits += [(seed, {"myopia": degree}) for seed, degree in zip(MYOPIC, (0.5, 0.8, 1), strict=True)]
+    samples = [generate_phantom(seed, 2 * size, **chosen) for seed, chosen in traits]
+    rows = [
+        [fitted(picture, sample["fov"], size) for picture, sample in zip(pictures, samples, strict=True)]
+        for pictures in ([sample["image"] for sample in samples], [painted(sample) for sample in samples])
+    ]
+    return np.concatenate([image_grid(rows, titles), cameras(size, len(titles))], axis=1)
+
+
+def cameras(size: int, columns: int) -> np.ndarray:
+    samples = [generate_phantom(SEEN, 2 * size, grade=2, camera=name) for name in CAMERAS]
+    pictures = [fitted(sample["image"], sample["fov"], size) for sample in samples]
+    rest = columns - len(pictures)
+    return image_grid([[*pictures, *[np.full_like(pictures[0], 255)] * rest]], [*CAMERAS, *[""] * rest])
 
 
 def real_eyes(folders: list[str], size: int) -> Iterator[np.ndarray]:
@@ -57,10 +100,15 @@ def interleaved(folders: list[str]) -> Iterator[dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset_dir", nargs="+", required=True, help=f"folders of {', '.join(PUBLISHABLE)}")
+    parser.add_argument("--dataset_dir", nargs="+", default=[], help=f"folders of {', '.join(PUBLISHABLE)}")
+    parser.add_argument("--disease", action="store_true", help="grades, myopia and cameras instead of healthy eyes")
     parser.add_argument("--output", type=Path, default=Path("docs/images/phantom.png"))
     parser.add_argument("--size", type=int, default=176, help="pixels of one picture")
     arguments = parser.parse_args()
+    if arguments.disease:
+        write_png(arguments.output, disease(arguments.size))
+        print(arguments.output)
+        return
     real = list(islice(real_eyes(arguments.dataset_dir, arguments.size), ROWS * COLUMNS))
     if len(real) < ROWS * COLUMNS:
         raise RetinaError(

@@ -6,14 +6,19 @@ it, avascular zone 0.5 to 0.7 across, central vein 0.2 and central artery 0.15 a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from retina_monai.data.phantom_camera import ANY_CAMERA, Camera
 from retina_monai.data.vessel_tree import Retina, VesselTree, grow_tree
 from retina_monai.errors import RetinaError
 
-__all__ = ["Eye", "draw_eye"]
+__all__ = ["MM_PER_DEGREE", "Eye", "draw_eye"]
+
+MM_PER_DEGREE = 0.29
+REACH = 7.9  # radius in mm of the retina that is grown for a named camera, whatever it sees of it
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Eye:
         cup_centre: its centre.
         arteries: grown first.
         veins: grown between them.
+        turn: of the disc and the cup, radians: the torsion of a tilted disc.
     """
 
     laterality: str
@@ -47,10 +53,19 @@ class Eye:
     cup_centre: complex
     arteries: VesselTree
     veins: VesselTree
+    turn: float = 0.0
+
+    def sees(self, points: NDArray[np.complex128], margin: float) -> NDArray[np.bool_]:
+        """Whether points lie in the field of view, ``margin`` mm from its edge."""
+        away = points - self.view
+        return (np.abs(away) <= self.extent - margin) & (np.abs(away.imag) <= self.clip * self.extent - margin)
 
 
-def draw_eye(seed: int) -> Eye:
+def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
     """Choose the anatomy of the eye with this seed.
+
+    Its vessels are grown for what a random camera sees of it. All cameras with a field of view of their own look at one
+    and the same eye, grown for the whole that they see.
 
     Raises:
         RetinaError: ``seed`` is negative.
@@ -66,13 +81,15 @@ def draw_eye(seed: int) -> Eye:
     cup = disc[0] * ratio, disc[1] * ratio
     slack = 0.9 * (1 - ratio)
     cup_centre = slack * complex(-disc[0] * rng.uniform(0.0, 0.6), disc[1] * rng.uniform(-0.3, 0.3))
-    retina = Retina(fovea, rng.uniform(0.25, 0.35), view, extent, rng.lognormal(0, 0.35))
-    arteries, veins = _vessels(rng, retina)
-    return Eye(
-        laterality="LR"[int(rng.integers(2))],
+    avascular, tortuosity = rng.uniform(0.25, 0.35), rng.lognormal(0, 0.35)
+    grown = (view, extent) if camera.degrees is None else (0.72 * fovea, REACH)
+    laterality, margin = "LR"[int(rng.integers(2))], rng.uniform(0.95, 1.0)
+    arteries, veins = _vessels(rng, Retina(fovea, avascular, *grown, tortuosity))
+    eye = Eye(
+        laterality=laterality,
         view=view,
         extent=extent,
-        margin=rng.uniform(0.95, 1.0),
+        margin=margin,
         clip=clip,
         fovea=fovea,
         disc=disc,
@@ -81,6 +98,18 @@ def draw_eye(seed: int) -> Eye:
         arteries=arteries,
         veins=veins,
     )
+    return eye if camera.degrees is None else _aimed(eye, camera, camera.degrees / 2 * MM_PER_DEGREE, seed)
+
+
+def _aimed(eye: Eye, camera: Camera, extent: float, seed: int) -> Eye:
+    """The eye in the field of view of ``camera``, which is aimed by hand: not at quite the same place in all eyes."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 4))))
+    sway, height = rng.uniform(0, 1), rng.normal(0, 0.15)
+    if camera.at_disc:
+        view = complex(-0.5 - 0.6 * sway, height)
+    else:
+        view = min(0.7 + 0.2 * sway, (extent - 1.6) / 4.9) * eye.fovea + 1j * height
+    return replace(eye, view=view, extent=extent, clip=camera.clip, margin=0.98)
 
 
 def _aim(rng: np.random.Generator, fovea: complex) -> tuple[complex, float]:
@@ -94,6 +123,6 @@ def _aim(rng: np.random.Generator, fovea: complex) -> tuple[complex, float]:
 def _vessels(rng: np.random.Generator, retina: Retina) -> tuple[VesselTree, VesselTree]:
     """Arteries, and veins that keep beside them and are wider (arteriovenous ratio 0.7 to 0.8)."""
     openings = (rng.uniform(2.8, 4.3), rng.uniform(2.8, 4.3))
-    caliber, density = rng.normal(0.098, 0.007), rng.uniform(0.4, 0.9)
+    caliber, density = rng.uniform(0.098, 0.124), rng.uniform(0.08, 0.5)
     arteries = grow_tree(rng, retina, caliber * rng.uniform(0.7, 0.82), openings, density)
     return arteries, grow_tree(rng, retina, caliber, openings, density, beside=arteries)

@@ -4,7 +4,7 @@ A tree is grown from the optic disc in three passes, each a law of its own:
 
 1. *Where it goes.* Two trunks leave the disc and follow the temporal arcades, which are parabolas with their vertex on
    the disc (Oloumi, Rangayyan and Ells, "Parabolic modeling of the major temporal arcade in retinal fundus images",
-   IEEE TIM 2012); a nasal trunk leaves each. Scattered points of tissue, coarse first and fine last, are then each
+   IEEE TIM 2012); two nasal trunks leave each. Scattered points of tissue, coarse first and fine last, are each
    supplied from the vessel that reaches them most cheaply downstream, in the manner of constrained constructive
    optimisation (Schreiner and Buxbaum, "Computer-optimization of vascular trees", IEEE TBME 1993), never through the
    foveal avascular zone or another vessel of the same tree.
@@ -199,27 +199,32 @@ def _wander(rng: np.random.Generator, curves: Complex, wavelength: float, swing:
 
 
 def _trunks(rng: np.random.Generator, retina: Retina, openings: tuple[float, float]) -> _Paths:
-    """The upper and lower temporal arcade from the disc, and a nasal trunk from each."""
+    """The upper and lower temporal arcade from the disc, and two nasal trunks from each."""
     root = complex(*rng.normal((0.1, 0.0), (0.12, 0.15)))
     arms = zip(
         (-1, 1), openings * rng.normal(1.0, 0.05, 2), rng.normal(0, 0.09, 2), rng.normal(0.7, 0.5, 2), strict=True
     )
     temporal = np.stack([_arcade(root, side, opening, tilt, lean, retina) for side, opening, tilt, lean in arms])
-    temporal = _wander(rng, _wander(rng, _cut(temporal, retina), 4.5, 0.022), 1.6, 0.014 * retina.tortuosity)
+    temporal = _wander(rng, _wander(rng, _cut(temporal, retina), 4.5, 0.026), 1.6, 0.022 * retina.tortuosity)
     along = np.abs(np.diff(temporal, axis=1)).cumsum(axis=1)
-    node = (along < rng.uniform(0.1, 0.9, (2, 1))).sum(axis=1) // STRIDE * STRIDE + STRIDE
-    nasal = _nasal(rng, temporal[[0, 1], node], retina)
-    demand = np.array([7.0, 7.0, 4.0, 4.0])
-    return _Paths(np.concatenate([temporal, nasal]), np.array([-1, -1, 0, 1]), np.array([0, 0, *node]), demand)
+    near, far = ((along < rng.uniform(*reach, (2, 1))).sum(axis=1) for reach in ((0.1, 0.6), (0.7, 1.5)))
+    near = near // STRIDE * STRIDE + STRIDE
+    node = np.concatenate([near, np.maximum(far // STRIDE * STRIDE + STRIDE, near + STRIDE)])
+    parent = np.array([0, 1, 0, 1])
+    nasal = _nasal(rng, temporal[parent, node], retina)
+    demand = np.array([7.0, 7.0, 4.0, 4.0, 3.0, 3.0])
+    curves = np.concatenate([temporal, nasal])
+    return _Paths(curves, np.array([-1, -1, *parent]), np.array([0, 0, *node]), demand)
 
 
 def _nasal(rng: np.random.Generator, start: Complex, retina: Retina) -> Complex:
-    """The upper and lower nasal trunk: steep at first, then 22 to 62 degrees off the horizontal."""
-    side = np.array([-1, 1])
-    lift = np.exp(1j * side * np.radians(rng.uniform(22, 62, 2)))
-    steep = lift * np.exp(1j * side * np.radians(rng.uniform(10, 35, 2)))
+    """The upper and lower nasal trunks: steep at first, then 10 to 45 degrees off the horizontal, or 50 to 90."""
+    side = np.array([-1, 1, -1, 1])
+    lift = np.exp(1j * side * np.radians(np.concatenate([rng.uniform(10, 45, 2), rng.uniform(50, 90, 2)])))
+    steep = lift * np.exp(1j * side * np.radians(rng.uniform(10, 30, 4)))
     reach = 2 * retina.extent + abs(retina.centre)
-    return _wander(rng, _cut(_hermite(start, steep, start + reach * lift, lift), retina), 1.8, 0.02 * retina.tortuosity)
+    curves = _cut(_hermite(start, steep, start + reach * lift, lift), retina)
+    return _wander(rng, curves, 1.8, 0.026 * retina.tortuosity)
 
 
 def _arcade(root: complex, side: int, opening: float, tilt: float, lean: float, retina: Retina) -> Complex:
@@ -341,7 +346,7 @@ def _reach(rng: np.random.Generator, targets: Complex, start: Complex, flow: Com
     turn = np.angle(way * flow.conj())
     leaving = flow * np.exp(1j * np.sign(turn) * np.minimum(np.abs(turn) + 0.4, 1.2))
     arriving = _unit(way + 0.7 * _run(targets, retina))
-    return _wander(rng, _hermite(start, leaving, targets, arriving), 1.4, 0.024 * retina.tortuosity)
+    return _wander(rng, _hermite(start, leaving, targets, arriving), 1.4, 0.046 * retina.tortuosity)
 
 
 def _clear(curves: Complex, others: Complex, retina: Retina, gap: float = 0.13) -> Ints:

@@ -1,0 +1,1 @@
+"""What `scripts/phantom_realism.py` is made of."""
