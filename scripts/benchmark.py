@@ -1,11 +1,13 @@
-"""Measure training, overhead, inference and loading on the processor, and write docs/benchmarks.md.
+"""Measure training, inference, data sets and readers on the processor, and write docs/benchmarks.md.
 
     python scripts/benchmark.py                                    # all: about ten minutes on two idle cores
     python scripts/benchmark.py --quick                            # does it run? under two minutes, on the screen only
     python scripts/benchmark.py --only inference,loading --rounds 5
+    python scripts/benchmark.py --only datasets --dataset_dir "['DATA/CHASE_DB1','DATA/HRF']"
 
 What is compared is measured in turns, round after round, and each figure is the median of its rounds, so that a machine
-that slows down meanwhile slows all alike. Data are phantoms. Nothing else should run meanwhile.
+that slows down meanwhile slows all alike. Data are phantoms, but for the sets of ``--dataset_dir``. Nothing else should
+run meanwhile.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import fire
+from benchmarks.datasets import measure_datasets
 from benchmarks.inference import measure_inference
 from benchmarks.loading import measure_loading
 from benchmarks.measuring import Effort
 from benchmarks.networks import pixels_of
 from benchmarks.overhead import measure_overhead
 from benchmarks.page import page
+from benchmarks.readers import measure_readers
 from benchmarks.training import measure_training
 
 from retina_monai.data import write_phantoms
@@ -40,11 +44,16 @@ PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "overhead": measure_overhead,
     "inference": measure_inference,
     "loading": measure_loading,
+    "datasets": measure_datasets,
+    "readers": measure_readers,
 }
 
 
-def command(part: str, rounds: int, quick: bool) -> str:
-    return f"python scripts/benchmark.py --only {part} --rounds {rounds}{' --quick' if quick else ''}"
+def command(part: str, effort: Effort, quick: bool) -> str:
+    """What makes a section again; of data sets the names, not where they lie."""
+    sets = [f"DATA/{Path(folder).name}" for folder in effort.dataset_dirs] if part == "datasets" else []
+    more = f' --dataset_dir "{sets}"' if sets else ""
+    return f"python scripts/benchmark.py --only {part} --rounds {effort.rounds}{more}{' --quick' if quick else ''}"
 
 
 def chosen(only: str | Sequence[str] | None) -> list[str]:
@@ -55,8 +64,9 @@ def chosen(only: str | Sequence[str] | None) -> list[str]:
     return [name for name in PARTS if name in names]
 
 
-def effort_of(quick: bool, rounds: Any) -> Effort:
-    effort = QUICK if quick else FULL
+def effort_of(quick: bool, rounds: Any, dataset_dir: str | Sequence[str] | None) -> Effort:
+    folders = [dataset_dir] if isinstance(dataset_dir, str) else dataset_dir or []
+    effort = replace(QUICK if quick else FULL, dataset_dirs=tuple(map(str, folders)))
     if rounds is None:
         return effort
     if not isinstance(rounds, int) or rounds < 1:
@@ -76,12 +86,16 @@ def measure(parts: Sequence[str], effort: Effort, quick: bool) -> dict[str, str]
         eyes = write_phantoms(Path(folder) / "eyes", effort.phantoms, 2 * pixels_of("released", effort), seed=0)
         for part in parts:
             text = PARTS[part](eyes, effort)
-            sections[part.capitalize()] = f"{text}\n\nMade by `{command(part, effort.rounds, quick)}`."
+            sections[part.capitalize()] = f"{text}\n\nMade by `{command(part, effort, quick)}`."
     return sections
 
 
 def main(
-    quick: Any = False, rounds: int | None = None, output: str | None = None, only: str | Sequence[str] | None = None
+    quick: Any = False,
+    rounds: int | None = None,
+    output: str | None = None,
+    only: str | Sequence[str] | None = None,
+    dataset_dir: str | Sequence[str] | None = None,
 ) -> None:
     """Measure on this machine's processor and write a table; run it when nothing else runs.
 
@@ -90,10 +104,11 @@ def main(
         rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
         output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
             measured on the same machine.
-        only: some of training,overhead,inference,loading.
+        only: some of training,overhead,inference,loading,datasets,readers.
+        dataset_dir: a data set or a list of them, for datasets; phantoms if not given.
     """
     short = parse_switch(quick, "quick")
-    parts, effort = chosen(only), effort_of(short, rounds)
+    parts, effort = chosen(only), effort_of(short, rounds, dataset_dir)
     path = None if short and output is None else Path(output or OUTPUT)
     warn_if_busy()
     start = time.perf_counter()

@@ -11,19 +11,35 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from retina_monai.data import write_phantoms
 from retina_monai.errors import RetinaError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
-benchmark, bare_loop, inference, loading, measuring, networks, overhead, page, processes, training = (
+(
+    benchmark,
+    bare_loop,
+    datasets,
+    inference,
+    loading,
+    measuring,
+    networks,
+    overhead,
+    page,
+    processes,
+    readers,
+    training,
+) = (
     importlib.import_module(name)
     for name in (
         "benchmark",
         "benchmarks.bare_loop",
+        "benchmarks.datasets",
         "benchmarks.inference",
         "benchmarks.loading",
         "benchmarks.measuring",
@@ -31,6 +47,7 @@ benchmark, bare_loop, inference, loading, measuring, networks, overhead, page, p
         "benchmarks.overhead",
         "benchmarks.page",
         "benchmarks.processes",
+        "benchmarks.readers",
         "benchmarks.training",
     )
 )
@@ -42,6 +59,8 @@ TINY = replace(
     block=2,
     phantoms=5,
     seconds=0.0,
+    dataset_sizes=(32,),
+    reader_size=64,
     overrides={"size": 32, "levels": 3, "features": 4, "discriminator_features": 4, "discriminator_levels": 1},
 )
 
@@ -145,6 +164,39 @@ def test_loading_is_measured_from_all_caches(eyes: Path) -> None:
     torch.set_num_threads(threads)
     assert list(rates) == ["nothing cached", "from the disk cache", "from memory", "from memory, with augmentation"]
     assert "| from memory | " in loading.describe_loading(rates, 32)
+
+
+def test_data_sets_are_prepared_and_loaded_cold_and_then_from_the_cache(eyes: Path) -> None:
+    effort = replace(TINY, dataset_dirs=(str(eyes),))
+    rows = [
+        line.split(" | ") for line in datasets.measure_datasets(eyes.parent, effort).splitlines() if "eyes |" in line
+    ]
+    assert [row[1:4] for row in rows[1:]] == [["5", "prepare", ""], ["5", "cold", "32"], ["5", "cached", "32"]]
+    assert benchmark.command("datasets", effort, False).endswith("--dataset_dir \"['DATA/eyes']\"")
+
+
+def test_the_disk_cache_is_filled_by_the_cold_run_and_read_by_the_next(eyes: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    datasets.time_loading_all(eyes, 32, tmp_path, True, TINY.overrides)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(files) == TINY.phantoms
+    datasets.time_loading_all(eyes, 32, tmp_path, False, TINY.overrides)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+    datasets.time_loading_all(eyes, 32, tmp_path, True, TINY.overrides)
+    assert all(files[path] < path.stat().st_mtime_ns for path in tmp_path.iterdir())
+    torch.set_num_threads(threads)
+
+
+def test_every_reader_reads_the_same_picture(tmp_path: Path) -> None:
+    paths = readers.write_pictures(tmp_path, 64)
+    expected = np.asarray(Image.open(paths["PNG"])).transpose(2, 0, 1)
+    for title, path in paths.items():
+        difference = np.abs(readers.read_photograph(path).astype(int) - expected).max()
+        assert difference == 0 or (title == "JPEG" and difference < 100)
+    rates = readers.time_readers(64, TINY)
+    assert {title for title, reader in rates if reader == readers.OURS} == paths.keys()
+    assert {title for title, reader in rates if reader == readers.MONAI} == paths.keys() - {"PPM, gzipped", "MHA"}
+    assert "| PPM, gzipped | " in readers.describe_readers(rates, 64)
 
 
 def test_a_process_of_its_own_has_the_settings_of_glibc(monkeypatch: pytest.MonkeyPatch) -> None:

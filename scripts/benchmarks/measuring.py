@@ -28,6 +28,9 @@ class Effort:
         overhead_sizes: whose overhead is measured.
         compiled: whether ``torch.compile`` is tried.
         overrides: of the bundle's config; tests make all of it tiny.
+        dataset_dirs: sets that are prepared and loaded; the phantoms if there are none.
+        dataset_sizes: of the network for which they are loaded, pixels a side.
+        reader_size: of the picture that the readers read, pixels a side.
     """
 
     rounds: int
@@ -39,6 +42,9 @@ class Effort:
     overhead_sizes: tuple[str, ...]
     compiled: bool
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    dataset_dirs: tuple[str, ...] = ()
+    dataset_sizes: tuple[int, ...] = (256, 512)
+    reader_size: int = 960
 
 
 class Timing(NamedTuple):
