@@ -14,15 +14,19 @@ from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
-from torch import nn
+from torch import distributed, nn
 
 from retina_monai.data.appearances import Appearances
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, root_error
 from retina_monai.handlers.checkpoints import load_file, save_atomically
 from retina_monai.networks import initialize_weights
+from retina_monai.settings import RULES, check_settings
 
 __all__ = [
     "bundle_names",
+    "check_config",
+    "check_eyes",
+    "check_networks",
     "check_size",
     "config_in_use",
     "digest",
@@ -36,6 +40,8 @@ __all__ = [
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+NETWORKS = ("network_def", "network", "discriminator_def", "discriminator")
+PATHS = ("dataset_dir", "input_dir", "output_dir", "checkpoint", "initial_weights", "cache_dir", "phantom_dir")
 NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -70,10 +76,8 @@ def find_bundle_root(name: str) -> str:
 
 def config_in_use() -> dict[str, Any]:
     """The config that is being evaluated, overrides included, as plain data; empty outside of an evaluation."""
-    for names in _callers():
-        if isinstance(parser := names.get("self"), ConfigParser):
-            return dict(deepcopy(parser.get()))
-    return {}
+    parser = _parser_in_use()
+    return {} if parser is None else dict(deepcopy(parser.get()))
 
 
 @cache
@@ -131,6 +135,67 @@ def start_network(network: nn.Module, initial_weights: str | Path | None, initia
     return network
 
 
+def check_config() -> None:
+    """Refuse numbers and paths of the config being evaluated that cannot be; ``initialize`` of every config, first.
+
+    By :func:`retina_monai.settings.check_settings`. MONAI has put ``::`` for each ``#`` of a setting by now, so a path
+    that has one is another than the user meant.
+
+    Raises:
+        RetinaError: there are such settings.
+    """
+    parser = _parser_in_use()
+    if parser is None:
+        return
+    for key in (key for key in PATHS if key in parser):
+        if "::" in str(parser[key]) and not str(parser[key]).startswith("$"):
+            raise RetinaError(
+                f"{key} {parser[key]} has # or :: in it, which MONAI takes for its own: rename the folder or file"
+            )
+    check_settings({key: parser.get_parsed_content(key) for key in RULES if key in parser})
+
+
+def check_networks() -> None:
+    """Build the networks of the config being evaluated; ``initialize`` of every config, once the seed is set.
+
+    Raises:
+        RetinaError: what a network says to its arguments, or to its weights.
+    """
+    parser = _parser_in_use()
+    if parser is None:
+        return
+    for key in (key for key in NETWORKS if key in parser):
+        try:
+            parser.get_parsed_content(key)
+        except Exception as error:  # whatever a network raises, MONAI wraps it
+            if root_error(error):
+                raise
+            raise RetinaError(f"{key} cannot be built: {str(_innermost(error)).strip()}") from error
+
+
+def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1) -> None:
+    """Refuse a data set with fewer eyes in a split than one batch of all processes takes.
+
+    Args:
+        datalist: lists of eyes by their split.
+        split: that is needed: ``training``, ``validation`` or ``test``.
+        batch_size: of one process.
+
+    Raises:
+        RetinaError: there are fewer.
+    """
+    processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    eyes = len(datalist[split])
+    if not eyes:
+        raise RetinaError(f"no eye of the data set is for {split}: give one with a datalist.json that names some")
+    if eyes < batch_size * processes:
+        among = f" of each of {processes} processes" if processes > 1 else ""
+        raise RetinaError(
+            f"batch_size {batch_size}{among} is too large for {eyes} eyes for {split}: give a smaller --batch_size, or "
+            "more eyes"
+        )
+
+
 def check_size(network: nn.Module, size: int) -> None:
     """Refuse a size that a network cannot take, before anything is made; ``initialize`` of every config.
 
@@ -169,6 +234,17 @@ def _build_network(path: Path) -> nn.Module:
         raise RetinaError(f"{path} is refused: {target} is not a network of retina_monai or MONAI")
     network: nn.Module = ConfigParser(arguments).get_parsed_content()
     return network
+
+
+def _parser_in_use() -> ConfigParser | None:
+    parsers = (names.get("self") for names in _callers())
+    return next((parser for parser in parsers if isinstance(parser, ConfigParser)), None)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
 
 
 def _callers() -> Iterator[dict[str, Any]]:

@@ -1,19 +1,70 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, by one process at a time."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
 import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from retina_monai.errors import RetinaError
 
-__all__ = ["make_folder", "process_mask", "replacing", "write_json", "write_text"]
+__all__ = ["Claim", "append_line", "make_folder", "process_mask", "replacing", "write_json", "write_text"]
+
+logger = logging.getLogger("retina_monai")
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+
+class Claim:
+    """The right to write to a folder: of one process at a time, until it is released or the process ends.
+
+    A lock (``flock``) on the file ``.lock`` in the folder, which the kernel gives up with its process, so that nothing
+    that crashed keeps a folder. Across machines it holds as far as the file system knows locks: NFS with its lock
+    service does. Where it knows none, a warning is logged and nothing is refused. Child processes do not hold it.
+
+    Args:
+        folder: made if need be.
+
+    Raises:
+        RetinaError: another process writes to the folder, or it cannot be written.
+    """
+
+    _held: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = make_folder(folder).resolve() / ".lock"
+        if str(self.path) in self._held:  # of an engine of this process, which an error ended
+            return
+        try:
+            self._held[str(self.path)] = _lock(self.path)
+        except BlockingIOError as error:
+            raise RetinaError(
+                f"another process is writing to {folder}: wait until it ends, or give another --output_dir"
+            ) from error
+        except OSError as error:
+            raise RetinaError(_refusal(folder, error)) from error
+
+    def release(self) -> None:
+        """Let others write; a second call does nothing."""
+        descriptor = self._held.pop(str(self.path), None)
+        if descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    @classmethod
+    def _forget(cls) -> None:
+        while cls._held:
+            os.close(cls._held.popitem()[1])
+
+
+os.register_at_fork(after_in_child=Claim._forget)
 
 
 @contextmanager
@@ -33,7 +84,7 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         os.chmod(partial, 0o666 & ~process_mask())
         os.replace(partial, path)
     except OSError as error:
-        raise RetinaError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+        raise RetinaError(_refusal(path, error)) from error
     finally:
         if partial is not None:
             Path(partial).unlink(missing_ok=True)
@@ -66,6 +117,25 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(_without_nan(value), indent=4, allow_nan=False) + "\n")
 
 
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line to a text file in UTF-8: all of it, or nothing.
+
+    Raises:
+        RetinaError: ``path`` cannot be written.
+    """
+    try:
+        with open(path, "ab", buffering=0) as file:  # a buffer would be written once more when the file is closed
+            size, rest = file.tell(), f"{line}\n".encode()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise RetinaError(_refusal(path, error)) from error
+
+
 def make_folder(path: str | Path) -> Path:
     """Make a folder, and those above it, unless it is there.
 
@@ -77,6 +147,29 @@ def make_folder(path: str | Path) -> Path:
     except OSError as error:
         raise RetinaError(f"{path} cannot be made ({error.strerror or error}); choose another place") from error
     return Path(path)
+
+
+def _lock(path: Path) -> int:
+    """The descriptor of a locked file. Whoever held it before removes it: then another file has to be locked."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                logger.warning("%s: this file system has no locks, so keep other processes away from it", path.parent)
+                return descriptor
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _refusal(path: str | Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path} cannot be written ({error.strerror}): free some, or choose another place"
+    return f"{path} cannot be written ({error.strerror or error}); choose another place"
 
 
 def _without_nan(value: Any) -> Any:

@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from retina_monai.errors import RetinaError
-from retina_monai.files import make_folder, replacing, write_json, write_text
+from retina_monai.files import Claim, append_line, make_folder, replacing, write_json, write_text
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -56,6 +59,112 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
         write_text(tmp_path / "table.md", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
     assert (tmp_path / "table.md").read_text() == "old"
+
+
+def test_a_full_disk_is_told_from_a_forbidden_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, advice in (
+        (28, r"\(No space left on device\): free some, or choose"),
+        (13, r"denied\); choose another"),
+    ):
+
+        def refuse(*paths: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "replace", refuse)
+        with pytest.raises(RetinaError, match=advice):
+            write_text(tmp_path / "table.md", "new")
+
+
+def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A real failure: the system lets no file grow beyond a limit, as on a full disk."""
+    path = tmp_path / "manifest.jsonl"
+    append_line(path, "ü" * 10)
+    append_line(path, "two")
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert before.decode() == "ü" * 10 + "\ntwo\n"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(RetinaError, match=f"{path} cannot be written"):
+            append_line(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+
+
+TAKE = """
+import os, sys
+from retina_monai.errors import RetinaError
+from retina_monai.files import Claim
+try:
+    Claim(sys.argv[1])
+except RetinaError as error:
+    print(error)
+else:
+    print("taken")
+    os._exit(9)  # as a crash, which releases nothing
+"""
+
+
+def take(folder: Path) -> str:
+    """What another process gets that wants to write to the folder."""
+    result = subprocess.run([sys.executable, "-c", TAKE, str(folder)], capture_output=True, text=True, timeout=60)
+    return result.stdout.strip() or result.stderr
+
+
+def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / "run")
+    assert take(tmp_path / "run") == (
+        f"another process is writing to {tmp_path / 'run'}: wait until it ends, or give another --output_dir"
+    )
+    assert take(tmp_path / "other") == "taken"
+    claim.release()
+    claim.release()
+    assert not (tmp_path / "run" / ".lock").exists()
+    assert take(tmp_path / "run") == "taken"
+
+
+def test_a_process_that_crashed_blocks_nobody(tmp_path: Path) -> None:
+    assert take(tmp_path) == "taken"
+    assert (tmp_path / ".lock").exists()
+    Claim(tmp_path).release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_an_error_left_is_taken_up_by_its_own_process(tmp_path: Path) -> None:
+    left = Claim(tmp_path)
+    again = Claim(tmp_path)
+    assert "another process" in take(tmp_path)
+    again.release()
+    assert take(tmp_path) == "taken"
+    left.release()
+
+
+def test_a_child_that_outlives_its_parent_holds_nothing(tmp_path: Path) -> None:
+    """As a worker of a data loader may, for some seconds, when its training is killed."""
+    code = f"""
+import os, time
+from retina_monai.files import Claim
+claim = Claim({str(tmp_path)!r})
+if os.fork() == 0:
+    claim.release()
+    time.sleep(20)
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=60, check=True)
+    assert (tmp_path / ".lock").exists(), "the child releases what is its own, which is nothing"
+    Claim(tmp_path).release()
+
+
+def test_without_locks_of_the_file_system_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unknown(*arguments: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    Claim(tmp_path).release()
+    assert f"{tmp_path}: this file system has no locks, so keep other processes away" in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

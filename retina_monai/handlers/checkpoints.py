@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from retina_monai.errors import RetinaError
-from retina_monai.files import make_folder, replacing, write_json
+from retina_monai.files import Claim, replacing, write_json
 
 __all__ = ["Checkpoints", "load_file", "newest_checkpoint", "save_atomically"]
 
@@ -37,7 +37,8 @@ class Checkpoints:
     A checkpoint ``checkpoints/epoch_0003.pt`` holds every network, optimizer and average, the loss scaler, epoch,
     iteration, best metric and the tracker's run. ``model.pt`` is the flat state_dict of ``averaged.network`` at the
     best validation (the last epoch if there was none), with its network's arguments in ``network.json`` beside it.
-    All files appear whole or not at all.
+    All files appear whole or not at all. While it trains, no other process trains in ``output_dir``
+    (:class:`retina_monai.files.Claim`); the ranks of one training share it, since the first alone writes.
 
     Args:
         output_dir: where to write.
@@ -70,38 +71,55 @@ class Checkpoints:
         self.interval = interval
         self.tracker = tracker
         self.enabled = enabled
+        self.claim: Claim | None = None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.release)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self.save_best)
 
     def start(self, engine: Engine) -> None:
-        """Resume, or refuse an output_dir that another training already filled.
+        """Resume, or refuse an output_dir that another training fills or already filled.
 
         Raises:
-            RetinaError: nothing to resume, a checkpoint of other networks, or a training that would be overwritten.
+            RetinaError: nothing to resume, a checkpoint of other networks, a training that would be overwritten, or
+                one that goes on in another process.
         """
+        if self.resume:
+            newest_checkpoint(self.output_dir)  # where there is none, no folder is made
+        if self.enabled:
+            self.claim = Claim(self.output_dir)
         if self.resume:
             self.load(engine, newest_checkpoint(self.output_dir))
         elif self.folder.is_dir() and any(self.folder.glob(PATTERN)):
             raise RetinaError(
                 f"{self.output_dir} already holds a training: give another --output_dir, or go on with --resume true"
             )
-        elif self.enabled:
-            make_folder(self.folder)
+
+    def release(self) -> None:
+        """Let another process train in ``output_dir``."""
+        if self.claim is not None:
+            self.claim.release()
+
+    def fail(self, engine: Engine, error: BaseException) -> None:
+        """Release; the error goes on, which is the tracker's part where there is one that is told of it as well."""
+        self.release()
+        if not getattr(self.tracker, "enabled", False):
+            raise error
 
     def save(self, engine: Engine) -> None:
         state = engine.state
         last = state.epoch == state.max_epochs
         if not self.enabled or (state.epoch % self.interval and not last):
             return
+        if last and (self.evaluator is None or self.evaluator.state.best_metric_epoch < 1):
+            self.save_weights()  # before the checkpoint, which says that the epoch is done
         save_atomically(self.state_dict(engine), self.folder / f"epoch_{state.epoch:04d}.pt")
         for old in _by_epoch(self.folder)[: -self.keep]:
             old.unlink()
-        if last and (self.evaluator is None or self.evaluator.state.best_metric_epoch < 1):
-            self.save_weights()
 
     def save_best(self, evaluator: Any) -> None:
         if self.enabled and evaluator.state.best_metric_epoch == evaluator.state.epoch:
@@ -185,8 +203,8 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     with replacing(path) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # of torch's writer, where the disk is full
-            raise OSError(str(error.__context__ or error)) from error
+        except RuntimeError as error:  # of torch's writer, where the disk is full: around the file's own error
+            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
 
 
 def _by_epoch(folder: Path) -> list[Path]:

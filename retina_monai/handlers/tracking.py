@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -9,7 +10,9 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +20,7 @@ from urllib.parse import unquote
 from ignite.engine import Engine, Events
 from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
+from sqlalchemy.exc import SQLAlchemyError
 
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_folder, write_json
@@ -51,7 +55,8 @@ class Tracker(MLFlowHandler):
         run_id: of the run in use; set before the start, that run is gone on with.
 
     Raises:
-        RetinaError: a required server does not answer, or the address is none of MLflow's.
+        RetinaError: a required server does not answer, or the address is none of MLflow's; while it runs, what is to be
+            logged cannot be written (a full disk, say).
     """
 
     def __init__(
@@ -80,14 +85,24 @@ class Tracker(MLFlowHandler):
     def attach(self, engine: Engine) -> None:
         if not self.enabled:
             return
-        engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_pictures)
+        self._on(engine, Events.STARTED, self.start)
+        self._on(engine, Events.EPOCH_COMPLETED, self.epoch_completed)
+        self._on(engine, Events.EPOCH_COMPLETED, self.log_pictures)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
-        engine.add_event_handler(Events.COMPLETED, self.complete)
-        engine.add_event_handler(Events.COMPLETED, self.close)
+        self._on(engine, Events.COMPLETED, self.complete)
+        self._on(engine, Events.COMPLETED, self.close)
         if self.evaluator is not None:
-            self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self.log_evaluation)
+            self._on(self.evaluator, Events.EPOCH_COMPLETED, self.log_evaluation)
+
+    def _on(self, engine: Engine, event: Events, handler: Callable[..., None]) -> None:
+        """Attach a handler whose failure to write is one sentence."""
+
+        @wraps(handler)
+        def named(*arguments: Any) -> None:
+            with _named(self.address):
+                handler(*arguments)
+
+        engine.add_event_handler(event, named)
 
     def start(self, engine: Engine) -> None:
         """Create this training's run, or take up the one that was resumed; then log what does not change."""
@@ -155,8 +170,29 @@ class Tracker(MLFlowHandler):
     def fail(self, engine: Engine, error: BaseException) -> None:
         """Mark the run as failed, so that nobody takes it for one that still goes on; the error goes on."""
         if self.cur_run is not None:
-            self.client.set_terminated(self.run_id, status="FAILED")
+            try:
+                self.client.set_terminated(self.run_id, status="FAILED")
+            except (MlflowException, SQLAlchemyError, OSError):
+                logger.warning("MLflow: run %s could not be marked as failed in %s", self.run_id, self.address)
         raise error
+
+
+@contextmanager
+def _named(address: str) -> Iterator[None]:
+    """Whatever MLflow or its database raises becomes one sentence with its address and the reason."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = "no space left on its disk" if _is_full(error) else str(error).splitlines()[0]
+        raise RetinaError(
+            f"MLflow cannot write to {address} ({reason}): mend that, give another --tracking_uri, or train with "
+            "--mlflow false"
+        ) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a file's or SQLite's own words, which other errors hand on, say that a disk is full."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
 
 
 def sqlite_uri(output_dir: str | Path) -> str:

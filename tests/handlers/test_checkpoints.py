@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pickle
@@ -383,5 +384,45 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 def test_an_output_folder_that_cannot_be_made_is_named(folder: Path) -> None:
     (folder / "file").touch()
-    with pytest.raises(RetinaError, match="checkpoints cannot be made"):
+    with pytest.raises(RetinaError, match="file/run cannot be made"):
         Training(folder, "file/run").run()
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(folder: Path) -> None:
+    (folder / "run").mkdir()
+    with (folder / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RetinaError, match=r"another process is writing to .*run: wait until it ends, or give"):
+            Training(folder).run()
+    assert files(folder / "run") == [".lock"]
+    Training(folder, epochs=1).run()
+    assert not (folder / "run" / ".lock").exists()
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_a_training_that_fails_lets_others_train(folder: Path, tracked: bool) -> None:
+    """And its error goes on, whether or not the tracker hands it on as well."""
+    training = Training(folder, epochs=1)
+
+    def stumble() -> None:
+        raise ZeroDivisionError
+
+    def hand_on(engine: Any, error: BaseException) -> None:
+        raise error
+
+    training.trainer.add_event_handler(Events.EPOCH_COMPLETED, stumble)
+    if tracked:
+        training.tracker.enabled = True
+        training.trainer.add_event_handler(Events.EXCEPTION_RAISED, hand_on)
+    with pytest.raises(ZeroDivisionError):
+        training.run()
+    assert not (folder / "run" / ".lock").exists()
+    with (folder / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_other_ranks_of_a_training_share_its_folder(folder: Path) -> None:
+    (folder / "run").mkdir()
+    with (folder / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Training(folder, epochs=1, enabled=False).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -241,9 +242,54 @@ def test_a_data_set_of_someone_else_is_refused_and_left_alone(tmp_path: Path) ->
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RetinaError, match=r"settings\.json cannot be written"):
+    with pytest.raises(RetinaError, match=r"/file cannot be made"):
         generate(tmp_path / "file")
 
 
 def test_no_samples_where_there_is_no_manifest(tmp_path: Path) -> None:
     assert finished_samples(tmp_path) == set()
+
+
+def test_a_folder_to_which_another_process_writes_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RetinaError, match=r"another process is writing to .*: wait until it ends, or give another"):
+            generate(tmp_path)
+    assert files(tmp_path).keys() == {".lock"}
+    generate(tmp_path)
+    assert ".lock" not in files(tmp_path) and len(manifest(tmp_path)) == 4
+
+
+def test_a_set_that_another_process_finished_meanwhile_is_not_mixed_with(tmp_path: Path) -> None:
+    """It was not there when the run began, but when the first sample was to be written."""
+
+    def choose(index: int) -> Appearance:
+        return appearance(index)
+
+    handler = SyntheticSet(tmp_path, choose, SETTINGS)
+    handler.check()
+    generate(tmp_path, settings={"seed": 8})
+    before = files(tmp_path)
+    with pytest.raises(RetinaError, match="holds a set made with other settings"):
+        handler.start()
+    handler.release()
+    assert files(tmp_path) == before
+
+
+def test_a_run_that_fails_lets_others_write(tmp_path: Path) -> None:
+    def stumble(index: int) -> Appearance:
+        if index == 2:
+            raise ZeroDivisionError
+        return appearance(index)
+
+    with pytest.raises(ZeroDivisionError):
+        generate(tmp_path, choose=stumble)
+    assert not (tmp_path / ".lock").exists()
+    generate(tmp_path)
+    assert len(manifest(tmp_path)) == 4
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(RetinaError, match=r"settings.json cannot be read as JSON: give another --output_dir"):
+        generate(tmp_path)

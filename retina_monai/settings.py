@@ -1,0 +1,109 @@
+"""What the settings at the top of the configs may be: numbers of the right kind and range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from retina_monai.errors import RetinaError, join_first
+
+__all__ = ["Number", "check_settings"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A kind of number, or of several in a list.
+
+    Attributes:
+        low, high: the range.
+        whole: whether fractions are none.
+        open: whether ``low`` itself (``"low"``) or ``high`` itself (``"high"``) is none.
+        count: how many in a list; 0: a number by itself.
+        optional: whether ``None`` stands for no number.
+    """
+
+    low: float
+    high: float = math.inf
+    whole: bool = False
+    open: str = ""
+    count: int = 0
+    optional: bool = False
+
+    def fits(self, value: Any) -> bool:
+        """Whether ``value`` is such a number."""
+        if value is None:
+            return self.optional
+        if not self.count:
+            return self._fits_one(value)
+        is_list = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == self.count
+        return is_list and all(self._fits_one(entry) for entry in value)
+
+    def __str__(self) -> str:
+        kind = f"{self.count} numbers" if self.count else "a whole number" if self.whole else "a number"
+        low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
+        high = f"{'below' if self.open == 'high' else 'to'} {self.high}" if math.isfinite(self.high) else ""
+        return " ".join(filter(None, (kind, low, high, "or none" if self.optional else "")))
+
+    def _fits_one(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        inside = self.low <= value <= self.high and math.isfinite(value)
+        return inside and value != {"low": self.low, "high": self.high}.get(self.open)
+
+
+COUNT, INDEX = Number(1, whole=True), Number(0, whole=True)
+WEIGHT, SHARE, SHARE_BELOW_1 = Number(0), Number(0, 1), Number(0, 1, open="high")
+
+RULES: dict[str, Number] = {
+    "seed": Number(0, 2**32 - 1, whole=True),
+    "size": COUNT,
+    "levels": Number(2, whole=True),
+    "features": COUNT,
+    "dropout": SHARE_BELOW_1,
+    "discriminator_features": COUNT,
+    "discriminator_levels": COUNT,
+    "l1_weight": WEIGHT,
+    "adversarial_weight": WEIGHT,
+    "spectrum_weight": WEIGHT,
+    "appearance_mean": Number(-1, 1, count=3),
+    "appearance_std": Number(0, open="low", count=3),
+    "max_epochs": COUNT,
+    "batch_size": COUNT,
+    "num_workers": INDEX,
+    "learning_rate": WEIGHT,
+    "betas": Number(0, 1, open="high", count=2),
+    "max_gradient_norm": Number(0, open="low", optional=True),
+    "ema_decay": SHARE_BELOW_1,
+    "horizontal_flip": SHARE,
+    "vertical_flip": SHARE,
+    "rotation": WEIGHT,
+    "zoom": SHARE_BELOW_1,
+    "val_interval": COUNT,
+    "checkpoint_interval": COUNT,
+    "keep_checkpoints": COUNT,
+    "cache_mb": WEIGHT,
+    "phantom_count": COUNT,
+}
+"""By the key, which has one meaning in every config."""
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of the wrong kind or range, all of them in one sentence; keys without a rule are not looked at.
+
+    Raises:
+        RetinaError: there are such settings.
+
+    Example:
+        >>> check_settings({"batch_size": 0})
+        Traceback (most recent call last):
+        retina_monai.errors.RetinaError: batch_size must be a whole number from 1, not 0
+    """
+    wrong = [
+        f"{key} must be {RULES[key]}, not {value!r}"
+        for key, value in settings.items()
+        if key in RULES and not RULES[key].fits(value)
+    ]
+    if wrong:
+        raise RetinaError(join_first(wrong))

@@ -1,0 +1,74 @@
+"""A labelled synthetic set by one call: what the bundle's ``inference.json`` writes, with the settings of a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from retina_monai.bundle import find_bundle
+from retina_monai.errors import RetinaError
+
+__all__ = ["synthesize"]
+
+
+def synthesize(
+    bundle: str | Path = "pix2pix_vessel",
+    input_dir: str | Path | None = None,
+    output_dir: str | Path | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    appearance: str = "average",
+    checkpoint: str | Path | None = None,
+    batch_size: int = 1,
+    skip_unreadable: bool = False,
+) -> Path:
+    """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
+
+    The bundle's ``inference.json`` runs, with these settings; an interrupted set is completed by the same call.
+
+    Args:
+        bundle: name of a bundle, or the path of one.
+        input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
+        output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the bundle.
+        count: how many phantoms, at least 3; only where there is no ``input_dir``.
+        seed: of phantoms and random appearances.
+        appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
+        checkpoint: other weights than the released ones.
+        batch_size: photographs at a time; they do not depend on it.
+        skip_unreadable: leave out vessel maps that cannot be read, and log which.
+
+    Returns:
+        ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
+
+    Raises:
+        RetinaError: no such bundle; ``count`` beside ``input_dir``; settings, weights, vessel maps or an ``output_dir``
+            that ``inference.json`` refuses.
+    """
+    if input_dir is not None and count is not None:
+        raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
+    root = find_bundle(str(bundle))
+    settings: dict[str, Any] = {
+        "bundle_root": str(root),
+        "input_dir": _path(input_dir),
+        "output_dir": _path(output_dir),
+        "phantom_count": count,
+        "seed": seed,
+        "appearance": appearance,
+        "checkpoint": _path(checkpoint),
+        "batch_size": batch_size,
+        "skip_unreadable": skip_unreadable,
+    }
+    parser = ConfigParser()
+    parser.read_config(root / "configs" / "inference.json")
+    parser.update({key: value for key, value in settings.items() if value is not None})
+    for step in ("initialize", "run"):
+        for place in range(len(parser[step])):
+            parser.get_parsed_content(f"{step}#{place}")
+    return Path(parser.get_parsed_content("output_dir"))
+
+
+def _path(path: str | Path | None) -> Path | None:
+    """Not as text, in which MONAI gives meanings of its own to $, @, % and #."""
+    return None if path is None else Path(path)

@@ -1,0 +1,82 @@
+"""A set by one call is the set that the bundle's inference.json writes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from retina_monai.data import find_datalist
+from retina_monai.errors import RetinaError, root_error
+from retina_monai.synthesis import synthesize
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel"
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A copy of the bundle, with small weights, that keeps its phantoms to itself."""
+    copy = tmp_path_factory.mktemp("bundle") / "a_copy"
+    shutil.copytree(BUNDLE / "configs", copy / "configs")
+    (copy / "models").mkdir()
+    for name in ("model.pt", "network.json", "appearances.json"):
+        shutil.copy(trained / name, copy / "models")
+    return str(copy)
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_what_inference_writes_is_written(
+    bundle: str, run_config: Callable[..., ConfigParser], trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    chosen = {"appearance": "random", "seed": 3, "batch_size": 2}
+    paths = {"input_dir": str(phantoms), "output_dir": str(tmp_path / "inference"), "checkpoint": f"{trained}/model.pt"}
+    run_config(BUNDLE / "configs" / "inference.json", size=256, **paths, **chosen)
+    folder = synthesize(bundle, phantoms, tmp_path / "call", **chosen)
+    assert folder == tmp_path / "call"
+    assert pictures(folder) == pictures(tmp_path / "inference")
+    assert sum(len(items) for items in find_datalist(folder).values()) == 8
+
+
+def test_phantoms_grow_by_count_and_seed(bundle: str, tmp_path: Path) -> None:
+    first, again, other = (
+        pictures(synthesize(bundle, output_dir=tmp_path / name, count=3, seed=seed))
+        for name, seed in (("first", 0), ("again", 0), ("other", 1))
+    )
+    assert len(first) == 3 * 3
+    assert first == again
+    assert first["vessels/phantom_00000.png"] != other["vessels/phantom_00000.png"]
+    assert (Path(bundle) / "runs" / "phantom").is_dir(), "beside the bundle, for the next call"
+
+
+def test_names_mean_nothing_to_monai(
+    bundle: str, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(phantoms, tmp_path / "%eyes #1 @size")
+    folder = synthesize(bundle, "%eyes #1 @size", "$set #2")
+    assert len(pictures(tmp_path / "$set #2")) == 3 * 8 and folder == Path("$set #2")
+
+
+def test_an_interrupted_set_is_completed(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+    whole = pictures(synthesize(bundle, phantoms, tmp_path))
+    lines = (tmp_path / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "manifest.jsonl").write_text("".join(lines[:5]) + lines[5][:40])
+    (tmp_path / "images" / "phantom_00006.png").unlink()
+    assert pictures(synthesize(bundle, phantoms, tmp_path)) == whole
+
+
+def test_mistakes(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(RetinaError, match="count is the number of phantoms to grow: give it, or --input_dir, not both"):
+        synthesize(bundle, phantoms, count=5)
+    with pytest.raises(RetinaError, match="there is no bundle no_such_bundle"):
+        synthesize("no_such_bundle")
+    with pytest.raises(Exception) as caught:
+        synthesize(bundle, phantoms, tmp_path / "set", batch_size=0)
+    assert str(root_error(caught.value)) == "batch_size must be a whole number from 1, not 0"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,33 @@
+"""What is asked of a data set before anything is made."""
+
+from __future__ import annotations
+
+import pytest
+from torch import distributed
+
+from retina_monai.bundle import check_config, check_eyes, check_networks
+from retina_monai.errors import RetinaError
+
+EYES = {"training": [{}] * 5, "validation": [], "test": [{}]}
+
+
+def test_a_batch_of_all_processes_has_to_be_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_eyes(EYES, "training", 5)
+    with pytest.raises(RetinaError, match=r"^batch_size 6 is too large for 5 eyes for training: give a smaller"):
+        check_eyes(EYES, "training", 6)
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    check_eyes(EYES, "training", 2)
+    with pytest.raises(RetinaError, match=r"batch_size 3 of each of 2 processes is too large for 5 eyes for training"):
+        check_eyes(EYES, "training", 3)
+
+
+def test_a_split_that_is_needed_is_named() -> None:
+    check_eyes(EYES, "test")
+    with pytest.raises(RetinaError, match=r"no eye of the data set is for validation: give one with a datalist\.json"):
+        check_eyes(EYES, "validation")
+
+
+def test_outside_of_a_config_there_is_nothing_to_check() -> None:
+    check_config()
+    check_networks()

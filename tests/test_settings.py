@@ -1,0 +1,56 @@
+"""Settings of the wrong kind or range are refused by their key; what the configs bring along is none of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retina_monai.errors import RetinaError
+from retina_monai.settings import RULES, Number, check_settings
+
+CONFIGS = sorted(Path(__file__).resolve().parents[1].glob("bundles/*/configs/*.json"))
+COMPOUND = {"appearance_mean", "appearance_std", "betas"}
+
+
+@pytest.mark.parametrize(
+    ("number", "fitting", "others"),
+    [
+        (Number(1, whole=True), [1, 10**9], [0, -1, 1.0, True, "1", None, [1], math.nan]),
+        (Number(0), [0, 0.0, 1e30, 3], [-1e-9, math.inf, math.nan, "0", None, False]),
+        (Number(0, 1, open="high"), [0, 0.999], [1, 1.0, -0.1]),
+        (Number(0, open="low", optional=True), [None, 0.1], [0, "none"]),
+        (Number(-1, 1, count=3), [[0, -1, 1], (0.5, 0.5, 0.5)], [[0, 0], [0, 0, 2], 0, "012", None, [0, 0, None]]),
+    ],
+)
+def test_numbers_fit_by_kind_and_range(number: Number, fitting: list[Any], others: list[Any]) -> None:
+    assert [value for value in fitting if not number.fits(value)] == []
+    assert [value for value in others if number.fits(value)] == []
+
+
+def test_kinds_are_told_in_words() -> None:
+    assert str(Number(1, whole=True)) == "a whole number from 1"
+    assert str(Number(0, 1, open="high")) == "a number from 0 below 1"
+    assert str(Number(0, open="low", optional=True)) == "a number above 0 or none"
+    assert str(Number(0, open="low", count=3)) == "3 numbers above 0"
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(RetinaError) as caught:
+        check_settings({"batch_size": 0, "size": 64, "betas": [0.5], "anything": "else"})
+    assert str(caught.value) == (
+        "batch_size must be a whole number from 1, not 0; betas must be 2 numbers from 0 below 1, not [0.5]"
+    )
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parents[1].name}-{path.name}")
+def test_every_number_of_a_config_has_a_rule_that_it_keeps(path: Path) -> None:
+    if path.stem in ("metadata", "appearances"):
+        return
+    config = json.loads(path.read_text(encoding="utf-8"))
+    check_settings(config)
+    plain = {key for key, value in config.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    assert (plain | COMPOUND & config.keys()) - RULES.keys() == set()

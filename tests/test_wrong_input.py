@@ -1,0 +1,244 @@
+"""A mistake costs a user one sentence: it names the file or the key, nothing follows it, and nothing was written.
+
+One table (``wrong_input/cases.py``) for all entry points: training, evaluation and inference by ``monai.bundle run``,
+and the verbs ``prepare`` and ``synthesize``. What is only unusual is converted, where that loses nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from wrong_input.cases import CASES, Case
+from wrong_input.material import Material, Overrides, contents
+
+from retina_monai.__main__ import VERBS
+from retina_monai.data import LoadEyed, find_datalist
+from retina_monai.data.reading import read_photograph
+from retina_monai.errors import root_error
+
+CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
+CONFIG_FILES: dict[str, Any] = {
+    "training": CONFIGS / "train.json",
+    "evaluation": [CONFIGS / "train.json", CONFIGS / "evaluate.json"],
+    "inference": CONFIGS / "inference.json",
+}
+DATA = {"training": "dataset_dir", "evaluation": "dataset_dir", "inference": "input_dir", "synthesize": "input_dir"}
+SIZE = 128
+AT_A_TIME = 2
+
+Outcome = dict[str, Any]
+RunConfig = Callable[..., ConfigParser]
+Entry = Callable[[str, Overrides, Path], Outcome]
+
+
+def settings(entry: str, overrides: Overrides, folder: Path, phantoms: Path, trained: Path) -> Overrides:
+    """What the case gives, and what is right about the command."""
+    given = {key: value for key, value in overrides.items() if key not in ("data", "twin")}
+    data = overrides.get("data", None if "count" in overrides else phantoms)
+    complete = {"output_dir": folder / "output"} | ({} if data is None else {DATA.get(entry, "data"): data})
+    if entry != "training" and entry != "prepare":
+        complete |= {"checkpoint": trained / "model.pt"}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in (complete | given).items()}
+
+
+@pytest.fixture(scope="module")
+def enter(run_config: RunConfig, phantoms: Path, trained: Path) -> Entry:
+    """Run an entry point in this process; returns what it made of each patient's eye."""
+
+    def run(entry: str, overrides: Overrides, folder: Path) -> Outcome:
+        given = settings(entry, overrides, folder, phantoms, trained)
+        if entry in CONFIG_FILES:
+            parser = run_config(CONFIG_FILES[entry], **given)
+            if entry == "inference":
+                return generated(Path(given["output_dir"]))
+            eyes = parser.get_parsed_content("train#dataset" if entry == "training" else "validate#dataset")
+            if entry == "training":
+                return by_patient([eyes.deterministic(place) for place in range(len(eyes))])
+            return by_patient([parser.get_parsed_content("load_eye")(item) for item in eyes.data])
+        fire.Fire(VERBS, command=command(entry, given))
+        return generated(Path(given["output_dir"])) if entry == "synthesize" else listed(given["output_dir"])
+
+    return run
+
+
+def command(entry: str, given: Overrides) -> list[str]:
+    """The arguments of a verb."""
+    if entry == "prepare":
+        options = {"output": f"{given['output_dir']}/datalist.json"}
+        options |= {key: value for key, value in given.items() if key == "skip_unreadable"}
+        return [entry, given["data"], *(f"--{key}={value}" for key, value in options.items())]
+    return [entry, *(f"--{key}={value}" for key, value in given.items())]
+
+
+def generated(folder: Path) -> Outcome:
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    return {line["patient"]: [read_photograph(folder / line["image"])] for line in lines}
+
+
+def listed(folder: str) -> Outcome:
+    datalist = find_datalist(Path(folder) / "datalist.json")
+    return by_patient([LoadEyed(SIZE)(item) for items in datalist.values() for item in items])
+
+
+def by_patient(eyes: list[dict[Any, Any]]) -> Outcome:
+    return {eye["patient"]: [np.asarray(eye[key]) for key in ("image", "vessel", "fov")] for eye in eyes}
+
+
+@pytest.fixture(scope="module")
+def sound(enter: Entry, phantoms: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What the generating entry points make of sound eyes, and the eyes themselves."""
+    made = {"eyes": listed(str(Material(tmp_path_factory.mktemp("eyes"), phantoms, trained).eyes().folder))}
+    for entry in ("inference", "synthesize"):
+        folder = tmp_path_factory.mktemp(entry)
+        made[entry] = enter(entry, {"data": Material(folder, phantoms, trained).eyes().folder}, folder)
+    return made
+
+
+@contextmanager
+def busy(folder: Path) -> Iterator[None]:
+    """Another process writes to the folder: it holds the lock."""
+    folder.mkdir()
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+ROWS = [
+    pytest.param(case, entry, id=f"{case.name}-{entry}") for case in CASES for entry in (*case.refused, *case.accepted)
+]
+
+
+@pytest.mark.parametrize(("case", "entry"), ROWS)
+def test_what_each_entry_point_says_or_makes_of_it(
+    case: Case, entry: str, enter: Entry, sound: Outcome, phantoms: Path, trained: Path, tmp_path: Path
+) -> None:
+    overrides = case.make(Material(tmp_path, phantoms, trained))
+    if entry in case.accepted:
+        accept(case, entry, enter, overrides, sound, tmp_path)
+    elif case.name == "output_directory_in_use":
+        with busy(overrides["output_dir"]):
+            refuse(case, entry, enter, overrides, tmp_path)
+    else:
+        refuse(case, entry, enter, overrides, tmp_path)
+
+
+def refuse(case: Case, entry: str, enter: Entry, overrides: Overrides, folder: Path) -> None:
+    """One sentence, and nothing that was there is another, or is more."""
+    before = contents(folder)
+    with pytest.raises(Exception) as caught:
+        enter(entry, overrides, folder)
+    sentence = str(root_error(caught.value))
+    assert re.search(case.refused[entry], sentence), sentence
+    assert "\n" not in sentence
+    assert contents(folder) == before
+
+
+def accept(case: Case, entry: str, enter: Entry, overrides: Overrides, sound: Outcome, folder: Path) -> None:
+    """What comes out is what sound eyes give, and what was there is as it was."""
+    before = contents(folder)
+    made = enter(entry, overrides, folder)
+    after = contents(folder)
+    assert {name: after.get(name) for name in before} == before
+    expected = sound[entry] if entry in sound else sound["eyes"]
+    if "twin" in overrides and entry not in sound:
+        expected = listed(str(overrides["twin"]))
+    expected = {patient: eye for patient, eye in expected.items() if patient not in case.without}
+    if entry in ("training", "evaluation"):
+        expected = {patient: eye for patient, eye in expected.items() if patient in made}
+        assert made
+    assert made.keys() == expected.keys()
+    rounding = int("batch_size" in overrides and entry in sound)  # convolutions of a batch add up in another order
+    for patient, eye in made.items():
+        for array, other in zip(eye, expected[patient], strict=True):
+            np.testing.assert_allclose(array.astype(int), other, atol=rounding)
+
+
+COMMANDS = [
+    ("no_such_directory", "training"),
+    ("directory_that_no_adapter_recognises", "training"),
+    ("photograph_without_its_vessel_map", "training"),
+    ("vessel_map_without_its_photograph", "training"),
+    ("sizes_that_differ", "training"),
+    ("truncated_photograph", "training"),
+    ("empty_vessel_map", "inference"),
+    ("file_that_is_not_a_picture", "inference"),
+    ("size_that_the_network_cannot_take", "training"),
+    ("weights_of_another_network", "inference"),
+    ("truncated_weights", "inference"),
+    ("malicious_weights", "inference"),
+    ("output_directory_that_cannot_be_written", "training"),
+    ("output_directory_of_another_training", "training"),
+    ("switch_that_is_neither", "training"),
+    ("server_that_does_not_answer", "training"),
+    ("broken_file_of_a_name_with_newlines", "prepare"),
+    ("unknown_appearance", "synthesize"),
+    ("decompression_bomb", "evaluation"),
+]
+"""As a user types them: these are run as processes of their own, in which all is imported anew."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a command left: its exit status, its lines on the screen, and the case's folder before and after."""
+
+    status: int
+    lines: list[str]
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def endings(
+    request: pytest.FixtureRequest,
+    monai_bundle: Callable[..., subprocess.CompletedProcess[str]],
+    environment: dict[str, str],
+    phantoms: Path,
+    trained: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Ending]:
+    """Of the commands that were asked for, two at a time: each spends most of its seconds on imports."""
+
+    def run(name: str, entry: str) -> Ending:
+        folder = tmp_path_factory.mktemp(name)
+        overrides = by_name[name].make(Material(folder, phantoms, trained))
+        given = settings(entry, overrides, folder, phantoms, trained)
+        before = contents(folder)
+        if entry in CONFIG_FILES:
+            result = monai_bundle(CONFIG_FILES[entry], "run", cwd=folder, **given)
+        else:
+            arguments = [sys.executable, "-m", "retina_monai", *command(entry, given)]
+            how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            result = subprocess.run(arguments, cwd=folder, env=environment, text=True, timeout=300, check=False, **how)
+        return Ending(result.returncode, result.stdout.splitlines(), before, contents(folder))
+
+    by_name = {case.name: case for case in CASES}
+    asked = {getattr(item, "callspec", None) and item.callspec.params.get("name") for item in request.session.items}
+    commands = [row for row in COMMANDS if row[0] in asked]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        found = pool.map(lambda row: run(*row), commands)
+        return {name: ending for (name, _), ending in zip(commands, found, strict=True)}
+
+
+@pytest.mark.parametrize(("name", "entry"), [pytest.param(*row, id="-".join(row)) for row in COMMANDS])
+def test_a_command_ends_with_one_sentence_and_nothing_else(name: str, entry: str, endings: dict[str, Ending]) -> None:
+    ending = endings[name]
+    screen = "\n".join(ending.lines)
+    (case,) = [case for case in CASES if case.name == name]
+    assert ending.status == 1, screen
+    assert re.match(f"error: .*{case.refused[entry]}", ending.lines[-1]), screen
+    assert "Traceback" not in screen
+    assert ending.after == ending.before

@@ -1,0 +1,617 @@
+"""The table: what is wrong (or only unusual), and what each entry point must do about it.
+
+A function makes the material of a case in a folder of its own and returns what is unusual about the command: ``data``
+is the data set, which each entry point takes in its own way; ``twin`` a data set to which what is accepted must be
+equal, if not the phantoms; the rest are settings.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from retina_monai.data.writing import write_png
+from wrong_input.material import (
+    SPOILED,
+    Material,
+    Overrides,
+    black_corner,
+    bomb,
+    cut_corner,
+    few_colours,
+    grey,
+    grey_of_three,
+    lying,
+    pixels,
+    png16,
+    upright,
+    veiled,
+)
+
+TRAINING = ("training", "evaluation")
+GENERATING = ("inference", "synthesize")
+ALL = (*TRAINING, "prepare", *GENERATING)
+
+Make = Callable[[Material], Overrides]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What each entry point does; those that are not named do not meet the case."""
+
+    make: Make
+    refused: dict[str, str] = field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    """Patients that are left out of what is accepted."""
+
+    @property
+    def name(self) -> str:
+        return self.make.__name__
+
+
+def refused(make: Make, sentence: str, *entries: str, accepted: tuple[str, ...] = ()) -> Case:
+    return Case(make, dict.fromkeys(entries or ALL, sentence), accepted)
+
+
+def accepted(make: Make, *entries: str, without: tuple[str, ...] = ()) -> Case:
+    return Case(make, {}, entries or ALL, without)
+
+
+# Folders and lists
+
+
+def no_such_directory(material: Material) -> Overrides:
+    return {"data": material.folder / "nowhere"}
+
+
+def directory_that_no_adapter_recognises(material: Material) -> Overrides:
+    (material.folder / "letters").mkdir()
+    (material.folder / "letters" / "letter.txt").write_text("Dear reader")
+    return {"data": material.folder / "letters"}
+
+
+def photograph_without_its_vessel_map(material: Material) -> Overrides:
+    eyes = material.eyes_without_list()
+    (eyes / "vessels" / "phantom_00003.png").unlink()
+    return {"data": eyes}
+
+
+def vessel_map_without_its_photograph(material: Material) -> Overrides:
+    eyes = material.eyes_without_list()
+    (eyes / "images" / "phantom_00003.png").unlink()
+    return {"data": eyes}
+
+
+def list_of_a_picture_that_is_not_there(material: Material) -> Overrides:
+    eyes = material.eyes()
+    eyes.path("vessel", 6).unlink()
+    return {"data": eyes.folder}
+
+
+def list_that_is_not_json(material: Material) -> Overrides:
+    eyes = material.eyes()
+    (eyes.folder / "datalist.json").write_text("{'training': [")
+    return {"data": eyes.folder}
+
+
+def patient_in_two_splits(material: Material) -> Overrides:
+    return {"data": material.eyes().write_list(same=(3, 7))}
+
+
+def list_without_test_eyes(material: Material) -> Overrides:
+    return {"data": material.eyes().write_list({"training": tuple(range(8))})}
+
+
+def list_of_test_eyes_only(material: Material) -> Overrides:
+    return {"data": material.eyes().write_list({"test": tuple(range(8))})}
+
+
+def fewer_eyes_than_a_batch(material: Material) -> Overrides:
+    return {"data": material.eyes().folder, "batch_size": 6}
+
+
+def names_of_every_kind(material: Material) -> Overrides:
+    eyes = material.eyes()
+    names = ["with a space", "umläut ß", "new\nline", "a#b?c%20&d", "$HOME @x", "[1, 2]", "-o 'quoted\"", "眼睛"]
+    for eye, name in enumerate(names):
+        for key in ("image", "vessel", "fov"):
+            path = eyes.path(key, eye)
+            path.rename(eyes.move(key, eye, f"{name}.png"))
+    eyes.write_list()
+    return {"data": eyes.folder.rename(material.folder / "eyes of\nMüller @home 'a' $1 100%")}
+
+
+def broken_file_of_a_name_with_newlines(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        path = eyes.path("vessel", eye)
+        path.rename(eyes.move("vessel", eye, f"one\nError: two\x1b[2J{eye}.png"))
+        eyes.path("vessel", eye).write_bytes(b"Dear reader")
+    return {"data": eyes.write_list()}
+
+
+def folder_with_a_number_sign(material: Material) -> Overrides:
+    return {"data": material.eyes().folder.rename(material.folder / "eyes #1")}
+
+
+def links_out_of_the_folder(material: Material) -> Overrides:
+    eyes = material.eyes()
+    (material.folder / "elsewhere").mkdir()
+    for eye in range(8):
+        path = eyes.path("image", eye)
+        path.symlink_to(path.rename(material.folder / "elsewhere" / path.name))
+    shutil.move(eyes.folder / "vessels", material.folder / "elsewhere" / "vessels")
+    (eyes.folder / "vessels").symlink_to(Path("..", "elsewhere", "vessels"))
+    return {"data": eyes.folder}
+
+
+def links_to_nothing(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        eyes.path("vessel", eye).unlink()
+        eyes.path("vessel", eye).symlink_to(material.folder / "gone.png")
+    return {"data": eyes.folder}
+
+
+def links_in_a_circle(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        eyes.path("image", eye).unlink()
+        eyes.path("image", eye).symlink_to(eyes.path("image", eye))
+    return {"data": eyes.folder}
+
+
+# Files
+
+
+def sizes_that_differ(material: Material) -> Overrides:
+    eyes = material.eyes()
+    write_png(eyes.path("vessel", 6), np.zeros((1, 100, 90), np.uint8))
+    return {"data": eyes.folder}
+
+
+def truncated_photograph(material: Material) -> Overrides:
+    eyes = material.eyes()
+    path = eyes.path("image", 6)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return {"data": eyes.folder}
+
+
+def empty_photograph(material: Material) -> Overrides:
+    eyes = material.eyes()
+    eyes.path("image", 6).write_bytes(b"")
+    return {"data": eyes.folder}
+
+
+def three_broken_files(material: Material) -> Overrides:
+    eyes = material.eyes()
+    spoil_three(eyes.path("vessel", 1), eyes.path("image", 2), eyes.path("vessel", 3))
+    return {"data": eyes.folder}
+
+
+def three_broken_files_skipped(material: Material) -> Overrides:
+    return three_broken_files(material) | {"skip_unreadable": "true"}
+
+
+def spoil_three(first: Path, second: Path, third: Path) -> None:
+    """Empty, cut short, something else."""
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:-300])
+    third.write_bytes(b"Dear reader, this is no picture at all.")
+
+
+def empty_vessel_map(material: Material) -> Overrides:
+    return {"data": material.vessel_map(b"")}
+
+
+def file_that_is_not_a_picture(material: Material) -> Overrides:
+    return {"data": material.vessel_map(b"Dear reader, this is no picture at all.")}
+
+
+def decompression_bomb(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        eyes.path("image", eye).write_bytes(bomb(16000))
+    return {"data": eyes.folder}
+
+
+def decompression_bomb_as_a_map(material: Material) -> Overrides:
+    return {"data": material.vessel_map(bomb(16000))}
+
+
+# What pictures show
+
+
+def vessel_map_without_a_vessel(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        write_png(eyes.path("vessel", eye), np.zeros((1, 128, 128), np.uint8))
+    return {"data": eyes.folder}
+
+
+def vessel_map_all_white(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        write_png(eyes.path("vessel", eye), np.full((1, 128, 128), 255, np.uint8))
+    return {"data": eyes.folder}
+
+
+def vessel_map_inverted(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        write_png(eyes.path("vessel", eye), 255 - pixels(eyes.path("vessel", eye))[None])
+    return {"data": eyes.folder}
+
+
+def mask_and_photograph_swapped(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        image, vessel = eyes.path("image", eye), eyes.path("vessel", eye)
+        content = image.read_bytes()
+        image.write_bytes(vessel.read_bytes())
+        vessel.write_bytes(content)
+    return {"data": eyes.folder}
+
+
+def black_map_alone(material: Material) -> Overrides:
+    write_png(material.folder / "maps" / "eye.png", np.zeros((1, 64, 64), np.uint8))
+    return {"data": material.folder / "maps"}
+
+
+# How pictures are stored
+
+
+def twin(material: Material, change: Callable[[Image.Image], Image.Image]) -> Path:
+    """What must come out, as RGB of 8 bits."""
+    return material.eyes("twin").convert("image", lambda picture: change(picture).convert("RGB")).folder
+
+
+def grey_photographs(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", grey).folder, "twin": twin(material, grey_of_three)}
+
+
+def palette_photographs(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", few_colours).folder, "twin": twin(material, few_colours)}
+
+
+def opaque_rgba_photographs(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", lambda picture: picture.convert("RGBA")).folder}
+
+
+def transparent_corners(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", cut_corner).folder, "twin": twin(material, black_corner)}
+
+
+def half_transparent_photographs(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", veiled).folder}
+
+
+def photographs_of_16_bits_that_are_8(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in range(8):
+        eyes.path("image", eye).write_bytes(png16(pixels(eyes.path("image", eye)).astype(np.uint16) * 257))
+    return {"data": eyes.folder}
+
+
+def photographs_of_16_bits(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in range(8):
+        array = pixels(eyes.path("image", eye)).astype(np.uint16) * 255 + 77
+        eyes.path("image", eye).write_bytes(png16(array))
+    return {"data": eyes.folder}
+
+
+def grey_photographs_of_16_bits_that_are_8(material: Material) -> Overrides:
+    eyes = material.eyes().convert("image", grey)
+    for eye in range(8):
+        eyes.path("image", eye).write_bytes(png16(pixels(eyes.path("image", eye)).astype(np.uint16) * 257))
+    return {"data": eyes.folder, "twin": twin(material, grey_of_three)}
+
+
+def grey_photographs_of_16_bits(material: Material) -> Overrides:
+    eyes = material.eyes().convert("image", grey)
+    for eye in range(8):
+        array = pixels(eyes.path("image", eye)).astype(np.uint16) * 255 + 77
+        eyes.path("image", eye).write_bytes(png16(array))
+    return {"data": eyes.folder}
+
+
+def cmyk_photographs(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", lambda picture: picture.convert("CMYK"), ".jpg").folder}
+
+
+def cmyk_tiffs(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", lambda picture: picture.convert("CMYK"), ".tif").folder}
+
+
+def lab_tiffs(material: Material) -> Overrides:
+    def lab(picture: Image.Image) -> Image.Image:
+        return Image.merge("LAB", picture.split())
+
+    return {"data": material.eyes().convert("image", lab, ".tif").folder}
+
+
+def photographs_that_exif_turns(material: Material) -> Overrides:
+    return {"data": material.eyes().convert("image", lying, exif=upright()).folder}
+
+
+def jpegs_that_exif_turns(material: Material) -> Overrides:
+    eyes = material.eyes().convert("image", lying, ".jpg", quality=95, exif=upright())
+    other = material.eyes("twin")
+    for eye in range(8):
+        upright_pixels = np.rot90(pixels(eyes.path("image", eye)), -1)
+        Image.fromarray(np.ascontiguousarray(upright_pixels)).save(other.path("image", eye))
+    return {"data": eyes.folder, "twin": other.folder}
+
+
+def photographs_that_exif_turns_away_from_their_maps(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in range(8):
+        image, others = eyes.path("image", eye), [eyes.path(key, eye) for key in ("vessel", "fov")]
+        Image.fromarray(pixels(image)[8:120]).save(image, exif=upright())
+        for path in others:
+            Image.fromarray(pixels(path)[8:120]).save(path)
+    return {"data": eyes.folder}
+
+
+def masks_of_every_kind(material: Material) -> Overrides:
+    kinds: list[Callable[[np.ndarray], Image.Image | bytes]] = [
+        lambda mask: Image.fromarray(mask * np.uint8(255)),
+        lambda mask: Image.fromarray(mask),
+        lambda mask: Image.fromarray(mask * np.uint8(255)).convert("1"),
+        lambda mask: Image.fromarray(mask * np.uint8(255)).convert("RGBA"),
+        lambda mask: Image.fromarray(mask * np.uint8(255)).convert("P"),
+        lambda mask: png16(mask.astype(np.uint16) * 65535),
+        lambda mask: Image.fromarray(np.stack([mask * 0, mask * 255, mask * 0], -1).astype(np.uint8)),
+        lambda mask: Image.fromarray(np.stack([mask * 255] * 3, -1).astype(np.uint8)),
+    ]
+    eyes = material.eyes()
+    for eye, kind in enumerate(kinds):
+        for key in ("vessel", "fov"):
+            made = kind((pixels(eyes.path(key, eye)) >= 128).astype(np.uint8))
+            if isinstance(made, bytes):
+                eyes.path(key, eye).write_bytes(made)
+            else:
+                made.save(eyes.path(key, eye))
+    return {"data": eyes.folder}
+
+
+# Settings
+
+
+def size_that_the_network_cannot_take(material: Material) -> Overrides:
+    return {"size": 100}
+
+
+def size_that_the_weights_cannot_take(material: Material) -> Overrides:
+    return {"size": 72}
+
+
+def setting(key: str, value: Any) -> Make:
+    def make(material: Material) -> Overrides:
+        return {key: value}
+
+    make.__name__ = f"{key}_{value}".replace(" ", "").replace("[", "").replace("]", "")
+    return make
+
+
+def unknown_appearance(material: Material) -> Overrides:
+    return {"appearance": "sepia"}
+
+
+def appearance_of_an_unknown_camera(material: Material) -> Overrides:
+    return {"appearance": "random:sepia"}
+
+
+def switch_that_is_neither(material: Material) -> Overrides:
+    return {"linear_decay": "perhaps"}
+
+
+def skipping_perhaps(material: Material) -> Overrides:
+    return {"data": material.phantoms, "skip_unreadable": "perhaps"}
+
+
+# Weights
+
+
+def no_such_weights(material: Material) -> Overrides:
+    return {"checkpoint": material.folder / "nothing.pt"}
+
+
+def weights_of_another_network(material: Material) -> Overrides:
+    path = material.folder / "other.pt"
+    torch.save(torch.nn.Conv2d(1, 3, 4).state_dict(), path)
+    shutil.copy(material.trained / "appearances.json", path.parent)
+    return {"checkpoint": path, "size": 256}
+
+
+def truncated_weights(material: Material) -> Overrides:
+    content = (material.trained / "model.pt").read_bytes()
+    return {"checkpoint": material.checkpoint(content[: len(content) // 2])}
+
+
+class Malice:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+def malicious_weights(material: Material) -> Overrides:
+    content = pickle.dumps({"encoder.0.weight": Malice(material.folder / "malice_was_executed")})
+    return {"checkpoint": material.checkpoint(content)}
+
+
+# Where to write
+
+
+def output_directory_that_cannot_be_written(material: Material) -> Overrides:
+    (material.folder / "file").write_text("not a folder")
+    return {"output_dir": material.folder / "file" / "run"}
+
+
+def output_directory_of_another_training(material: Material) -> Overrides:
+    shutil.copytree(material.trained, material.folder / "trained")
+    return {"output_dir": material.folder / "trained", "mlflow": "true"}
+
+
+def output_directory_of_another_set(material: Material) -> Overrides:
+    return {"output_dir": material.eyes("set").folder}
+
+
+def output_directory_of_a_set_with_other_settings(material: Material) -> Overrides:
+    material.eyes("set")
+    (material.folder / "set" / "settings.json").write_text('{"seed": 17}')
+    return {"output_dir": material.folder / "set"}
+
+
+def output_directory_in_use(material: Material) -> Overrides:
+    """By another process, which starts when the case does; see ``busy``."""
+    return {"output_dir": material.folder / "busy"}
+
+
+def nothing_to_resume(material: Material) -> Overrides:
+    return {"resume": "true", "mlflow": "true"}
+
+
+def cache_that_cannot_be_made(material: Material) -> Overrides:
+    (material.folder / "file").write_text("not a folder")
+    return {"cache_dir": material.folder / "file" / "cache"}
+
+
+# Tracking
+
+
+def address_of_nothing(material: Material) -> Overrides:
+    return {"mlflow": "true", "tracking_uri": "somewhere"}
+
+
+def server_that_does_not_answer(material: Material) -> Overrides:
+    return {"mlflow": "true", "tracking_uri": "http://127.0.0.1:9"}
+
+
+NO_FOLDER = r"/nowhere (does not exist: give a directory|is not a directory: name the folder)"
+NO_LAYOUT = r"/letters (is laid out as none of the data sets|holds no vessel map)"
+NO_VESSEL = r"phantom_00000.png has no vessel in it"
+NOT_EIGHT = r"phantom_0000\d.png has values up to \d+, finer than the 256 steps of 8 bits: convert it"
+NO_MODE = r"phantom_0000\d.(jpg|tif|png) .*(CMYK|LAB|transparent)"
+
+CASES = [
+    refused(no_such_directory, NO_FOLDER),
+    refused(directory_that_no_adapter_recognises, NO_LAYOUT),
+    refused(photograph_without_its_vessel_map, r"images/phantom_00003.png is a photograph without its vessel map"),
+    refused(vessel_map_without_its_photograph, r"vessels/phantom_00003.png is a vessel map without its photograph"),
+    refused(list_of_a_picture_that_is_not_there, r"vessels/phantom_00006.png is not there"),
+    refused(list_that_is_not_json, r"/datalist.json is not (JSON|a datalist)"),
+    refused(patient_in_two_splits, r"/datalist.json: patient 'patient 3' is in training and in test"),
+    refused(list_without_test_eyes, r"no eye of the data set is for test", "evaluation"),
+    refused(list_of_test_eyes_only, r"no eye of the data set is for training", "training", accepted=("evaluation",)),
+    refused(
+        fewer_eyes_than_a_batch,
+        r"batch_size 6 is too large for 5 eyes for training: give a smaller --batch_size, or more eyes",
+        "training",
+        accepted=("evaluation", *GENERATING),
+    ),
+    accepted(names_of_every_kind),
+    refused(broken_file_of_a_name_with_newlines, r"vessels/one\\nError: two\\x1b\[2J0.png is damaged"),
+    refused(
+        folder_with_a_number_sign,
+        r"_dir \S*/eyes ::1 has # or :: in it, which MONAI takes for its own: rename",
+        *TRAINING,
+        "inference",
+        accepted=("prepare", "synthesize"),
+    ),
+    accepted(links_out_of_the_folder),
+    refused(links_to_nothing, r"phantom_00000.png is a link to .*/gone.png, which is not there|/gone.png is not there"),
+    refused(links_in_a_circle, r"images/phantom_00000.png is (a link to .* which is not there|not there)"),
+    refused(sizes_that_differ, r"vessels/phantom_00006.png is 90 x 100 pixels, .*images/phantom_00006.png is 128 x"),
+    refused(truncated_photograph, r"images/phantom_00006.png is damaged, truncated or not a picture"),
+    refused(empty_photograph, r"images/phantom_00006.png is empty \(0 bytes\)"),
+    refused(three_broken_files, r"(?=.*vessels/phantom_00001)(?=.*images/phantom_00002).*vessels/phantom_00003"),
+    accepted(three_broken_files_skipped, without=("patient 1", "patient 2", "patient 3")),
+    refused(empty_vessel_map, r"maps/eye.png is empty \(0 bytes\)", *GENERATING),
+    refused(file_that_is_not_a_picture, r"maps/eye.png is damaged, truncated or not a picture", *GENERATING),
+    refused(decompression_bomb, r"images/phantom_00000.png has too many pixels"),
+    refused(decompression_bomb_as_a_map, r"maps/eye.png has too many pixels", *GENERATING),
+    refused(vessel_map_without_a_vessel, NO_VESSEL, "training", "prepare", *GENERATING),
+    refused(vessel_map_all_white, r"phantom_00000.png marks 100% of the eye", "training", "prepare", *GENERATING),
+    refused(vessel_map_inverted, r"phantom_00000.png marks \d\d% of the eye", "training", "prepare", *GENERATING),
+    refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)", *ALL),
+    refused(black_map_alone, r"maps/eye.png has no vessel in it", *GENERATING),
+    accepted(grey_photographs),
+    accepted(palette_photographs),
+    accepted(opaque_rgba_photographs),
+    accepted(transparent_corners),
+    accepted(photographs_of_16_bits_that_are_8),
+    accepted(grey_photographs_of_16_bits_that_are_8),
+    accepted(photographs_that_exif_turns),
+    accepted(jpegs_that_exif_turns),
+    accepted(masks_of_every_kind),
+    refused(half_transparent_photographs, NO_MODE, *TRAINING, "prepare"),
+    refused(photographs_of_16_bits, NOT_EIGHT, *TRAINING, "prepare"),
+    refused(grey_photographs_of_16_bits, NOT_EIGHT, *TRAINING, "prepare"),
+    refused(cmyk_photographs, NO_MODE, *TRAINING, "prepare"),
+    refused(cmyk_tiffs, NO_MODE, *TRAINING, "prepare"),
+    refused(lab_tiffs, NO_MODE, *TRAINING, "prepare"),
+    refused(photographs_that_exif_turns_away_from_their_maps, r"vessels/phantom_00000.png is 128 x 112 pixels"),
+    refused(size_that_the_network_cannot_take, r"size 100 .* give a --size that is a multiple of 16", "training"),
+    refused(size_that_the_weights_cannot_take, r"size 72 .* multiple of 16", "inference", "evaluation"),
+    refused(setting("size", -1), r"size must be a whole number from 1, not -1", *TRAINING, "inference"),
+    refused(setting("batch_size", 0), r"batch_size must be a whole number from 1, not 0", *TRAINING, *GENERATING),
+    refused(setting("seed", "text"), r"seed must be a whole number from 0 to 4294967295, not 'text'", *TRAINING),
+    refused(setting("seed", "once"), r"seed must be a whole number from 0 to \d+, not 'once'", *GENERATING),
+    refused(setting("levels", 1), r"levels must be a whole number from 2, not 1", "training"),
+    refused(setting("norm", "foo"), r"norm must be one of batch, instance, none, not 'foo'", "training"),
+    refused(setting("upsampling", "foo"), r"upsampling must be one of transpose, resize, not 'foo'", "training"),
+    refused(setting("discriminator_norm", "foo"), r"discriminator_def cannot be built: .*'FOO'", "training"),
+    refused(setting("initialization", "foo"), r"cannot be built: .*'?foo'?", "training"),
+    refused(setting("features", "wide"), r"features must be a whole number from 1, not 'wide'", "training"),
+    refused(setting("learning_rate", -0.1), r"learning_rate must be a number from 0, not -0.1", "training"),
+    refused(setting("betas", [0.5]), r"betas must be 2 numbers from 0 below 1, not \[0.5\]", "training"),
+    refused(setting("max_epochs", 0), r"max_epochs must be a whole number from 1, not 0", "training"),
+    refused(setting("num_workers", -1), r"num_workers must be a whole number from 0, not -1", "training"),
+    refused(setting("dropout", 1.5), r"dropout must be a number from 0 below 1, not 1.5", "training"),
+    refused(setting("precision", "foo"), r"precision foo is not available on \w+: give auto, fp32", "training"),
+    refused(setting("count", 2), r"count is the number of phantoms, 3 or more", "synthesize"),
+    refused(unknown_appearance, r"appearance sepia is unknown: give average, random, a camera \(phantom", *GENERATING),
+    refused(appearance_of_an_unknown_camera, r"appearance random:sepia is unknown: give average, random", *GENERATING),
+    refused(switch_that_is_neither, r"linear_decay is a switch and takes true, false, .* not 'perhaps'", "training"),
+    refused(skipping_perhaps, r"skip_unreadable is a switch and takes true, false, .* not 'perhaps'"),
+    refused(no_such_weights, r"there is no checkpoint \S*/nothing.pt", "evaluation", *GENERATING),
+    refused(
+        weights_of_another_network, r"/other.pt holds the weights of another network than Pix2PixUNet", *GENERATING
+    ),
+    refused(truncated_weights, r"weights/model.pt is truncated or not a checkpoint", "evaluation", *GENERATING),
+    refused(
+        malicious_weights,
+        r"weights/model.pt is refused: it holds more than tensors and may run",
+        "evaluation",
+        *GENERATING,
+    ),
+    refused(output_directory_that_cannot_be_written, r"/file/run\S* cannot be (made|written) \(Not a dir", *ALL),
+    refused(output_directory_of_another_training, r"/trained already holds a training: give another", "training"),
+    refused(output_directory_of_another_set, r"/set holds a data set that was not made here", *GENERATING),
+    refused(output_directory_of_a_set_with_other_settings, r"/set holds a set made with other settings", *GENERATING),
+    refused(output_directory_in_use, r"another process is writing to \S*/busy: wait", "training", *GENERATING),
+    refused(nothing_to_resume, r"there is no checkpoint to resume in \S*/output: train without --resume", "training"),
+    refused(cache_that_cannot_be_made, r"/file/cache cannot be (made|written) ", "training"),
+    refused(address_of_nothing, r"tracking_uri somewhere is not an address of MLflow: give sqlite:///FILE", *TRAINING),
+    refused(
+        server_that_does_not_answer,
+        r"MLflow server http://127.0.0.1:9 does not answer: .*--tracking_required",
+        *TRAINING,
+    ),
+]
