@@ -8,6 +8,7 @@ import fire
 
 from retina_monai.console import install_excepthook
 from retina_monai.errors import parse_switch
+from retina_monai.settings import check_settings
 
 __all__ = ["main"]
 
@@ -71,8 +72,9 @@ def phantom(
     """
     from retina_monai.data.phantom import write_phantoms
 
-    degree = myopia if isinstance(myopia, float) or myopia == "mixed" else parse_switch(myopia, "myopia")
-    written = write_phantoms(directory, count, size, seed, grade, degree, camera)
+    check_settings({"phantom_count": count, "size": size, "seed": seed})
+    degree = myopia if type(myopia) in (int, float) or myopia == "mixed" else parse_switch(myopia, "myopia")
+    written = write_phantoms(str(directory), count, size, seed, grade, degree, camera)
     return f"{count} phantoms of {size} x {size} pixels in {written}"
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +21,7 @@ from retina_monai.data.appearances import Appearances
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.handlers.checkpoints import load_file, save_atomically
 from retina_monai.networks import initialize_weights
-from retina_monai.settings import RULES, check_settings
+from retina_monai.settings import PATHS, RULES, check_path, check_settings
 
 __all__ = [
     "bundle_names",
@@ -34,6 +35,7 @@ __all__ = [
     "find_bundle_root",
     "load_appearances",
     "load_network",
+    "new_run_folder",
     "release",
     "run_folder",
     "start_network",
@@ -41,7 +43,6 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NETWORKS = ("network_def", "network", "discriminator_def", "discriminator")
-PATHS = ("dataset_dir", "input_dir", "output_dir", "checkpoint", "initial_weights", "cache_dir", "phantom_dir")
 NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -80,9 +81,16 @@ def config_in_use() -> dict[str, Any]:
     return {} if parser is None else dict(deepcopy(parser.get()))
 
 
+def new_run_folder(bundle_root: str | Path) -> Path:
+    """``runs/<date>-<time>`` in the bundle, with a number behind it where that is there."""
+    first = Path(bundle_root) / "runs" / time.strftime("%Y%m%d-%H%M%S")
+    others = (first.with_name(f"{first.name}-{number}") for number in count(2))
+    return next(path for path in chain([first], others) if not path.exists())
+
+
 @cache
 def run_folder(bundle_root: str, resume: bool = False) -> str:
-    """Where a training writes unless told: ``runs/<date>-<time>`` in the bundle, or the newest of them to resume.
+    """Where a config writes unless told: :func:`new_run_folder`, or the newest training in ``runs`` to resume.
 
     One process gets one answer, however often a config is evaluated.
 
@@ -91,7 +99,7 @@ def run_folder(bundle_root: str, resume: bool = False) -> str:
     """
     runs = Path(bundle_root) / "runs"
     if not resume:
-        return str(runs / time.strftime("%Y%m%d-%H%M%S"))
+        return str(new_run_folder(bundle_root))
     trainings = [path for path in runs.glob("*") if any(path.glob("checkpoints/epoch_*.pt"))]
     if not trainings:
         raise RetinaError(f"there is no training to resume in {runs}: name its --output_dir, or train without --resume")
@@ -138,8 +146,7 @@ def start_network(network: nn.Module, initial_weights: str | Path | None, initia
 def check_config() -> None:
     """Refuse numbers and paths of the config being evaluated that cannot be; ``initialize`` of every config, first.
 
-    By :func:`retina_monai.settings.check_settings`. MONAI has put ``::`` for each ``#`` of a setting by now, so a path
-    that has one is another than the user meant.
+    By :func:`retina_monai.settings.check_path` and :func:`retina_monai.settings.check_settings`.
 
     Raises:
         RetinaError: there are such settings.
@@ -148,10 +155,7 @@ def check_config() -> None:
     if parser is None:
         return
     for key in (key for key in PATHS if key in parser):
-        if "::" in str(parser[key]) and not str(parser[key]).startswith("$"):
-            raise RetinaError(
-                f"{key} {parser[key]} has # or :: in it, which MONAI takes for its own: rename the folder or file"
-            )
+        check_path(key, parser[key])
     check_settings({key: parser.get_parsed_content(key) for key in RULES if key in parser})
 
 

@@ -7,13 +7,12 @@ sentence and exit status 1; ``RETINA_DEBUG=1`` brings the traceback back. Librar
 from __future__ import annotations
 
 import os
-import re
 import sys
 from types import TracebackType
 
-from retina_monai.errors import RetinaError, root_error
+from retina_monai.errors import root_error
 
-__all__ = ["install_excepthook", "root_error"]
+__all__ = ["install_excepthook"]
 
 _previous = sys.excepthook
 
@@ -29,12 +28,7 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
         _previous(kind, error, traceback)
     if mistake is not None:
         sys.stdout.flush()
-        print(f"error: {_sentence(mistake)}", file=sys.stderr, flush=True)
-
-
-def _sentence(mistake: RetinaError) -> str:
-    """The message; of a mistake that a worker of a data loader met, torch wraps it in that worker's traceback."""
-    return re.split(r"\n[\w.]*Error: ", str(mistake))[-1].strip()
+        print(f"error: {mistake}", file=sys.stderr, flush=True)
 
 
 install_excepthook()

@@ -1,15 +1,16 @@
-"""What the settings at the top of the configs may be: numbers of the right kind and range."""
+"""What the settings at the top of the configs may be: numbers of the right kind and range, and paths."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from retina_monai.errors import RetinaError, join_first
 
-__all__ = ["Number", "check_settings"]
+__all__ = ["PATHS", "RULES", "Number", "check_path", "check_settings"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Number:
         kind = f"{self.count} numbers" if self.count else "a whole number" if self.whole else "a number"
         low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
         high = f"{'below' if self.open == 'high' else 'to'} {self.high}" if math.isfinite(self.high) else ""
-        return " ".join(filter(None, (kind, low, high, "or none" if self.optional else "")))
+        return " ".join(filter(None, (kind, low, high, "or None" if self.optional else "")))
 
     def _fits_one(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
@@ -88,6 +89,19 @@ RULES: dict[str, Number] = {
 }
 """By the key, which has one meaning in every config."""
 
+PATHS = (
+    "bundle_root",
+    "dataset_dir",
+    "input_dir",
+    "output_dir",
+    "checkpoint",
+    "initial_weights",
+    "cache_dir",
+    "phantom_dir",
+    "appearance",
+)
+"""Keys of paths, or of lists of paths; an appearance may be one."""
+
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings of the wrong kind or range, all of them in one sentence; keys without a rule are not looked at.
@@ -107,3 +121,21 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     ]
     if wrong:
         raise RetinaError(join_first(wrong))
+
+
+def check_path(key: str, value: Any) -> None:
+    """Refuse what cannot be the path, or the list of paths, that a user meant; ``None`` stands for no path.
+
+    An empty one comes of a shell's variable that is not set, a number of Fire, which takes ``2024`` for one. MONAI has
+    put ``::`` for each ``#`` of a setting by now.
+
+    Raises:
+        RetinaError: it is such a path.
+    """
+    for path in value if isinstance(value, list | tuple) else [value]:
+        if path is not None and (path == "" or not isinstance(path, str | Path)):
+            raise RetinaError(f"{key} must be a path, not {path!r}: give one such as ./{path or 'name'}")
+        if "::" in str(path) and not str(path).startswith("$"):
+            raise RetinaError(
+                f"{key} {path} has # or :: in it, which MONAI takes for its own: rename the folder or file"
+            )

@@ -34,7 +34,7 @@ def test_numbers_fit_by_kind_and_range(number: Number, fitting: list[Any], other
 def test_kinds_are_told_in_words() -> None:
     assert str(Number(1, whole=True)) == "a whole number from 1"
     assert str(Number(0, 1, open="high")) == "a number from 0 below 1"
-    assert str(Number(0, open="low", optional=True)) == "a number above 0 or none"
+    assert str(Number(0, open="low", optional=True)) == "a number above 0 or None"
     assert str(Number(0, open="low", count=3)) == "3 numbers above 0"
 
 

@@ -90,8 +90,12 @@ def check_eye(
         fov: ``(1, H, W)`` of {0, 1}; ``None``: the whole frame counts.
 
     Raises:
-        RetinaError: the photograph is black, or has two values as a mask has; or as :func:`check_vessel`.
+        RetinaError: a mask is of another size than the photograph; the photograph is black, or has two values as a
+            mask has; or as :func:`check_vessel`.
     """
+    pictures = {"image": image, "vessel": vessel, "fov": fov}
+    for fault in _size_faults(item, {key: array.shape[1:] for key, array in pictures.items() if array is not None}):
+        raise RetinaError(fault)
     if not image.any():
         raise RetinaError(f"{item['image']} is black: it shows no eye, so give another photograph")
     if _is_mask(image):

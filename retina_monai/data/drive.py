@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retina_monai.data.layout import Datalist, Item, Layout, describe, folder_named, last_fifth, matching, pair
+from retina_monai.data.layout import Datalist, Item, Layout, describe, folders_at, last_fifth, matching, pair
 
 __all__ = ["DRIVE", "read_drive"]
 
@@ -33,13 +33,10 @@ def read_drive(directory: Path) -> Datalist | None:
 
 
 def _read_split(directory: Path, split: str) -> list[Item]:
-    parent = folder_named(directory, split)
-    if parent is None:
-        return []
     endings = {"image": rf"_{split}\.(tiff?|png)", "fov": rf"_{split}_mask{MASK}"}
     endings |= {"vessel": rf"_manual1{MASK}", "vessel_2nd": rf"_manual2{MASK}"}
     found = {
-        key: matching([folder] if (folder := folder_named(parent, name)) else [], rf"(?P<id>\d\d){endings[key]}", str)
+        key: matching(folders_at([directory], split, name), rf"(?P<id>\d\d){endings[key]}", str)
         for key, name in FOLDERS.items()
     }
     if found["vessel"] or split == "training":

@@ -97,8 +97,7 @@ class LoadEyed(Transform):
         size: pixels a side.
 
     Raises:
-        RetinaError: a file that cannot be read, a mask of another size than its photograph, or as
-            :func:`retina_monai.data.checking.check_eye`.
+        RetinaError: a file that cannot be read, or as :func:`retina_monai.data.checking.check_eye`.
     """
 
     def __init__(self, size: int) -> None:
@@ -108,12 +107,6 @@ class LoadEyed(Transform):
         image = read_photograph(data["image"])
         vessel = read_mask(data["vessel"])
         fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
-        for key, mask in (("vessel", vessel), ("fov", fov)):
-            if mask.shape[1:] != image.shape[1:]:
-                raise RetinaError(
-                    f"{data.get(key, data['image'])} is {mask.shape[2]} x {mask.shape[1]} pixels, but its photograph "
-                    f"{data['image']} is {image.shape[2]} x {image.shape[1]}"
-                )
         check_eye(image, vessel, data, fov)
         box = fov_box(fov)
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from retina_monai.data.layout import Datalist, Item, Layout, describe, folder_named, matching, pair
+from retina_monai.data.layout import Datalist, Item, Layout, describe, folders_at, matching, pair
 
 __all__ = ["FIVES", "read_fives"]
 
@@ -34,18 +34,14 @@ def read_fives(directory: Path) -> Datalist | None:
 
 
 def _read_split(roots: list[Path], split: str) -> list[Item]:
-    parents = [folder for root in roots if (folder := folder_named(root, split))]
     images, vessels = (
-        matching(_inside(parents, name), r"(?P<id>\d+_[ADGN])\.png", str.upper) for name in ("Original", "Ground truth")
+        matching(folders_at(roots, split, name), r"(?P<id>\d+_[ADGN])\.png", str.upper)
+        for name in ("Original", "Ground truth")
     )
     return [
         describe("FIVES", f"{split}_{key}", {"image": image, "vessel": vessel}, f"{split}_{key}")
         for key, (image, vessel) in pair(images, vessels).items()
     ]
-
-
-def _inside(parents: list[Path], name: str) -> list[Path]:
-    return [folder for parent in parents if (folder := folder_named(parent, name))]
 
 
 def _join_eyes(items: list[Item]) -> list[Item]:

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retina_monai.data.layout import Datalist, Item, Layout, describe, folder_named, last_fifth, matching
-from retina_monai.data.reading import IMAGE_SUFFIXES
-from retina_monai.errors import RetinaError
+from retina_monai.data.layout import (
+    ENDING,
+    Datalist,
+    Item,
+    Layout,
+    describe,
+    folder_named,
+    folders_at,
+    last_fifth,
+    matching,
+    refuse_lonely,
+)
 
 __all__ = ["IDRID", "read_idrid"]
 
@@ -29,7 +38,6 @@ KINDS = {
 """Of each mask: its folder and the end of its files' names."""
 
 NUMBER = r"(?P<id>IDRiD_\d\d)"
-ENDING = "|".join(suffix.replace(".", r"\.") for suffix in IMAGE_SUFFIXES)
 
 
 def read_idrid(directory: Path) -> Datalist | None:
@@ -49,20 +57,20 @@ def read_idrid(directory: Path) -> Datalist | None:
         return None
     folders = [folder for name in VESSELS if (folder := folder_named(directory, name))]
     vessels = matching(folders, rf"{NUMBER}({ENDING})", _case)
-    _refuse_lonely(vessels, images["training"] | images["test"])
+    refuse_lonely(vessels, images["training"] | images["test"])
     train, test = (_read_split(part, SPLITS[split], images[split], vessels) for split in ("training", "test"))
     return {"training": train, "test": test} if test else last_fifth(train)
 
 
 def _photographs(part: Path, split: str) -> dict[str, Path]:
-    return matching(_inside(part, IMAGES, split), rf"{NUMBER}\.jpe?g", _case)
+    return matching(folders_at([part], IMAGES, split), rf"{NUMBER}\.jpe?g", _case)
 
 
 def _read_split(part: Path, split: str, images: dict[str, Path], vessels: dict[str, Path]) -> list[Item]:
-    folders = {kind: _inside(part, MASKS, split, folder) for kind, (folder, _) in KINDS.items()}
+    folders = {kind: folders_at([part], MASKS, split, folder) for kind, (folder, _) in KINDS.items()}
     masks = {kind: matching(folders[kind], rf"{NUMBER}_{ending}\.tiff?", _case) for kind, (_, ending) in KINDS.items()}
     for found in masks.values():
-        _refuse_lonely(found, images)
+        refuse_lonely(found, images)
     annotated = [kind for kind in KINDS if kind != "disc" and folders[kind]]
     items = []
     for key, image in images.items():
@@ -71,22 +79,6 @@ def _read_split(part: Path, split: str, images: dict[str, Path], vessels: dict[s
         more = {"annotated": annotated} if annotated else {}
         items.append(describe("IDRiD", number, pictures, number, **more))
     return items
-
-
-def _refuse_lonely(masks: dict[str, Path], images: dict[str, Path]) -> None:
-    for key, path in masks.items():
-        if key not in images:
-            raise RetinaError(f"{path} is a mask without its photograph: add the photograph or remove the mask")
-
-
-def _inside(folder: Path, *names: str) -> list[Path]:
-    """The folder at the end of the names, in a list that is empty if there is none."""
-    for name in names:
-        inner = folder_named(folder, name)
-        if inner is None:
-            return []
-        folder = inner
-    return [folder]
 
 
 def _case(text: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retina_monai.data.reading import IMAGE_SUFFIXES
 from retina_monai.errors import RetinaError
 
 __all__ = [
+    "ENDING",
     "LESIONS",
     "PICTURES",
     "SPLITS",
@@ -19,9 +22,12 @@ __all__ = [
     "Layout",
     "describe",
     "folder_named",
+    "folders_at",
     "last_fifth",
     "matching",
     "pair",
+    "pictures_by_name",
+    "refuse_lonely",
 ]
 
 Item = dict[str, Any]
@@ -51,6 +57,9 @@ PICTURES = (
 An item may also have ``annotated``, the list of kinds of mask that somebody looked for: one that it names and that has
 no key of its own is empty.
 """
+
+ENDING = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
+"""Pattern of the endings of all pictures that can be read."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +106,43 @@ def matching(folders: Iterable[Path], pattern: str, case: Callable[[str], str]) 
             continue
         key = case(match["id"])
         if key in found:
-            raise RetinaError(f"{path} and {found[key]} are one picture twice: remove one of them")
+            raise RetinaError(f"{path} and {found[key]} are one picture twice: remove or rename one of them")
         found[key] = path
     return dict(sorted(found.items()))
+
+
+def pictures_by_name(folders: Iterable[Path]) -> dict[str, Path]:
+    """Pictures by their names without ending, in the composed form of Unicode (macOS writes the other).
+
+    Raises:
+        RetinaError: two of one name.
+    """
+    return matching(folders, rf"(?s:(?P<id>[^.].*?)({ENDING}))", lambda text: unicodedata.normalize("NFC", text))
 
 
 def folder_named(parent: Path, name: str) -> Path | None:
     """The folder of that name, whatever its case and spaces; ``None`` if there is none."""
     folders = (path for path in parent.iterdir() if path.is_dir())
     return next((path for path in sorted(folders) if _plain(path.name) == _plain(name)), None)
+
+
+def folders_at(roots: Iterable[Path], *names: str) -> list[Path]:
+    """From each root the folder at the end of the names, one inside the other; those that are there."""
+    folders = list(roots)
+    for name in names:
+        folders = [inner for folder in folders if (inner := folder_named(folder, name))]
+    return folders
+
+
+def refuse_lonely(masks: Mapping[str, Path], images: Mapping[str, Path]) -> None:
+    """Refuse a mask without its photograph.
+
+    Raises:
+        RetinaError: there is one.
+    """
+    for key, path in masks.items():
+        if key not in images:
+            raise RetinaError(f"{path} is a mask without its photograph: give both one name, or remove the mask")
 
 
 def pair(images: Mapping[str, Path], vessels: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:

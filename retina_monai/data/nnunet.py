@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -104,7 +103,7 @@ def nnunet_folder(datalist: Datalist, directory: str | Path, dataset_id: int, ov
     Raises:
         RetinaError: the number is none of nnU-Net's, or is taken.
     """
-    if dataset_id not in IDS:
+    if type(dataset_id) is not int or dataset_id not in IDS:
         raise RetinaError(f"dataset_id is {dataset_id!r}: nnU-Net takes a number from {IDS[0]} to {IDS[-1]}")
     sets = sorted({str(item["dataset"]) for split in SPLITS for item in datalist[split]})
     name = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(sets)).strip("_") or "retina"
@@ -140,7 +139,7 @@ def _write_set(folder: Path, eyes: Datalist, folds: Sequence[dict[str, list[str]
 def _write_eye(item: Item, folder: Path, place: str) -> None:
     synthetic = _is_synthetic(item["image"])
     write_png(folder / f"images{place}" / f"{item['name']}_0000.png", read_photograph(item["image"]), synthetic)
-    write_png(folder / f"labels{place}" / f"{item['name']}.png", read_mask(item["vessel"]).astype(np.uint8), synthetic)
+    write_png(folder / f"labels{place}" / f"{item['name']}.png", read_mask(item["vessel"]), synthetic)
 
 
 def _is_synthetic(path: str) -> bool:

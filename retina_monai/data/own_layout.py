@@ -7,13 +7,22 @@ all that.
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 from retina_monai.data.datalist_file import read_datalist_file
-from retina_monai.data.layout import LESIONS, SPLITS, Datalist, Item, Layout, describe, folder_named, matching, pair
+from retina_monai.data.layout import (
+    LESIONS,
+    SPLITS,
+    Datalist,
+    Item,
+    Layout,
+    describe,
+    folders_at,
+    pair,
+    pictures_by_name,
+    refuse_lonely,
+)
 from retina_monai.data.own_table import find_table, read_table
-from retina_monai.data.reading import IMAGE_SUFFIXES
 from retina_monai.errors import RetinaError
 
 __all__ = ["FOLDERS", "OWN_LAYOUT", "read_own_layout"]
@@ -29,8 +38,6 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 }
 """Where the pictures of each key lie."""
 
-ENDING = "|".join(suffix.replace(".", r"\.") for suffix in IMAGE_SUFFIXES)
-
 
 def read_own_layout(directory: Path) -> Datalist | None:
     """Items of a directory with ``datalist.json``, or with ``images`` and ``vessels``.
@@ -45,16 +52,20 @@ def read_own_layout(directory: Path) -> Datalist | None:
     """
     if (directory / "datalist.json").is_file():
         return read_datalist_file(directory / "datalist.json")
-    if not all(folder_named(directory, name) for name in ("images", "vessels")):
+    if not folders_at([directory], "images") or not folders_at([directory], "vessels"):
         return None
     if (directory / "manifest.jsonl").is_file():
         raise RetinaError(f"{directory} is not finished, it has no datalist.json: run again the command that writes it")
-    found = {key: _pictures(directory, names) for key, names in FOLDERS.items()}
+    found = {
+        key: pictures_by_name(folder for name in names for folder in folders_at([directory], name))
+        for key, names in FOLDERS.items()
+    }
     images = found["image"]
     if not images and not found["vessel"]:
         return None
     pair(images, found["vessel"])
-    _refuse_lonely(found)
+    for masks in found.values():
+        refuse_lonely(masks, images)
     table = find_table(directory)
     rows = read_table(table, images) if table else {}
     datalist: Datalist = {split: [] for split in SPLITS}
@@ -62,19 +73,6 @@ def read_own_layout(directory: Path) -> Datalist | None:
         split, item = _item(directory.name, key, found, rows.get(key, {}))
         datalist[split].append(item)
     return datalist
-
-
-def _pictures(directory: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    """Files by their names without ending, in the composed form of Unicode (macOS writes the other)."""
-    folders = [folder for name in names if (folder := folder_named(directory, name))]
-    return matching(folders, rf"(?s:(?P<id>[^.].*?)({ENDING}))", lambda text: unicodedata.normalize("NFC", text))
-
-
-def _refuse_lonely(found: dict[str, dict[str, Path]]) -> None:
-    for masks in found.values():
-        for key, path in masks.items():
-            if key not in found["image"]:
-                raise RetinaError(f"{path} is a mask without its photograph: give both one name, or remove the mask")
 
 
 def _item(dataset: str, key: str, found: dict[str, dict[str, Path]], row: Item) -> tuple[str, Item]:
@@ -98,7 +96,8 @@ OWN_LAYOUT = Layout(
         "    name         of the photograph, with or without its ending (or: image, file)",
         "    patient      whose eye it is; all photographs of a patient stand in one split",
         "    laterality   L or R, left or right, OD (right) or OS (left); may be left out",
-        "    split        training, validation or test; left out: a tenth of the patients validates, nobody tests",
+        "    split        training, validation or test; left out: nobody tests",
+        "    if nobody validates, a tenth of the patients who do not test does",
         "    grade        of diabetic retinopathy, 0 to 4; may be left out",
         "without a csv each photograph is taken to be of another patient",
     ),

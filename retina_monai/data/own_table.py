@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from retina_monai.data.reading import IMAGE_SUFFIXES
+from retina_monai.data.layout import ENDING
 from retina_monai.errors import RetinaError
 
 __all__ = ["find_table", "read_table"]
@@ -80,19 +80,22 @@ def read_table(path: Path, images: Mapping[str, Path]) -> dict[str, dict[str, An
 
 
 def _parse(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Titles in lower case, and the rows that are not empty with their line numbers."""
+    """Titles in lower case, and the rows that are not empty with their numbers, counted as spreadsheets do."""
     text = _text(path)
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
     try:
         titles = [cell.strip().lower() for cell in next(reader, [])]
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        rows = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(reader, 2)]
     except csv.Error as error:
         raise RetinaError(f"{path}, row {reader.line_num}: is no csv ({error}); save it as csv again") from error
     rows = [(line, cells) for line, cells in rows if any(cells)]
     for line, cells in rows:
         if len(cells) != len(titles):
-            raise RetinaError(f"{path}, row {line} has {len(cells)} cells, but there are {len(titles)} columns")
+            raise RetinaError(
+                f"{path}, row {line} has {len(cells)} cells, but there are {len(titles)} columns: put a text that "
+                "holds the separator into quotation marks"
+            )
     return titles, [(line, dict(zip(titles, cells, strict=True))) for line, cells in rows]
 
 
@@ -126,7 +129,7 @@ def _name_column(path: Path, titles: list[str]) -> str:
     twice = next((title for title in known if titles.count(title) > 1), None)
     if twice is not None:
         raise RetinaError(f"{path}, row 1 has the column {twice} twice: leave one of them out")
-    unknown = [title for title in titles if title not in known]
+    unknown = [title for title in titles if title and title not in known]
     if unknown:
         logger.warning("%s: not used are the columns %s", path, ", ".join(unknown))
     return names[0]
@@ -135,8 +138,7 @@ def _name_column(path: Path, titles: list[str]) -> str:
 def _key(cell: str, images: Mapping[str, Path], where: str) -> str:
     """The photograph that a cell means: its name with or without ending, or a path that ends with it."""
     file = re.split(r"[/\\]", cell)[-1]
-    ending = next((suffix for suffix in sorted(IMAGE_SUFFIXES, key=len)[::-1] if file.lower().endswith(suffix)), "")
-    for key in (file, file[: len(file) - len(ending)]):
+    for key in (file, re.sub(rf"({ENDING})\Z", "", file, flags=re.IGNORECASE)):
         if key in images:
             return key
     raise RetinaError(

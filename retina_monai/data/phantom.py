@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from retina_monai.data.layout import LESIONS
 from retina_monai.data.phantom_camera import CAMERAS, find_camera
-from retina_monai.data.phantom_canvas import Canvas, generator
-from retina_monai.data.phantom_eye import Eye, draw_eye
+from retina_monai.data.phantom_canvas import Canvas
+from retina_monai.data.phantom_eye import Eye, draw_eye, generator
 from retina_monai.data.phantom_lesion_paint import LesionMaps, draw_lesion_maps
 from retina_monai.data.phantom_lesions import draw_lesions
 from retina_monai.data.phantom_myopia import Myopia, draw_myopia, reach_of_atrophy
@@ -88,10 +88,10 @@ def choose_grade(seed: int, grade: int | None) -> int:
     """The grade asked for, or that which the seed chooses.
 
     Raises:
-        RetinaError: there is no such grade.
+        RetinaError: there is no such grade, or ``seed`` is negative.
     """
     if grade is None:
-        return int(np.searchsorted(np.cumsum(MIXED_GRADES)[:-1], generator(_checked(seed), 5).random(), side="right"))
+        return int(np.searchsorted(np.cumsum(MIXED_GRADES)[:-1], generator(seed, 5).random(), side="right"))
     if isinstance(grade, bool) or grade not in range(len(MIXED_GRADES)):
         raise RetinaError(f"grade is that of diabetic retinopathy, 0, 1, 2, 3 or 4, not {grade}")
     return int(grade)
@@ -101,20 +101,14 @@ def choose_myopia(seed: int, myopia: float | bool | None) -> float:
     """The degree of myopia asked for, or that which the seed chooses.
 
     Raises:
-        RetinaError: it is not in [0, 1].
+        RetinaError: it is not in [0, 1], or ``seed`` is negative.
     """
     if myopia is None or myopia is True:
-        has, degree = generator(_checked(seed), 6).random(2)
+        has, degree = generator(seed, 6).random(2)
         return float(LEAST_MYOPIA + (1 - LEAST_MYOPIA) * degree) if myopia or has < MYOPIC else 0.0
     if isinstance(myopia, str) or not 0 <= myopia <= 1:
         raise RetinaError(f"myopia is a degree from 0 to 1, true or false, not {myopia}")
     return float(myopia)
-
-
-def _checked(seed: int) -> int:
-    if seed < 0:
-        raise RetinaError(f"seed is a whole number from 0, not {seed}")
-    return seed
 
 
 def _canvas(eye: Eye, size: int) -> Canvas:
@@ -203,6 +197,8 @@ def write_phantoms(
     directory = Path(directory)
     if count < 3:
         raise RetinaError(f"count is the number of phantoms, 3 or more (training, validation, test), not {count}")
+    if grade is None or myopia is None:
+        raise RetinaError("grade and myopia of a set are numbers, or 'mixed' for each eye's own, not None")
     plan = _Plan(size, seed, grade, myopia, camera)
     find_camera(plan.of(0)["camera"])
     description = f"{count} procedural fundus phantoms of {size} px, seed {seed}{plan.words()}"

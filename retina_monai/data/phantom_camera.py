@@ -31,7 +31,7 @@ class Camera:
         fall: logarithm of the light lost from the brightest point to one radius away.
         rim: the same, in the outermost tenth.
         haze: how often a veil of stray light lies over the rim, and its strength.
-        blur: standard deviation in thousandths of the picture's side times 3.9 (pixels of 256).
+        blur: standard deviation in pixels of a picture of 256 a side; in larger ones it grows with the side.
         read: standard deviation of the noise in the dark, grey levels.
         shot: noise that grows with light: standard deviation in grey levels at full light.
     """

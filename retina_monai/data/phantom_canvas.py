@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from retina_monai.data.phantom_eye import Eye
+from retina_monai.data.phantom_eye import Eye, Generator
 
-__all__ = ["Canvas", "Colour", "Generator", "Map", "bump", "colour", "generator", "inside", "weigh"]
+__all__ = ["Canvas", "Colour", "Map", "bump", "colour", "inside", "weigh"]
 
 Map = NDArray[np.float32]
 Colour = tuple[float, float, float]
-Generator = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,6 @@ def _spline(knots: Map, size: int) -> Map:
     taps = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
     parts = [(tap / 4.15).astype(np.float32)[:, None] * knots[low + k] for k, tap in enumerate(taps)]
     return parts[0] + parts[1] + parts[2] + parts[3]
-
-
-def generator(*key: int) -> Generator:
-    """PCG64 of the seed sequence ``key``; one key per part of the phantom, so that parts do not move each other."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
 def colour(red: float, green: float, blue: float) -> Map:

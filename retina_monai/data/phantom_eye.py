@@ -15,7 +15,9 @@ from retina_monai.data.phantom_camera import ANY_CAMERA, Camera
 from retina_monai.data.vessel_tree import Retina, VesselTree, grow_tree
 from retina_monai.errors import RetinaError
 
-__all__ = ["MM_PER_DEGREE", "Eye", "draw_eye"]
+__all__ = ["MM_PER_DEGREE", "Eye", "Generator", "draw_eye", "generator"]
+
+Generator = np.random.Generator
 
 MM_PER_DEGREE = 0.29
 REACH = 7.9  # radius in mm of the retina that is grown for a named camera, whatever it sees of it
@@ -61,6 +63,17 @@ class Eye:
         return (np.abs(away) <= self.extent - margin) & (np.abs(away.imag) <= self.clip * self.extent - margin)
 
 
+def generator(seed: int, *part: int) -> Generator:
+    """PCG64 of one part of the phantom with this seed: each part has its own, so that parts do not move each other.
+
+    Raises:
+        RetinaError: ``seed`` is negative.
+    """
+    if seed < 0:
+        raise RetinaError(f"seed is a whole number from 0, not {seed}")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, *part))))
+
+
 def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
     """Choose the anatomy of the eye with this seed.
 
@@ -70,9 +83,7 @@ def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
     Raises:
         RetinaError: ``seed`` is negative.
     """
-    if seed < 0:
-        raise RetinaError(f"seed is a whole number from 0, not {seed}")
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 0))))
+    rng = generator(seed, 0)
     fovea = complex(-rng.normal(4.7, 0.2), rng.normal(0.4, 0.2))
     view, extent = _aim(rng, fovea)
     clip = rng.uniform(max(0.7, (abs(view.imag) + 1.3) / extent), 0.92) if rng.random() < 0.35 else 1.0
@@ -103,7 +114,7 @@ def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
 
 def _aimed(eye: Eye, camera: Camera, extent: float, seed: int) -> Eye:
     """The eye in the field of view of ``camera``, which is aimed by hand: not at quite the same place in all eyes."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 4))))
+    rng = generator(seed, 4)
     sway, height = rng.uniform(0, 1), rng.normal(0, 0.15)
     if camera.at_disc:
         view = complex(-0.5 - 0.6 * sway, height)
@@ -112,15 +123,15 @@ def _aimed(eye: Eye, camera: Camera, extent: float, seed: int) -> Eye:
     return replace(eye, view=view, extent=extent, clip=camera.clip, margin=0.98)
 
 
-def _aim(rng: np.random.Generator, fovea: complex) -> tuple[complex, float]:
-    """Where the camera looks and how far it sees: the disc at 30 to 37 degrees, or towards the macula at 40 to 55."""
+def _aim(rng: Generator, fovea: complex) -> tuple[complex, float]:
+    """Where the camera looks and how far it sees: the disc at 30 to 37 degrees, or towards the macula at 40 to 54."""
     if rng.random() < 0.35:
         return complex(-rng.uniform(0.3, 1.3), rng.uniform(-0.6, 0.6)), rng.uniform(4.3, 5.4)
     towards = rng.uniform(0.6, 1.0)
     return towards * fovea + 1j * rng.normal(0, 0.3), max(rng.uniform(5.8, 7.8), 4.9 * towards + 1.6)
 
 
-def _vessels(rng: np.random.Generator, retina: Retina) -> tuple[VesselTree, VesselTree]:
+def _vessels(rng: Generator, retina: Retina) -> tuple[VesselTree, VesselTree]:
     """Arteries, and veins that keep beside them and are wider (arteriovenous ratio 0.7 to 0.8)."""
     openings = (rng.uniform(2.8, 4.3), rng.uniform(2.8, 4.3))
     caliber, density = rng.uniform(0.098, 0.124), rng.uniform(0.08, 0.5)

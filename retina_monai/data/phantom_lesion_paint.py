@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.phantom_canvas import Canvas, Map, generator, weigh
+from retina_monai.data.phantom_canvas import Canvas, Map, weigh
+from retina_monai.data.phantom_eye import generator
 from retina_monai.data.phantom_lesions import Boat, Lesions
 from retina_monai.data.phantom_spots import HALF_DIAGONAL, Spots, rasterise_spots
 from retina_monai.data.vessel_raster import rasterise
@@ -47,6 +48,7 @@ def draw_lesion_maps(canvas: Canvas, lesions: Lesions) -> LesionMaps:
     drawn["neovascularisation"] = _tufts(canvas, lesions)
     drawn["boats"] = _boats(canvas, lesions.boats, lesions.seed)
     masks = {kind: mask for kind, (mask, _) in drawn.items()}
+    masks["neovascularisation"] &= ~masks["boats"]
     masks["haemorrhages"] = masks.pop("blots") | masks.pop("flames") | masks.pop("boats")
     hidden = np.zeros(canvas.x.shape, np.bool_)
     for kind in ("neovascularisation", "haemorrhages", "microaneurysms", "soft_exudates", "hard_exudates"):

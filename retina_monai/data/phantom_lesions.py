@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from retina_monai.data.phantom_canvas import Generator, generator
-from retina_monai.data.phantom_eye import Eye
+from retina_monai.data.phantom_eye import Eye, Generator, generator
 from retina_monai.data.phantom_myopia import Myopia
 from retina_monai.data.phantom_spots import Spots, draw_spots
 from retina_monai.data.vessel_tree import VesselTree
@@ -33,6 +32,8 @@ Propose = Callable[[int], Complex]
 
 AVASCULAR = 0.36  # mm from the fovea within which nothing bleeds
 SEVERE = 21  # haemorrhages in each quadrant from which the grade is 3
+ANEURYSMS = ((0, 1), (3, 15), (12, 45), (25, 70), (15, 60))  # least microaneurysms by grade, and one above the most
+STREAKS = 7  # of a flame
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,8 @@ def draw_lesions(seed: int, eye: Eye, myopia: Myopia | None, grade: int) -> Lesi
     soft = _soft_exudates(rng, ground, _soft_count(rng, grade))
     blots, flames, bleedings = _haemorrhages(rng, ground, _bleeding_counts(rng, grade))
     hard = _hard_exudates(rng, ground, grade)
-    aneurysms = _microaneurysms(rng, ground, int(rng.integers(*ANEURYSMS[grade])) if grade else 0)
+    aneurysms = _microaneurysms(rng, ground, int(rng.integers(*ANEURYSMS[grade])))
     return Lesions(seed, aneurysms, blots, flames, bleedings, hard, soft, tufts, boats)
-
-
-ANEURYSMS = ((0, 1), (3, 15), (12, 45), (25, 70), (15, 60))
 
 
 def quadrants(points: Complex, eye: Eye) -> NDArray[np.int64]:
@@ -258,9 +256,6 @@ def _streaks(rng: Generator, at: Complex, length: Floats) -> Spots:
     return draw_spots(rng, places, along, along * rng.uniform(0.16, 0.26, len(half)), course, rough=0.08)
 
 
-STREAKS = 7
-
-
 # --- exudates
 
 
@@ -372,17 +367,10 @@ def _boats(rng: Generator, ground: _Ground) -> tuple[Boat, ...]:
         return ()
     length = rng.uniform(0.8, 1.9)
     depth = length * rng.uniform(0.3, 0.6)
-    points = _below(rng, ground.eye)(64)
+    away = _anywhere(rng, ground.eye)(64) - ground.eye.view
+    points = ground.eye.view + away.real + 1j * np.abs(away.imag)
     points = points[ground.free(points, np.full(64, 0.8 * length), 0.7 * length, 0.0, 0.3)]
     if not len(points):
         return ()
     ground.at, ground.radius = np.append(ground.at, points[0]), np.append(ground.radius, 0.6 * length)
     return (Boat(complex(points[0]), length, depth),)
-
-
-def _below(rng: Generator, eye: Eye) -> Propose:
-    def propose(count: int) -> Complex:
-        points = _anywhere(rng, eye)(count)
-        return eye.view + (points - eye.view).real + 1j * np.abs((points - eye.view).imag)
-
-    return propose

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retina_monai.data.phantom_canvas import Canvas, Generator, Map, bump, colour, generator, inside, weigh
-from retina_monai.data.phantom_eye import Eye
+from retina_monai.data.phantom_canvas import Canvas, Map, bump, colour, inside, weigh
+from retina_monai.data.phantom_eye import Eye, Generator, generator
 
 __all__ = ["Myopia", "draw_myopia", "paint_atrophy", "reach_of_atrophy", "tessellate"]
 

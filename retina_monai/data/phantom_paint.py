@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from retina_monai.data.phantom_camera import ANY_CAMERA, Camera
-from retina_monai.data.phantom_canvas import Canvas, Generator, Map, bump, colour, inside, weigh
+from retina_monai.data.phantom_canvas import Canvas, Map, bump, colour, inside, weigh
+from retina_monai.data.phantom_eye import Generator
 from retina_monai.data.phantom_lesion_paint import LesionMaps, over_blood, under_blood
 from retina_monai.data.phantom_myopia import Myopia, paint_atrophy, tessellate
 

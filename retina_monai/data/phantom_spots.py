@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.phantom_canvas import Generator, Map
+from retina_monai.data.phantom_canvas import Map
+from retina_monai.data.phantom_eye import Generator
 
 __all__ = ["HALF_DIAGONAL", "Spots", "draw_spots", "rasterise_spots"]
 

@@ -46,22 +46,28 @@ def prepare(
         What was found, for a person to read.
 
     Raises:
-        RetinaError: as ``find_datalist``, ``check_contents`` and ``write_nnunet``; a format that is none; ``output`` is
-            there already or cannot be written.
+        RetinaError: as ``find_datalist``, ``check_contents`` and ``write_nnunet``; a format that is none; ``output``
+            is no name of a datalist, is there already or cannot be written.
     """
     if not directories:
         raise RetinaError("prepare needs a directory: name one or several that hold data sets")
     if format not in FORMATS:
         raise RetinaError(f"format is {format!r}: it takes {' or '.join(FORMATS)}")
     output = Path(output or FORMATS[format])
+    if format == "datalist" and output.suffix != ".json":
+        raise RetinaError(f"output is {output}: name the file of the datalist, which ends in .json")
     if format == "datalist" and output.exists() and not overwrite:
         raise RetinaError(f"{output} is there already: give another --output, or --overwrite true")
     datalist = find_datalist(directories, skip_unreadable)
     if format == "nnunet":
         nnunet_folder(datalist, output, dataset_id, overwrite)  # refuses before the long work
     datalist = _checked(datalist, skip_unreadable)
-    write = _write_for_nnunet if format == "nnunet" else _write_list
-    return f"{describe_datalist(datalist)}\n\n{write(datalist, output, dataset_id, overwrite)}"
+    if format == "nnunet":
+        written = _write_for_nnunet(datalist, output, dataset_id, overwrite)
+    else:
+        write_datalist(datalist, output)
+        written = f"{output} lists them; train on it with --dataset_dir {output}"
+    return f"{describe_datalist(datalist)}\n\n{written}"
 
 
 def describe_datalist(datalist: Datalist) -> str:
@@ -94,11 +100,6 @@ def _checked(datalist: Datalist, skip_unreadable: bool) -> Datalist:
     passing = check_contents([item for split in SPLITS for item in datalist[split]], skip_unreadable)
     kept = {item["image"] for item in passing}
     return {split: [item for item in datalist[split] if item["image"] in kept] for split in SPLITS}
-
-
-def _write_list(datalist: Datalist, output: Path, *_: object) -> str:
-    write_datalist(datalist, output)
-    return f"{output} lists them; train on it with --dataset_dir {output}"
 
 
 def _write_for_nnunet(datalist: Datalist, output: Path, dataset_id: int, overwrite: bool) -> str:

@@ -190,7 +190,10 @@ def _named(path: Path) -> Iterator[None]:
         raise RetinaError(f"{path} may not be read: change its permissions") from error
     except Exception as error:
         kinds = " ".join(suffix[1:] for suffix in PLAIN_SUFFIXES)
-        raise RetinaError(f"{path} is damaged, truncated or not a picture of a kind that is read ({kinds})") from error
+        raise RetinaError(
+            f"{path} is damaged, truncated or not a picture of a kind that is read ({kinds}): "
+            "copy it again or convert it"
+        ) from error
 
 
 def _read(path: str | Path) -> NDArray:

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retina_monai.data.layout import Datalist, Item, Layout, describe, folder_named, last_fifth, matching, pair
+from retina_monai.data.layout import (
+    Datalist,
+    Item,
+    Layout,
+    describe,
+    folder_named,
+    folders_at,
+    last_fifth,
+    matching,
+    pair,
+)
 
 __all__ = ["RETINA_BLOOD_VESSEL", "read_retina_blood_vessel"]
 
@@ -29,12 +39,8 @@ def read_retina_blood_vessel(directory: Path) -> Datalist | None:
 
 
 def _read_split(root: Path, split: str) -> list[Item]:
-    parent = folder_named(root, split)
     images, vessels = (
-        matching([folder], r"(?s:(?P<id>[^.].*)\.png)", str)
-        if parent and (folder := folder_named(parent, name))
-        else {}
-        for name in ("image", "mask")
+        matching(folders_at([root], split, name), r"(?s:(?P<id>[^.].*)\.png)", str) for name in ("image", "mask")
     )
     return [
         describe("RetinaBloodVessel", f"{split}_{key}", {"image": image, "vessel": vessel}, f"{split}_{key}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from monai.data import Dataset
 
 from retina_monai.data.checking import check_contents, check_files, check_vessel
 from retina_monai.data.eyes import find_fov, with_vessels
-from retina_monai.data.layout import SPLITS
+from retina_monai.data.layout import SPLITS, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
@@ -97,7 +96,8 @@ def find_vessel_maps(input_dir: str | Path, skip_unreadable: bool | str = False)
         input_dir, skip_unreadable: as for :class:`VesselMaps`.
 
     Raises:
-        RetinaError: no such folder, or no vessel map in it; all maps whose files are broken, in one sentence.
+        RetinaError: no such folder, or no vessel map in it; two maps of one name; all maps whose files are broken, in
+            one sentence.
     """
     folder, skip = Path(input_dir), parse_switch(skip_unreadable, "skip_unreadable")
     if not folder.is_dir():
@@ -108,9 +108,8 @@ def find_vessel_maps(input_dir: str | Path, skip_unreadable: bool | str = False)
         datalist = {}
     items = with_vessels([item for split in SPLITS for item in datalist.get(split, ())])
     if not datalist:
-        files = sorted(path for path in folder.iterdir() if path.name.lower().endswith(IMAGE_SUFFIXES))
-        plain = [{"vessel": str(path), "name": _stem(path), "patient": _stem(path)} for path in files]
-        items = check_files(plain, skip)
+        maps = pictures_by_name([folder]).items()
+        items = check_files([{"vessel": str(path), "name": name, "patient": name} for name, path in maps], skip)
     if not items:
         raise RetinaError(f"input_dir {folder} holds no vessel map: it takes {', '.join(IMAGE_SUFFIXES)}")
     return sorted(check_contents(items, skip) if skip else items, key=lambda item: str(item["name"]))
@@ -120,7 +119,3 @@ def _field_of_view(item: dict[str, Any]) -> np.ndarray | None:
     if "fov" in item:
         return read_mask(item["fov"])
     return find_fov(read_photograph(item["image"]), item["image"]) if "image" in item else None
-
-
-def _stem(path: Path) -> str:
-    return re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE).rpartition(".")[0]

@@ -183,7 +183,7 @@ def _named(address: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = "no space left on its disk" if _is_full(error) else str(error).splitlines()[0]
+        reason = "no space left on its disk" if _is_full(error) else str(error).partition("\n")[0]
         raise RetinaError(
             f"MLflow cannot write to {address} ({reason}): mend that, give another --tracking_uri, or train with "
             "--mlflow false"

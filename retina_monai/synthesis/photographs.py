@@ -38,7 +38,7 @@ class PhotographGenerator:
         parser.read_config(root / "configs" / "inference.json")
         parser["bundle_root"] = str(root)
         if checkpoint is not None:
-            parser["checkpoint"] = str(checkpoint)
+            parser["checkpoint"] = Path(checkpoint)  # in text, MONAI gives meanings of its own to $, @, % and #
         parts = ("size", "device", "preprocessing", "network", "inferer", "postprocessing", "appearances")
         self.size, self.device, *self._chain, self.appearances = [parser.get_parsed_content(part) for part in parts]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from retina_monai.bundle import find_bundle
+from retina_monai.bundle import find_bundle, new_run_folder
 from retina_monai.errors import RetinaError
+from retina_monai.settings import check_path
 
 __all__ = ["synthesize"]
 
@@ -36,39 +37,45 @@ def synthesize(
         seed: of phantoms and random appearances.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
         checkpoint: other weights than the released ones.
-        batch_size: photographs at a time; they do not depend on it.
+        batch_size: photographs at a time; they depend on it by rounding alone (one grey level, here and there).
         skip_unreadable: leave out vessel maps that cannot be read, and log which.
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
 
     Raises:
-        RetinaError: no such bundle; ``count`` beside ``input_dir``; settings, weights, vessel maps or an ``output_dir``
-            that ``inference.json`` refuses.
+        RetinaError: no such bundle, or one without a setting that is given; ``count`` beside ``input_dir``; settings,
+            weights, vessel maps or an ``output_dir`` that ``inference.json`` refuses.
     """
     if input_dir is not None and count is not None:
         raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
+    if appearance.startswith(("$", "@", "%")):  # to MONAI an expression, a reference, a macro
+        raise RetinaError(f"appearance {appearance} is unknown: give ./{appearance} if it is the path of a photograph")
     root = find_bundle(str(bundle))
     settings: dict[str, Any] = {
         "bundle_root": str(root),
-        "input_dir": _path(input_dir),
-        "output_dir": _path(output_dir),
+        "input_dir": _path("input_dir", input_dir),
+        "output_dir": new_run_folder(root) if output_dir is None else _path("output_dir", output_dir),
         "phantom_count": count,
         "seed": seed,
         "appearance": appearance,
-        "checkpoint": _path(checkpoint),
+        "checkpoint": _path("checkpoint", checkpoint),
         "batch_size": batch_size,
-        "skip_unreadable": skip_unreadable,
+        "skip_unreadable": skip_unreadable or None,
     }
+    given = {key: value for key, value in settings.items() if value is not None}
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
-    parser.update({key: value for key, value in settings.items() if value is not None})
+    if unknown := [key for key in given if key not in parser]:
+        raise RetinaError(f"{root} has no setting {', '.join(unknown)}: take a newer copy of the bundle")
+    parser.update(given)
     for step in ("initialize", "run"):
         for place in range(len(parser[step])):
             parser.get_parsed_content(f"{step}#{place}")
     return Path(parser.get_parsed_content("output_dir"))
 
 
-def _path(path: str | Path | None) -> Path | None:
+def _path(key: str, path: str | Path | None) -> Path | None:
     """Not as text, in which MONAI gives meanings of its own to $, @, % and #."""
+    check_path(key, path)
     return None if path is None else Path(path)

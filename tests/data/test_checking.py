@@ -165,6 +165,14 @@ def test_a_mask_stored_as_jpeg_is_no_photograph(quality: int) -> None:
         check_eye(image, None, ITEM)
 
 
+@pytest.mark.parametrize(("vessel", "fov"), [(VESSEL[:, :-1], None), (VESSEL, VESSEL[:, :-1])])
+def test_a_mask_of_another_size_is_refused(vessel: np.ndarray, fov: np.ndarray | None) -> None:
+    with pytest.raises(
+        RetinaError, match=r"^(map|fov)\.png is 64 x 63 pixels, but its photograph photo\.jpg is 64 x 64"
+    ):
+        check_eye(PHOTOGRAPH, vessel, ITEM, fov)
+
+
 def test_half_is_not_over_half() -> None:
     vessel = np.zeros((1, 8, 8), np.uint8)
     vessel[:, :4] = 1

@@ -189,6 +189,17 @@ def test_vessel_maps_are_checked_at_the_door_and_when_they_are_read(
         maps[2]
 
 
+def test_two_maps_of_one_name_are_refused_and_stray_files_passed_over(eyes: Path) -> None:
+    first = files(eyes / "vessels")[0]
+    (eyes / "vessels" / f"._{first.name}").write_bytes(b"stray")
+    (eyes / "vessels" / "folder.png").mkdir()
+    assert len(find_vessel_maps(eyes / "vessels")) == COUNT
+    with Image.open(first) as picture:
+        picture.save(first.with_suffix(".jpg"))
+    with pytest.raises(RetinaError, match=rf"{first.stem}\.(png|jpg) are one picture twice: remove or rename one"):
+        find_vessel_maps(eyes / "vessels")
+
+
 def test_gzipped_maps_bear_their_own_names(eyes: Path, tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     for ending in ("ppm.gz", "PPM.GZ"):

@@ -35,14 +35,12 @@ from miniatures import (
 )
 from PIL import Image
 
-from retina_monai.data.layout import LESIONS, PICTURES, Datalist, last_fifth
+from retina_monai.data.layout import LESIONS, PICTURES, SPLITS, Datalist, last_fifth
 from retina_monai.data.layouts import LAYOUTS, UnknownLayoutError, find_datalist, fingerprint
 from retina_monai.data.phantom import write_phantoms
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.data.splits import last_tenth, merge
 from retina_monai.errors import RetinaError
-
-SPLITS = ("training", "validation", "test")
 
 
 def names(datalist: Datalist, split: str) -> list[str]:
@@ -289,16 +287,6 @@ def test_fives_photographs_of_one_eye_stand_together(tmp_path: Path) -> None:
     assert patient["FIVES_train_1_D"] == patient["FIVES_train_9_D"]
     assert "FIVES_train_5_D" not in patient  # its eye tests
     assert not patients(datalist, "training") & (patients(datalist, "validation") | patients(datalist, "test"))
-
-
-def test_stray_files_are_passed_over(tmp_path: Path) -> None:
-    make_chase(tmp_path / "chase", children=2)
-    make_hrf(tmp_path / "hrf", numbers=3)
-    for folder in (tmp_path / "chase", tmp_path / "hrf" / "images", tmp_path / "hrf" / "__MACOSX"):
-        folder.mkdir(exist_ok=True)
-        for name in ("Thumbs.db", ".DS_Store", "._Image_01L.jpg", "._01_dr.JPG", "readme.txt"):
-            (folder / name).write_bytes(b"stray")
-    assert len(every(find_datalist([tmp_path / "chase", tmp_path / "hrf"]))) == 4 + 9
 
 
 @pytest.mark.parametrize(

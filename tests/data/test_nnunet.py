@@ -117,7 +117,7 @@ def test_one_patient_is_too_few(tmp_path: Path) -> None:
     assert not (tmp_path / "raw").exists()
 
 
-@pytest.mark.parametrize("number", [0, 1000, -1, "x", 1.5])
+@pytest.mark.parametrize("number", [0, 1000, -1, "x", 1.5, 500.0, True])
 def test_numbers_that_are_none_of_nnunets(tmp_path: Path, number: object) -> None:
     with pytest.raises(RetinaError, match="nnU-Net takes a number from 1 to 999"):
         write_nnunet({"training": [], "validation": [], "test": []}, tmp_path, number)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from retina_monai.__main__ import phantom as write_on_command
+from retina_monai.data import phantom
 from retina_monai.data.layout import LESIONS
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import MIXED_GRADES, choose_grade, choose_myopia, generate_phantom, write_phantoms
 from retina_monai.data.phantom_camera import CAMERAS
-from retina_monai.data.phantom_canvas import generator
-from retina_monai.data.phantom_eye import draw_eye
-from retina_monai.data.phantom_lesions import Lesions, draw_lesions, quadrants
+from retina_monai.data.phantom_eye import draw_eye, generator
+from retina_monai.data.phantom_lesion_paint import draw_lesion_maps
+from retina_monai.data.phantom_lesions import Boat, Lesions, draw_lesions, quadrants
 from retina_monai.data.phantom_myopia import draw_myopia
 from retina_monai.data.phantom_spots import HALF_DIAGONAL, Spots, draw_spots, rasterise_spots
 from retina_monai.errors import RetinaError
@@ -202,6 +205,19 @@ def test_same_bytes_in_another_process() -> None:
         variables = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         run = subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, check=True)
         assert run.stdout == own
+
+
+def test_preretinal_blood_hides_new_vessels_in_the_picture_and_in_the_masks() -> None:
+    drawn = replace(draw_lesions(11, draw_eye(11), None, 4), boats=())
+    tuft = drawn.new_vessels
+    assert tuft is not None
+    middle = complex(tuft.points[0].mean())
+    canvas = phantom._canvas(draw_eye(11), 256)
+    hidden = draw_lesion_maps(canvas, replace(drawn, boats=(Boat(middle, 1.5, 0.8),)))
+    pool = hidden.cover["boats"] > 0.9
+    assert draw_lesion_maps(canvas, drawn).masks["neovascularisation"][pool].any()
+    assert not hidden.masks["neovascularisation"][pool].any()
+    assert hidden.masks["haemorrhages"][pool].all()
 
 
 def test_a_round_spot_has_the_area_of_its_circle() -> None:
@@ -406,6 +422,13 @@ def test_a_mixed_set_has_a_folder_for_each_mask(tmp_path: Path) -> None:
         write_phantoms(tmp_path / "set", 12, 64, 3)
 
 
+@pytest.mark.parametrize(("myopia", "degrees"), [(1, {1.0}), (0.5, {0.5}), (0, {0.0}), ("no", {0.0})])
+def test_a_number_on_the_command_line_is_a_degree(tmp_path: Path, myopia: Any, degrees: set[float]) -> None:
+    write_on_command(str(tmp_path / "set"), 3, 64, myopia=myopia)
+    lines = (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()
+    assert {json.loads(line)["myopia"] for line in lines} == degrees
+
+
 def test_a_healthy_set_has_no_folders_for_disease_but_knows_that_there_is_none(tmp_path: Path) -> None:
     written = write_phantoms(tmp_path / "set", 3, 64, 0)
     folders = {path.name for path in written.iterdir() if path.is_dir()}
@@ -415,4 +438,7 @@ def test_a_healthy_set_has_no_folders_for_disease_but_knows_that_there_is_none(t
     assert set(LESIONS) < set(item["annotated"]) and not set(LESIONS) & set(item)
     with pytest.raises(RetinaError, match=r"^grade is"):
         write_phantoms(tmp_path / "other", 3, 64, 0, grade=7)
+    for nothing in ({"grade": None}, {"myopia": None}):  # would be mixed without folders for what is mixed
+        with pytest.raises(RetinaError, match=r"^grade and myopia of a set are"):
+            write_phantoms(tmp_path / "other", 3, 64, 0, **nothing)
     assert not (tmp_path / "other").exists()

@@ -216,6 +216,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     [
         (["absent"], "absent does not exist"),
         (["a"], "datalist.json is there already"),
+        (["a", "--output", "a"], "output is a: name the file of the datalist, which ends in .json"),
         (["a", "--overwrite", "perhaps"], "overwrite is a switch"),
         (["a", "--skip_unreadable", "perhaps"], "skip_unreadable is a switch"),
         (["a", "--format", "nifti"], "format is 'nifti': it takes datalist or nnunet"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,24 @@ def test_an_interrupted_set_is_completed(bundle: str, phantoms: Path, tmp_path: 
     (tmp_path / "manifest.jsonl").write_text("".join(lines[:5]) + lines[5][:40])
     (tmp_path / "images" / "phantom_00006.png").unlink()
     assert pictures(synthesize(bundle, phantoms, tmp_path)) == whole
+
+
+def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: str, phantoms: Path) -> None:
+    first, second = (synthesize(bundle, phantoms, seed=seed) for seed in (0, 1))
+    assert first != second and first.parent == second.parent == Path(bundle) / "runs"
+    assert len(pictures(first)) == len(pictures(second)) == 3 * 8
+
+
+def test_a_bundle_that_does_not_know_a_setting(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+    """As one that was copied before there was the setting: it works without."""
+    shutil.copytree(Path(bundle), tmp_path / "old")
+    path = tmp_path / "old" / "configs" / "inference.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["skip_unreadable"], config["switches"], config["dataset"]["skip_unreadable"], config["initialize"][0]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(RetinaError, match=r"/old has no setting skip_unreadable: take a newer copy of the bundle"):
+        synthesize(tmp_path / "old", phantoms, tmp_path / "set", skip_unreadable=True)
+    assert len(pictures(synthesize(tmp_path / "old", phantoms, tmp_path / "set"))) == 3 * 8
 
 
 def test_mistakes(bundle: str, phantoms: Path, tmp_path: Path) -> None:

@@ -505,7 +505,7 @@ def server_that_does_not_answer(material: Material) -> Overrides:
 
 NO_FOLDER = r"/nowhere (does not exist: give a directory|is not a directory: name the folder)"
 NO_LAYOUT = r"/letters (is laid out as none of the data sets|holds no vessel map)"
-NO_VESSEL = r"phantom_00000.png has no vessel in it"
+NO_VESSEL = r"phantom_0000\d.png has no vessel in it"
 NOT_EIGHT = r"phantom_0000\d.png has values up to \d+, finer than the 256 steps of 8 bits: convert it"
 NO_MODE = r"phantom_0000\d.(jpg|tif|png) .*(CMYK|LAB|transparent)"
 
@@ -546,10 +546,10 @@ CASES = [
     refused(file_that_is_not_a_picture, r"maps/eye.png is damaged, truncated or not a picture", *GENERATING),
     refused(decompression_bomb, r"images/phantom_00000.png has too many pixels"),
     refused(decompression_bomb_as_a_map, r"maps/eye.png has too many pixels", *GENERATING),
-    refused(vessel_map_without_a_vessel, NO_VESSEL, "training", "prepare", *GENERATING),
-    refused(vessel_map_all_white, r"phantom_00000.png marks 100% of the eye", "training", "prepare", *GENERATING),
-    refused(vessel_map_inverted, r"phantom_00000.png marks \d\d% of the eye", "training", "prepare", *GENERATING),
-    refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)", *ALL),
+    refused(vessel_map_without_a_vessel, NO_VESSEL),
+    refused(vessel_map_all_white, r"phantom_0000\d.png marks 100% of the eye"),
+    refused(vessel_map_inverted, r"phantom_0000\d.png marks \d\d% of the eye"),
+    refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)"),
     refused(black_map_alone, r"maps/eye.png has no vessel in it", *GENERATING),
     accepted(grey_photographs),
     accepted(palette_photographs),
@@ -586,6 +586,12 @@ CASES = [
     refused(setting("dropout", 1.5), r"dropout must be a number from 0 below 1, not 1.5", "training"),
     refused(setting("precision", "foo"), r"precision foo is not available on \w+: give auto, fp32", "training"),
     refused(setting("count", 2), r"count is the number of phantoms, 3 or more", "synthesize"),
+    refused(setting("output_dir", ""), r"output_dir must be a path, not '': give one", *TRAINING, *GENERATING),
+    refused(setting("output_dir", 2024), r"output_dir must be a path, not 2024: give", *TRAINING, "inference"),
+    refused(setting("dataset_dir", 2024), r"dataset_dir must be a path, not 2024: give one such as ./2024", *TRAINING),
+    refused(setting("input_dir", ""), r"input_dir must be a path, not '': give one", *GENERATING),
+    refused(setting("appearance", 5), r"appearance (must be a path, not 5|5 is unknown): give", *GENERATING),
+    refused(setting("appearance", "@seed"), r"appearance @seed is unknown: give ./@seed if it is", "synthesize"),
     refused(unknown_appearance, r"appearance sepia is unknown: give average, random, a camera \(phantom", *GENERATING),
     refused(appearance_of_an_unknown_camera, r"appearance random:sepia is unknown: give average, random", *GENERATING),
     refused(switch_that_is_neither, r"linear_decay is a switch and takes true, false, .* not 'perhaps'", "training"),
