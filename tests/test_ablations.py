@@ -78,8 +78,17 @@ def seeds(*psnr: float) -> list[dict[str, float]]:
 
 def test_a_difference_counts_only_beyond_the_seeds(ablations: ModuleType) -> None:
     clear, unclear = (ablations.verdict(variant, seeds(20, 21)) for variant in (seeds(22, 24), seeds(20.5, 23)))
-    assert clear.startswith("+2.50 dB of PSNR (every seed of one beyond every seed of the other)")
-    assert unclear.startswith("+1.25 dB of PSNR (the seeds overlap")
+    assert clear == "+2.50 dB of PSNR, +0.062 of SSIM"
+    assert unclear.startswith("+1.25 dB of PSNR (the seeds overlap: not shown), ")
+
+
+@pytest.mark.parametrize(
+    ("without", "words"), [((22, 24), "better left out"), ((18, 19), "better kept"), ((20.5, 23), "settle nothing")]
+)
+def test_dropout_is_settled_by_both_metrics_or_not(
+    ablations: ModuleType, without: tuple[float, float], words: str
+) -> None:
+    assert words in ablations.settle(seeds(*without), seeds(20, 21))
 
 
 def test_the_table_gives_each_seed(ablations: ModuleType) -> None:

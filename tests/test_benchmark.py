@@ -187,6 +187,11 @@ def test_the_disk_cache_is_filled_by_the_cold_run_and_read_by_the_next(eyes: Pat
     torch.set_num_threads(threads)
 
 
+def test_the_peak_is_that_of_the_job() -> None:
+    cost = processes.in_own_process(partial(datasets._cost, 1, partial(np.ones, 2**25)))  # 256 MiB
+    assert 250 <= cost.peak < 300
+
+
 def test_every_reader_reads_the_same_picture(tmp_path: Path) -> None:
     paths = readers.write_pictures(tmp_path, 64)
     expected = np.asarray(Image.open(paths["PNG"])).transpose(2, 0, 1)
