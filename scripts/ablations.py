@@ -220,7 +220,7 @@ equal. Made by
 from `paper.json`, narrowed to 32 features in both networks, and one overlay `ablation_*.json` at a time: {iterations}
 iterations ({epochs} epochs) at batch 1, seeds {seeds}. Measured at the end, on {eyes} test eyes, each generated
 photograph with the appearance of its real one; nothing was chosen by these figures. Means over the eyes; in brackets
-each seed.
+each seed. All runs are in one MLflow experiment: `mlflow ui --backend-store-uri sqlite:///runs/ablations/mlruns.db`.
 
 {table}
 

@@ -173,16 +173,16 @@ def test_the_store_of_mlflow(disk: Disk, run_config: RunConfig) -> None:
 
 @root_only
 def test_a_full_cache_is_gone_without(
-    disk: Disk, run_config: RunConfig, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    disk: Disk, run_config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    run_config(CONFIGS / "train.json", output_dir=str(tmp_path / "cached"))
     disk.fill(150_000)
     with caplog.at_level(logging.WARNING, "retina_monai"):
         run_config(CONFIGS / "train.json", output_dir=str(tmp_path / "run"), cache_dir=str(disk.folder / "cache"))
     assert len([record for record in caplog.records if "cache" in record.getMessage()]) == 1
     for path in (disk.folder / "cache").iterdir():
         assert path.suffix == ".pt" and torch.load(path, weights_only=True), "nothing half"
-    expected = torch.load(trained / "model.pt", weights_only=True)
-    found = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    expected, found = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("cached", "run"))
     assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
 
 
