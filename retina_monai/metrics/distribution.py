@@ -1,0 +1,475 @@
+"""How far two sets of images are apart, as distributions of features: KID, FID and the floor that real images set.
+
+KID: Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018, https://arxiv.org/abs/1801.01401.
+It is unbiased whatever the number of images: the headline for small sets. FID: Heusel, Ramsauer, Unterthiner, Nessler
+and Hochreiter, "GANs trained by a two time-scale update rule", NeurIPS 2017, https://arxiv.org/abs/1706.08500. It is
+biased upwards, the more so the fewer the images are: figures of two sizes of sets do not compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from retina_monai.metrics.features import (
+    Comparison,
+    FeatureMetric,
+    FeatureReservoir,
+    FeatureStatistics,
+    check_features,
+    check_pair,
+)
+
+__all__ = [
+    "FID",
+    "KID",
+    "FrechetDistance",
+    "KernelDistance",
+    "RealFloor",
+    "fid",
+    "frechet_distance",
+    "halve",
+    "kid",
+    "polynomial_mmd",
+    "real_floor",
+]
+
+Floats = NDArray[np.float64]
+
+SUBSETS = 100
+SUBSET_SIZE = 1000
+ROWS = 1024  # of the kernel's matrix that are in memory at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class KID(Comparison):
+    """Kernel Inception Distance; see :func:`kid`.
+
+    Attributes:
+        value: mean over the subsets; may be negative, with a mean of 0 where the distributions are one. Far below 0,
+            it says that the sets share images.
+        standard_error: of the value, over other draws of as many images.
+        deviation: standard deviation over the subsets: what torch-fidelity prints, a property of the subsets' size.
+        subsets: their number.
+        subset_size: images of each set in a subset.
+        real_seen: number of real images of which the ``real_count`` are a random sample.
+        generated_seen: number of generated images of which the ``generated_count`` are a random sample.
+    """
+
+    value: float
+    standard_error: float
+    deviation: float
+    subsets: int
+    subset_size: int
+    real_seen: int
+    generated_seen: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FID(Comparison):
+    """Fréchet Inception Distance; see :func:`fid`.
+
+    Attributes:
+        value: at least 0.
+    """
+
+    value: float
+
+    @property
+    def rank_deficient(self) -> bool:
+        """Whether a set has too few images for a covariance of full rank: N <= D."""
+        return min(self.real_count, self.generated_count) <= self.dimension
+
+    @property
+    def warning(self) -> str:
+        """What to print beside the value; empty if there is nothing to say."""
+        if not self.rank_deficient:
+            return ""
+        return (
+            f"FID over {self.dimension} features needs more than {self.dimension} images in each set, and there are "
+            f"{self.real_count} real and {self.generated_count} generated ones: it is far too high, read KID instead"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealFloor:
+    """How far two halves of one real set are apart; see :func:`real_floor`.
+
+    Attributes:
+        kid: of the halves; ``real_count`` and ``generated_count`` are their sizes.
+        fid: likewise.
+        by_patient: whether no patient is in both halves.
+    """
+
+    kid: KID
+    fid: FID
+    by_patient: bool
+
+
+def polynomial_mmd(real: ArrayLike, generated: ArrayLike) -> float:
+    """Unbiased squared maximum mean discrepancy under the kernel ``(x . y / D + 1)^3`` (Bińkowski et al., eq. 4).
+
+    Args:
+        real: features ``(N, D)``.
+        generated: features ``(M, D)``.
+
+    Returns:
+        The estimate from all pairs; may be negative.
+
+    Raises:
+        ValueError: as :func:`kid`, but two images of each set are enough.
+
+    Example:
+        >>> polynomial_mmd([[0.0], [0.0]], [[1.0], [1.0]])
+        7.0
+    """
+    real, generated = check_pair(real, generated)
+    _check_count(min(len(real), len(generated)), 2)
+    return float(_mmd(real, generated, np.ones((1, len(real))), np.ones((1, len(generated))))[0])
+
+
+def kid(
+    real: ArrayLike,
+    generated: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    extractor: str,
+    subsets: int = SUBSETS,
+    subset_size: int | None = None,
+) -> KID:
+    """Kernel Inception Distance: :func:`polynomial_mmd`, averaged over random subsets.
+
+    Each subset is drawn from both sets without replacement, independently of the other subsets. The standard error is
+    that of the delete-d jackknife (Shao and Wu, Annals of Statistics 17, 1989): the subsets' standard deviation times
+    ``sqrt(n / (N - n))`` for subsets of n among the N images of the smaller set. Unlike the deviation over the root of
+    the number of subsets, it does not vanish as overlapping subsets are added. It is too large where the
+    distributions agree.
+
+    Time grows with the square of the number of images, memory in proportion to it.
+
+    Args:
+        real: features ``(N, D)``.
+        generated: features ``(M, D)``.
+        generator: of the subsets.
+        extractor: name of what made the features.
+        subsets: their number.
+        subset_size: images of each set in a subset; if nothing is given, half of the smaller set, 1000 at most.
+
+    Returns:
+        The distance with its error.
+
+    Raises:
+        ValueError: features that are not ``(N, D)``, not finite or of two dimensions; fewer than four images in a set;
+            fewer than two subsets; a subset size below 2 or not below the size of the smaller set.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> features = random.normal(size=(200, 8))
+        >>> result = kid(features, features + 1, random, extractor="none")
+        >>> result.value > 10 * result.standard_error, result.subset_size
+        (True, 100)
+    """
+    real, generated = check_pair(real, generated)
+    smaller = min(len(real), len(generated))
+    size = _checked_subset_size(smaller, subsets, subset_size)
+    chosen = [_choose(generator, len(features), subsets, size) for features in (real, generated)]
+    values = _mmd(real, generated, *chosen)
+    deviation = float(values.std(ddof=1))
+    return KID(
+        value=float(values.mean()),
+        standard_error=deviation * (size / (smaller - size)) ** 0.5,
+        deviation=deviation,
+        subsets=subsets,
+        subset_size=size,
+        real_seen=len(real),
+        generated_seen=len(generated),
+        real_count=len(real),
+        generated_count=len(generated),
+        dimension=real.shape[1],
+        extractor=extractor,
+    )
+
+
+def frechet_distance(mean: Floats, covariance: Floats, other_mean: Floats, other_covariance: Floats) -> float:
+    """Fréchet distance of two Gaussians: ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2)``.
+
+    The last trace is the sum of the singular values of ``S1^1/2 S2^1/2``, with roots from symmetric
+    eigendecompositions. No root of a general matrix is taken, and what rounding leaves of eigenvalues that are 0 does
+    not enter, so that covariances of low rank do no harm.
+
+    Args:
+        mean: ``(D,)``.
+        covariance: ``(D, D)``, symmetric, positive semidefinite.
+        other_mean: as ``mean``.
+        other_covariance: as ``covariance``.
+
+    Returns:
+        The squared distance (that is FID), at least 0.
+
+    Example:
+        >>> round(frechet_distance(np.zeros(2), np.eye(2), np.array([3.0, 0.0]), 4 * np.eye(2)), 6)
+        11.0
+    """
+    shared = np.linalg.svd(_root(covariance).T @ _root(other_covariance), compute_uv=False).sum()
+    apart = ((mean - other_mean) ** 2).sum()
+    return max(0.0, float(apart + np.trace(covariance) + np.trace(other_covariance) - 2 * shared))
+
+
+def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str) -> FID:
+    """Fréchet Inception Distance: :func:`frechet_distance` of Gaussians fitted to the features (Heusel et al., eq. 6).
+
+    Args:
+        real: statistics of the real images' features.
+        generated: statistics of the generated images' features.
+        extractor: name of what made the features.
+
+    Returns:
+        The distance, flagged where a set has no more images than features.
+
+    Raises:
+        ValueError: fewer than two images in a set; dimensions that differ.
+
+    Example:
+        >>> images = FeatureStatistics(np.random.default_rng(0).normal(size=(4, 8)))
+        >>> result = fid(images, images, extractor="none")
+        >>> round(result.value, 6), result.rank_deficient
+        (0.0, True)
+    """
+    covariance, other = real.covariance, generated.covariance
+    if covariance.shape != other.shape:
+        raise ValueError(
+            f"real features have {len(covariance)} dimensions and generated ones {len(other)}: "
+            "take both with one extractor"
+        )
+    return FID(
+        value=frechet_distance(real.mean, covariance, generated.mean, other),
+        real_count=real.count,
+        generated_count=generated.count,
+        dimension=len(covariance),
+        extractor=extractor,
+    )
+
+
+def halve(
+    count: int, generator: np.random.Generator, patients: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part a set at random into two halves, with no patient in both if patients are given.
+
+    Patients come in random order, and each goes to the half that has fewer images.
+
+    Args:
+        count: number of images.
+        generator: of the order.
+        patients: of each image.
+
+    Returns:
+        Indices of each half's images, rising; all images are in one of the two.
+
+    Raises:
+        ValueError: as many patients as images are not given; fewer than two images or patients.
+
+    Example:
+        >>> first, second = halve(4, np.random.default_rng(0), ["ann", "bob", "ann", "bob"])
+        >>> sorted([first.tolist(), second.tolist()])
+        [[0, 2], [1, 3]]
+    """
+    if patients is not None and len(patients) != count:
+        raise ValueError(f"patients must name one for each of the {count} images, not {len(patients)}")
+    _, members = np.unique(np.arange(count) if patients is None else np.array(patients), return_inverse=True)
+    sizes = np.bincount(members)
+    if len(sizes) < 2:
+        raise ValueError(f"two halves need at least two {'images' if patients is None else 'patients'}")
+    second = np.zeros(len(sizes), bool)
+    balance = 0
+    for group in generator.permutation(len(sizes)):
+        second[group] = balance > 0
+        balance += -sizes[group] if second[group] else sizes[group]
+    return np.flatnonzero(~second[members]), np.flatnonzero(second[members])
+
+
+def real_floor(
+    features: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    extractor: str,
+    patients: Sequence[str] | None = None,
+    subsets: int = SUBSETS,
+    subset_size: int | None = None,
+) -> RealFloor:
+    """KID and FID between two random halves of a real set: what a perfect generator would get with as many images.
+
+    One split is one draw: KID's mean over many is 0, and what a generator is held against is their spread. FID grows
+    as N falls, and is a floor only to an FID of sets of the halves' size.
+
+    Args:
+        features: of the real images, ``(N, D)``.
+        generator: of the halves and of the subsets.
+        extractor: name of what made the features.
+        patients: of each image: then no patient is in both halves.
+        subsets: as in :func:`kid`.
+        subset_size: as in :func:`kid`.
+
+    Returns:
+        Both distances, with the halves' sizes.
+
+    Raises:
+        ValueError: as :func:`kid` of the halves and as :func:`halve`.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(100, 2))
+        >>> floor = real_floor(features, np.random.default_rng(1), extractor="none")
+        >>> abs(floor.kid.value) < 0.1, floor.fid.real_count
+        (True, 50)
+    """
+    values = check_features(features, "real features")
+    first, second = (values[half] for half in halve(len(values), generator, patients))
+    return RealFloor(
+        kid=kid(first, second, generator, extractor=extractor, subsets=subsets, subset_size=subset_size),
+        fid=fid(FeatureStatistics(first), FeatureStatistics(second), extractor=extractor),
+        by_patient=patients is not None,
+    )
+
+
+class KernelDistance(FeatureMetric[FeatureReservoir]):
+    """:func:`kid` of all generated images of a run to all real ones; see :class:`FeatureMetric`.
+
+    Of each set at most ``capacity`` images enter, a seeded random sample (:class:`FeatureReservoir`): memory is
+    bounded, and ``measure`` tells how many images the sample stands for.
+
+    Args:
+        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
+        extractor_name: stands in the result.
+        seed: of the samples and of the subsets.
+        capacity: number of images kept of each set at most.
+        subsets: as in :func:`kid`.
+        subset_size: as in :func:`kid`.
+        arguments: those of :class:`FeatureMetric` that are left.
+
+    Raises:
+        ValueError: a capacity below 1; on compute, as :func:`kid`.
+
+    Example:
+        >>> distance = KernelDistance(lambda images: images.mean((2, 3)), "mean colour")
+        >>> images = np.arange(4.0)[:, None, None, None] * np.ones((3, 8, 8))
+        >>> distance.update([{"pred": image, "image": image + 1} for image in images])
+        >>> distance.compute() > 0
+        True
+    """
+
+    def __init__(
+        self,
+        extractor: Callable[[Tensor], Tensor],
+        extractor_name: str,
+        seed: int = 0,
+        capacity: int = 10_000,
+        subsets: int = SUBSETS,
+        subset_size: int | None = None,
+        **arguments: Any,
+    ) -> None:
+        self.seed, self.capacity, self.subsets, self.subset_size = seed, capacity, subsets, subset_size
+        super().__init__(extractor, extractor_name, **arguments)
+
+    def _fresh(self, stream: int) -> FeatureReservoir:
+        return FeatureReservoir(np.random.default_rng((self.seed, stream, idist.get_rank())), self.capacity)
+
+    def measure(self) -> KID:
+        """The distance with its error, over the images of all processes."""
+        real, generated = self._gather()
+        result = kid(
+            real.features,
+            generated.features,
+            np.random.default_rng(self.seed),
+            extractor=self.extractor_name,
+            subsets=self.subsets,
+            subset_size=self.subset_size,
+        )
+        return replace(result, real_seen=real.count, generated_seen=generated.count)
+
+    def compute(self) -> float:
+        """The distance alone."""
+        return self.measure().value
+
+
+class FrechetDistance(FeatureMetric[FeatureStatistics]):
+    """:func:`fid` of all generated images of a run to all real ones; see :class:`FeatureMetric`.
+
+    Example:
+        >>> distance = FrechetDistance(lambda images: images.mean((2, 3)), "mean colour")
+        >>> images = np.arange(4.0)[:, None, None, None] * np.ones((3, 8, 8))
+        >>> distance.update([{"pred": image, "image": image + 1} for image in images])
+        >>> round(distance.compute(), 6)
+        3.0
+    """
+
+    def _fresh(self, stream: int) -> FeatureStatistics:
+        return FeatureStatistics()
+
+    def measure(self) -> FID:
+        """The distance, over the images of all processes."""
+        return fid(*self._gather(), extractor=self.extractor_name)
+
+    def compute(self) -> float:
+        """The distance alone."""
+        return self.measure().value
+
+
+def _checked_subset_size(smaller: int, subsets: int, size: int | None) -> int:
+    if subsets < 2:
+        raise ValueError(f"subsets must be at least 2, not {subsets}")
+    if size is None:
+        _check_count(smaller, 4)
+        return min(SUBSET_SIZE, smaller // 2)
+    if not 2 <= size < smaller:
+        raise ValueError(f"subset_size must be from 2 to {smaller - 1}, one less than the smaller set has: {size}")
+    return size
+
+
+def _check_count(smaller: int, least: int) -> None:
+    if smaller < least:
+        raise ValueError(f"each set must have at least {least} images, and one has {smaller}")
+
+
+def _choose(generator: np.random.Generator, count: int, subsets: int, size: int) -> Floats:
+    """``(subsets, count)``: 1 where an image is in the subset."""
+    chosen = np.zeros((subsets, count))
+    for subset in chosen:
+        subset[generator.choice(count, size, replace=False)] = 1
+    return chosen
+
+
+def _mmd(real: Floats, generated: Floats, chosen_real: Floats, chosen_generated: Floats) -> Floats:
+    """Unbiased squared MMD of each subset, ``(subsets,)``."""
+    real_size, generated_size = chosen_real.sum(1), chosen_generated.sum(1)
+    within_real = _kernel_sums(real, chosen_real) / (real_size * (real_size - 1))
+    within_generated = _kernel_sums(generated, chosen_generated) / (generated_size * (generated_size - 1))
+    between = _kernel_sums(real, chosen_real, generated, chosen_generated) / (real_size * generated_size)
+    return within_real + within_generated - 2 * between
+
+
+def _kernel_sums(x: Floats, chosen_x: Floats, y: Floats | None = None, chosen_y: Floats | None = None) -> Floats:
+    """Sum of the kernel over the pairs of each subset; without ``y``, over the pairs of two images within ``x``.
+
+    One pass over the kernel's rows serves all subsets, which overlap.
+    """
+    total = np.zeros(len(chosen_x))
+    for start in range(0, len(x), ROWS):
+        rows = slice(start, start + ROWS)
+        base = x[rows] @ (x if y is None else y).T / x.shape[1] + 1
+        kernel = base * base * base
+        if y is None:
+            np.fill_diagonal(kernel[:, rows], 0)
+        total += (chosen_x[:, rows].T * (kernel @ (chosen_x if chosen_y is None else chosen_y).T)).sum(0)
+    return total
+
+
+def _root(covariance: Floats) -> Floats:
+    """``(D, R)``, R the rank: times its transpose it is the covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > max(0.0, values[-1]) * len(values) * np.finfo(float).eps
+    return vectors[:, kept] * np.sqrt(values[kept])

@@ -1,0 +1,331 @@
+"""Features of images, one vector each: how they are taken, and what is kept of a stream of them, however long.
+
+What compares two sets of images compares their features. An extractor is any callable from images ``(B, 3, H, W)`` to
+features ``(B, D)``; its name stands in every result, since figures over two extractors do not compare.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.exceptions import NotComputableError
+from ignite.metrics import Metric
+from ignite.metrics.metric import reinit__is_reduced
+from monai.utils import convert_to_tensor
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+__all__ = ["Comparison", "FeatureMetric", "FeatureReservoir", "FeatureStatistics", "check_pair", "extract_features"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What two sets were compared by.
+
+    Attributes:
+        real_count: number of real images.
+        generated_count: number of generated images.
+        dimension: of the features.
+        extractor: name of what made the features.
+    """
+
+    real_count: int
+    generated_count: int
+    dimension: int
+    extractor: str
+
+
+@torch.no_grad()
+def extract_features(extractor: Callable[[Tensor], Tensor], images: Tensor) -> NDArray[np.float32]:
+    """Features of a batch of images, checked.
+
+    Args:
+        extractor: from ``(B, 3, H, W)`` to ``(B, D)``.
+        images: ``(B, 3, H, W)`` in the range that the extractor expects.
+
+    Returns:
+        ``(B, D)``, float32, finite.
+
+    Raises:
+        ValueError: images or features of another shape; a feature that is not finite.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images must be (B, 3, H, W), not {tuple(images.shape)}")
+    features = extractor(images)
+    if features.ndim != 2 or len(features) != len(images):
+        raise ValueError(f"the extractor must return (B, D) with B = {len(images)}, not {tuple(features.shape)}")
+    values: NDArray[np.float32] = features.float().cpu().numpy()
+    check_features(values, "the extractor's features")
+    return values
+
+
+def check_features(features: ArrayLike, name: str) -> Floats:
+    """``features`` in double precision.
+
+    Raises:
+        ValueError: not ``(N, D)`` with at least one image and one feature; a value that is not finite.
+    """
+    values = np.asarray(features, np.float64)
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"{name} must be (N, D) with at least one image and one feature, not {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite: look for images with NaN or infinite pixels")
+    return values
+
+
+def check_pair(real: ArrayLike, generated: ArrayLike) -> tuple[Floats, Floats]:
+    """The features of two sets in double precision.
+
+    Raises:
+        ValueError: as :func:`check_features`; dimensions that differ.
+    """
+    real, generated = check_features(real, "real features"), check_features(generated, "generated features")
+    if real.shape[1] != generated.shape[1]:
+        raise ValueError(
+            f"real features have {real.shape[1]} dimensions and generated ones {generated.shape[1]}: "
+            "take both with one extractor"
+        )
+    return real, generated
+
+
+class FeatureStatistics:
+    """Mean and covariance of a stream of features, in memory that does not depend on its length.
+
+    Batches are joined by the pairwise update of Chan, Golub and LeVeque (Algorithms for computing the sample variance,
+    The American Statistician 37, 1983, https://doi.org/10.1080/00031305.1983.10483115) in double precision.
+
+    Args:
+        features: ``(N, D)`` to start with, or nothing.
+
+    Attributes:
+        count: number of images seen.
+        mean: ``(D,)``, float64; empty before the first update.
+
+    Example:
+        >>> statistics = FeatureStatistics([[0.0, 0.0]])
+        >>> statistics.update([[2.0, 4.0]])
+        >>> statistics.mean, statistics.covariance
+        (array([1., 2.]), array([[2., 4.],
+               [4., 8.]]))
+    """
+
+    def __init__(self, features: ArrayLike | None = None) -> None:
+        self.count = 0
+        self.mean = np.zeros(0)
+        self._scatter = np.zeros((0, 0))
+        if features is not None:
+            self.update(features)
+
+    @property
+    def covariance(self) -> Floats:
+        """``(D, D)``, with the divisor ``count - 1``.
+
+        Raises:
+            ValueError: fewer than two images.
+        """
+        if self.count < 2:
+            raise ValueError(f"a covariance needs at least two images, not {self.count}")
+        return self._scatter / (self.count - 1)
+
+    def update(self, features: ArrayLike) -> None:
+        """Take a batch ``(B, D)``.
+
+        Raises:
+            ValueError: another shape or dimension; a value that is not finite.
+        """
+        values = check_features(features, "features")
+        mean = values.mean(0)
+        centred = values - mean
+        self._join(len(values), mean, centred.T @ centred)
+
+    def merge(self, other: FeatureStatistics) -> None:
+        """Take all that ``other`` has seen.
+
+        Raises:
+            ValueError: features of another dimension.
+        """
+        if other.count:
+            self._join(other.count, other.mean, other._scatter)
+
+    def _join(self, count: int, mean: Floats, scatter: Floats) -> None:
+        if self.count == 0:
+            self.mean, self._scatter = np.zeros_like(mean), np.zeros_like(scatter)
+        elif mean.shape != self.mean.shape:
+            raise ValueError(f"features must have {len(self.mean)} dimensions as those before, not {len(mean)}")
+        total = self.count + count
+        delta = mean - self.mean
+        self._scatter += scatter + np.outer(delta, delta) * (self.count * count / total)
+        self.mean += delta * (count / total)
+        self.count = total
+
+
+class FeatureReservoir:
+    """A uniform sample without replacement of a stream of features, in memory that the sample's size bounds.
+
+    Every image draws a number in [0, 1) and those with the smallest are kept (Efraimidis and Spirakis, Weighted random
+    sampling with a reservoir, 2006, https://doi.org/10.1016/j.ipl.2005.11.003, with equal weights). So the sample
+    depends on the order of the stream and not on its batches, and reservoirs merge. While no more than ``capacity``
+    images came, it holds them all.
+
+    Args:
+        generator: of the draws; one of its own for each stream.
+        capacity: number of images kept at most.
+
+    Attributes:
+        count: number of images seen.
+
+    Raises:
+        ValueError: a capacity below 1.
+
+    Example:
+        >>> reservoir = FeatureReservoir(np.random.default_rng(0), capacity=2)
+        >>> for value in range(100):
+        ...     reservoir.update([[value]])
+        >>> reservoir.count, reservoir.features.shape
+        (100, (2, 1))
+    """
+
+    def __init__(self, generator: np.random.Generator, capacity: int = 10_000) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, not {capacity}")
+        self.capacity = capacity
+        self.count = 0
+        self._generator = generator
+        self._kept: list[
+            tuple[float, int, NDArray[Any]]
+        ] = []  # a heap of negated draws, orders and rows: the largest draw first
+
+    @property
+    def features(self) -> NDArray[Any]:
+        """``(N, D)`` of the images kept, N = ``min(count, capacity)``, in the order in which they came.
+
+        Raises:
+            ValueError: no image was seen.
+        """
+        if not self._kept:
+            raise ValueError("the reservoir has seen no image")
+        return np.stack([row for _, _, row in sorted(self._kept, key=lambda entry: entry[1])])
+
+    def update(self, features: ArrayLike) -> None:
+        """Take a batch ``(B, D)``.
+
+        Raises:
+            ValueError: another shape or dimension; a value that is not finite.
+        """
+        check_features(features, "features")
+        rows = np.asarray(features)
+        self._check_dimension(rows[0])
+        for order, (draw, row) in enumerate(zip(self._generator.random(len(rows)), rows, strict=True), self.count):
+            self._offer(-draw, order, row)
+        self.count += len(rows)
+
+    def merge(self, other: FeatureReservoir) -> None:
+        """Take ``other``'s sample as if its stream had come here; ``other`` keeps at least as many.
+
+        Raises:
+            ValueError: features of another dimension; a smaller capacity; draws of one and the same generator.
+        """
+        if other.capacity < self.capacity:
+            raise ValueError(f"a reservoir of {other.capacity} images does not merge into one of {self.capacity}")
+        if {draw for draw, _, _ in self._kept} & {draw for draw, _, _ in other._kept}:
+            raise ValueError("two reservoirs made the same draws: seed the generator of each stream differently")
+        for draw, order, row in other._kept:
+            self._check_dimension(row)
+            self._offer(draw, self.count + order, row)
+        self.count += other.count
+
+    def _offer(self, draw: float, order: int, row: NDArray[Any]) -> None:
+        if len(self._kept) < self.capacity:
+            heapq.heappush(self._kept, (draw, order, row.copy()))
+        elif draw > self._kept[0][0]:
+            heapq.heapreplace(self._kept, (draw, order, row.copy()))
+
+    def _check_dimension(self, row: NDArray[Any]) -> None:
+        if self._kept and self._kept[0][2].shape != row.shape:
+            raise ValueError(f"features must have {len(self._kept[0][2])} dimensions as those before, not {len(row)}")
+
+
+Kept = TypeVar("Kept", FeatureStatistics, FeatureReservoir)
+
+
+class FeatureMetric(Metric, Generic[Kept]):
+    """Compares all generated images of a run with all real ones by their features, for any Ignite or MONAI engine.
+
+    It reads the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation. The images of a
+    dictionary need not be a pair, and what the processes saw is put together before it is compared.
+
+    Args:
+        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
+        extractor_name: stands in the result.
+        pred_key: key of the generated image ``(3, H, W)``.
+        target_key: key of the real image ``(3, H, W)``.
+        output_transform: from ``state.output`` to the list of dictionaries.
+
+    Raises:
+        ValueError: on update, images or features of a wrong shape, a feature that is not finite.
+        KeyError: on update, a dictionary without one of the keys.
+        NotComputableError: on compute, no image was seen.
+    """
+
+    def __init__(
+        self,
+        extractor: Callable[[Tensor], Tensor],
+        extractor_name: str,
+        pred_key: str = "pred",
+        target_key: str = "image",
+        output_transform: Callable[[Any], Any] = lambda output: output,
+    ) -> None:
+        self.extractor, self.extractor_name = extractor, extractor_name
+        self.pred_key, self.target_key = pred_key, target_key
+        super().__init__(output_transform, skip_unrolling=True)
+
+    @abstractmethod
+    def _fresh(self, stream: int) -> Kept:
+        """What keeps the features of the real (0) or of the generated images (1)."""
+
+    @abstractmethod
+    def measure(self) -> Comparison:
+        """The result, with what it was measured by, over the images of all processes."""
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all images."""
+        self._real: Kept = self._fresh(0)
+        self._generated: Kept = self._fresh(1)
+
+    @reinit__is_reduced
+    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
+        """Take one dictionary per image."""
+        if output:
+            self._real.update(self._features(output, self.target_key))
+            self._generated.update(self._features(output, self.pred_key))
+
+    def _features(self, output: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float32]:
+        for item in output:
+            if key not in item:
+                name = type(self).__name__
+                raise KeyError(f"{name} finds no {key!r} in the engine's output, which has {sorted(item)}")
+        images = torch.stack([convert_to_tensor(item[key], track_meta=False) for item in output])
+        return extract_features(self.extractor, images)
+
+    def _gather(self) -> tuple[Kept, Kept]:
+        parts: Any = [(self._real, self._generated)]
+        if idist.get_world_size() > 1:
+            parts = idist.all_gather(parts[0])
+        real, generated = self._fresh(0), self._fresh(1)
+        for one, other in parts:
+            real.merge(one)
+            generated.merge(other)
+        if real.count == 0:
+            name = type(self).__name__
+            raise NotComputableError(f"{name} has seen no image: update it at least once before compute")
+        return real, generated

@@ -1,0 +1,357 @@
+"""KID and FID against double loops, closed forms and scipy, the floor of real halves, and inside an engine."""
+
+from __future__ import annotations
+
+import doctest
+import math
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine
+from ignite.exceptions import NotComputableError
+from monai.bundle import ConfigParser
+from scipy.linalg import sqrtm
+from scipy.stats import ortho_group
+
+from retina_monai.metrics import distribution
+from retina_monai.metrics.distribution import (
+    FrechetDistance,
+    KernelDistance,
+    fid,
+    frechet_distance,
+    halve,
+    kid,
+    polynomial_mmd,
+    real_floor,
+)
+from retina_monai.metrics.features import FeatureMetric, FeatureStatistics, extract_features
+from retina_monai.metrics.manifold import ManifoldQuality, compare_manifolds
+
+
+def normal(count: int, dimension: int, seed: int, shift: float = 0.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(shift, 1, (count, dimension))
+
+
+def naive_mmd(real: np.ndarray, generated: np.ndarray) -> float:
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return (sum(a * b for a, b in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+    def within(rows: np.ndarray) -> float:
+        return np.mean([kernel(x, y) for i, x in enumerate(rows) for j, y in enumerate(rows) if i != j])
+
+    return within(real) + within(generated) - 2 * np.mean([kernel(x, y) for x in real for y in generated])
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_the_mmd_equals_a_double_loop(shift: float) -> None:
+    real, generated = normal(9, 4, 0), normal(13, 4, 1, shift)
+    expected = naive_mmd(real, generated)
+    assert polynomial_mmd(real, generated) == pytest.approx(expected, rel=1e-9)
+    assert polynomial_mmd(generated, real) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_mmd_does_not_depend_on_the_rows_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, generated = normal(9, 4, 0), normal(13, 4, 1)
+    monkeypatch.setattr(distribution, "ROWS", 4)
+    assert polynomial_mmd(real, generated) == pytest.approx(naive_mmd(real, generated), rel=1e-9)
+
+
+def test_the_mmd_is_unbiased_over_all_halves_of_a_set() -> None:
+    rows = normal(8, 3, 0)
+    values = [
+        polynomial_mmd(rows[list(half)], np.delete(rows, list(half), axis=0)) for half in combinations(range(8), 4)
+    ]
+    assert len(values) == 70
+    assert np.mean(values) == pytest.approx(0, abs=1e-12)
+    assert min(values) < 0 < max(values)
+
+
+def test_kid_is_the_mean_over_its_subsets() -> None:
+    real, generated = normal(20, 3, 0), normal(30, 3, 1, 0.5)
+    result = kid(real, generated, np.random.default_rng(5), extractor="unit", subsets=6, subset_size=7)
+    random = np.random.default_rng(5)
+    of_real = [random.choice(20, 7, replace=False) for _ in range(6)]
+    of_generated = [random.choice(30, 7, replace=False) for _ in range(6)]
+    values = [naive_mmd(real[a], generated[b]) for a, b in zip(of_real, of_generated, strict=True)]
+    assert result.value == pytest.approx(np.mean(values), rel=1e-9)
+    assert result.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+    assert result.standard_error == pytest.approx(result.deviation * math.sqrt(7 / 13), rel=1e-9)
+    assert (result.real_count, result.generated_count, result.dimension, result.extractor) == (20, 30, 3, "unit")
+    assert (result.subsets, result.subset_size, result.real_seen, result.generated_seen) == (6, 7, 20, 30)
+
+
+@pytest.mark.parametrize(("count", "size"), [(9, 4), (2100, 1000)])
+def test_subsets_are_half_of_the_smaller_set_up_to_1000(count: int, size: int) -> None:
+    result = kid(normal(count, 1, 0), normal(count + 1, 1, 1), np.random.default_rng(0), extractor="x", subsets=2)
+    assert result.subset_size == size
+
+
+def test_the_standard_error_is_that_of_the_value() -> None:
+    results = [
+        kid(normal(60, 3, 2 * i), normal(60, 3, 2 * i + 1, 0.8), np.random.default_rng(i), extractor="x", subsets=60)
+        for i in range(200)
+    ]
+    spread = np.std([result.value for result in results])
+    assert 0.85 < np.mean([result.standard_error for result in results]) / spread < 1.3
+
+
+def test_kid_of_a_set_and_itself_is_below_zero() -> None:
+    """An image meets itself between the sets and not within them: ``2 / N`` of what that adds to the mean kernel."""
+    rows = normal(100, 4, 0)
+    kernel = (rows @ rows.T / 4 + 1) ** 3
+    itself = kernel.trace() / 100
+    another = (kernel.sum() - kernel.trace()) / (100 * 99)
+    assert polynomial_mmd(rows, rows) == pytest.approx(2 / 100 * (another - itself), rel=1e-9)
+    result = kid(rows, rows, np.random.default_rng(0), extractor="x")
+    assert result.value == pytest.approx(2 / 100 * (another - itself), abs=4 * result.deviation / 10)
+    assert result.value < 0
+
+
+def test_kid_repeats_with_its_generator_and_grows_with_the_shift() -> None:
+    def measure(shift: float, seed: int = 0) -> float:
+        return kid(normal(80, 4, 0), normal(80, 4, 1, shift), np.random.default_rng(seed), extractor="x").value
+
+    assert measure(1) == measure(1) != measure(1, seed=1)
+    assert measure(0) < measure(0.5) < measure(1) < measure(2)
+
+
+def spd(dimension: int, seed: int) -> np.ndarray:
+    root = normal(dimension, dimension, seed)
+    return root @ root.T
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 6, 30])
+def test_the_frechet_distance_equals_scipy(dimension: int) -> None:
+    one, other = spd(dimension, 0), spd(dimension, 1)
+    mean, other_mean = normal(2, dimension, 2)
+    expected = ((mean - other_mean) ** 2).sum() + np.trace(one + other - 2 * np.real(sqrtm(one @ other)))
+    assert frechet_distance(mean, one, other_mean, other) == pytest.approx(expected, rel=1e-8)
+    assert frechet_distance(other_mean, other, mean, one) == pytest.approx(expected, rel=1e-8)
+    assert frechet_distance(mean, one, mean, one) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_frechet_distance_of_aligned_gaussians_is_known_at_any_rank() -> None:
+    """Deviations of 0 and of very different sizes, turned by one rotation: ``sum (s1 - s2)^2``."""
+    rotation = ortho_group.rvs(40, random_state=0)
+    one, other = np.zeros(40), np.zeros(40)
+    one[:10], other[5:15] = np.logspace(-3, 1, 10), np.logspace(1, -3, 10)
+    turned = [rotation @ np.diag(deviations**2) @ rotation.T for deviations in (one, other)]
+    expected = ((one - other) ** 2).sum() + 40
+    value = frechet_distance(np.zeros(40), turned[0], np.ones(40), turned[1])
+    assert value == pytest.approx(expected, rel=1e-8)
+
+
+def test_sets_of_one_repeated_image_have_only_their_means() -> None:
+    one, other = FeatureStatistics(np.zeros((5, 3))), FeatureStatistics(np.full((5, 3), 2.0))
+    assert fid(one, other, extractor="x").value == 12
+    assert fid(one, FeatureStatistics(normal(50, 3, 0)), extractor="x").value > 1
+
+
+def test_fid_of_many_samples_is_that_of_their_gaussians() -> None:
+    random = np.random.default_rng(0)
+    one, other = FeatureStatistics(), FeatureStatistics()
+    for _ in range(20):
+        one.update(random.normal(0, [1.0, 2.0, 3.0], (10_000, 3)))
+        other.update(random.normal(1, [2.0, 2.0, 1.0], (10_000, 3)))
+    result = fid(one, other, extractor="unit")
+    assert result.value == pytest.approx(3 + 1 + 0 + 4, rel=0.01)
+    assert (result.real_count, result.generated_count, result.dimension) == (200_000, 200_000, 3)
+    assert not result.rank_deficient and result.warning == ""
+
+
+@pytest.mark.parametrize(("count", "other", "flagged"), [(8, 9, True), (9, 8, True), (9, 9, False)])
+def test_fid_says_when_the_images_are_too_few(count: int, other: int, flagged: bool) -> None:
+    result = fid(FeatureStatistics(normal(count, 8, 0)), FeatureStatistics(normal(other, 8, 1)), extractor="x")
+    assert result.rank_deficient is flagged
+    assert bool(result.warning) is flagged
+    if flagged:
+        assert f"there are {count} real and {other} generated ones" in result.warning
+
+
+def test_halves_part_all_images() -> None:
+    first, second = halve(11, np.random.default_rng(0))
+    assert sorted([*first, *second]) == list(range(11))
+    assert {len(first), len(second)} == {5, 6}
+    again, _ = halve(11, np.random.default_rng(0))
+    np.testing.assert_array_equal(first, again)
+    assert len({tuple(halve(11, np.random.default_rng(seed))[0]) for seed in range(20)}) > 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_patient_is_in_both_halves(seed: int) -> None:
+    patients = [f"p{i}" for i in range(10) for _ in range(1 + i % 3)]
+    first, second = halve(len(patients), np.random.default_rng(seed), patients)
+    assert sorted([*first, *second]) == list(range(len(patients)))
+    assert not {patients[i] for i in first} & {patients[i] for i in second}
+    assert abs(len(first) - len(second)) <= 3
+
+
+def test_the_floor_of_real_halves_is_zero_on_average() -> None:
+    rows = normal(40, 3, 0)
+    random = np.random.default_rng(1)
+    floors = [real_floor(rows, random, extractor="unit", subsets=10) for _ in range(200)]
+    values = np.array([floor.kid.value for floor in floors])
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(200)
+    assert values.min() < 0 < values.max()
+    assert values.max() < polynomial_mmd(rows[:20], rows[20:] + 1)
+    assert all(floor.fid.value > 0 and floor.kid.extractor == floor.fid.extractor == "unit" for floor in floors)
+
+
+def test_the_floor_compares_the_halves() -> None:
+    rows = normal(30, 3, 0)
+    patients = [str(i // 3) for i in range(30)]
+    floor = real_floor(rows, np.random.default_rng(4), extractor="unit", patients=patients, subsets=5, subset_size=9)
+    random = np.random.default_rng(4)
+    first, second = halve(30, random, patients)
+    assert floor.kid == kid(rows[first], rows[second], random, extractor="unit", subsets=5, subset_size=9)
+    assert floor.fid == fid(FeatureStatistics(rows[first]), FeatureStatistics(rows[second]), extractor="unit")
+    assert floor.by_patient and not real_floor(rows, random, extractor="unit").by_patient
+
+
+def test_a_camera_shared_by_a_patients_images_raises_the_floor_by_patient() -> None:
+    random = np.random.default_rng(0)
+    rows = np.repeat(normal(12, 3, 0), 5, axis=0) + 0.01 * normal(60, 3, 1)
+    patients = [str(i // 5) for i in range(60)]
+    together = [real_floor(rows, random, extractor="x", patients=patients).kid.value for _ in range(30)]
+    mixed = [real_floor(rows, random, extractor="x").kid.value for _ in range(30)]
+    assert np.std(together) > 2 * np.std(mixed)
+
+
+ROWS = normal(12, 3, 0)
+
+
+def seeded_kid(*features: np.ndarray, **arguments: int) -> object:
+    return kid(*features, np.random.default_rng(0), extractor="x", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: polynomial_mmd(ROWS, ROWS[:1]), "at least 2 images, and one has 1"),
+        (lambda: seeded_kid(ROWS, ROWS[:, :2]), "real features have 3 dimensions and generated ones 2"),
+        (lambda: seeded_kid(ROWS, ROWS * math.nan), "generated features must be finite"),
+        (lambda: seeded_kid(ROWS, ROWS[:3]), "at least 4 images, and one has 3"),
+        (lambda: seeded_kid(ROWS, ROWS, subsets=1), "subsets must be at least 2"),
+        (lambda: seeded_kid(ROWS, ROWS, subset_size=1), "subset_size must be from 2 to 11"),
+        (lambda: seeded_kid(ROWS, ROWS[:6], subset_size=6), "subset_size must be from 2 to 5"),
+        (lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(), extractor="x"), "at least two images, not 0"),
+        (
+            lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(ROWS[:, :2]), extractor="x"),
+            "real features have 3 dimensions and generated ones 2",
+        ),
+        (lambda: halve(1, np.random.default_rng(0)), "at least two images"),
+        (lambda: halve(3, np.random.default_rng(0), ["a", "a", "a"]), "at least two patients"),
+        (lambda: halve(3, np.random.default_rng(0), ["a", "b"]), "one for each of the 3 images, not 2"),
+    ],
+)
+def test_wrong_input_is_refused(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def colour(images: torch.Tensor) -> torch.Tensor:
+    return torch.cat([images.mean((2, 3)), images.std((2, 3))], dim=1)
+
+
+def items(count: int) -> list[dict[str, torch.Tensor]]:
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand((2, count, 3, 6, 6), generator=random)
+    return [{"pred": pred**2, "image": image} for pred, image in zip(*images, strict=True)]
+
+
+def stacked(eyes: list[dict[str, torch.Tensor]], key: str) -> np.ndarray:
+    return extract_features(colour, torch.stack([eye[key] for eye in eyes]))
+
+
+METRICS = {
+    "kid": lambda: KernelDistance(colour, "colour", seed=2, subsets=8),
+    "kid of a sample": lambda: KernelDistance(colour, "colour", seed=2, subsets=8, capacity=6),
+    "fid": lambda: FrechetDistance(colour, "colour"),
+    "coverage": lambda: ManifoldQuality("coverage", colour, "colour", neighbours=2),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_metric_does_not_depend_on_the_batches(name: str) -> None:
+    eyes = items(15)
+    engine = Engine(lambda engine, batch: batch)
+    METRICS[name]().attach(engine, "distance")
+    first = engine.run([eyes[:4], [], eyes[4:5], eyes[5:]]).metrics["distance"]
+    assert isinstance(first, float)
+    assert engine.run([eyes]).metrics["distance"] == pytest.approx(first, rel=1e-5)
+
+
+def test_the_metrics_equal_their_functions() -> None:
+    eyes = items(15)
+    real, generated = stacked(eyes, "image"), stacked(eyes, "pred")
+    metrics = {name: metric() for name, metric in METRICS.items()}
+    for metric in metrics.values():
+        metric.update(eyes)
+    expected = kid(real, generated, np.random.default_rng(2), extractor="colour", subsets=8)
+    assert metrics["kid"].measure() == expected
+    distance = fid(FeatureStatistics(real), FeatureStatistics(generated), extractor="colour")
+    assert metrics["fid"].compute() == pytest.approx(distance.value, rel=1e-9)
+    assert metrics["fid"].measure().warning == distance.warning == ""
+    assert metrics["coverage"].measure() == compare_manifolds(real, generated, extractor="colour", neighbours=2)
+    sampled = metrics["kid of a sample"].measure()
+    assert (sampled.real_count, sampled.generated_count) == (6, 6)
+    assert (sampled.real_seen, sampled.generated_seen) == (15, 15)
+
+
+def test_the_metric_from_a_config() -> None:
+    config = {
+        "_target_": "retina_monai.metrics.KernelDistance",
+        "extractor": "$lambda images: images.mean((2, 3))",
+        "extractor_name": "mean colour",
+        "pred_key": "image",
+        "target_key": "pred",
+    }
+    metric: FeatureMetric = ConfigParser({"distance": config}).get_parsed_content("distance")
+    metric.update(items(8))
+    assert metric.measure().extractor == "mean colour"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_metric_says_what_is_wrong(name: str) -> None:
+    metric = METRICS[name]()
+    with pytest.raises(NotComputableError, match=f"{type(metric).__name__} has seen no image"):
+        metric.compute()
+    with pytest.raises(KeyError, match=f"{type(metric).__name__} finds no 'pred'"):
+        metric.update([{"image": torch.zeros(3, 4, 4)}])
+    metric.reset()
+    with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\)"):
+        metric.update([{"image": torch.zeros(1, 4, 4), "pred": torch.zeros(3, 4, 4)}])
+
+
+def _part_of_the_images(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    results = []
+    for metric in METRICS.values():
+        quality = metric()
+        quality.update(items(15)[:6] if rank == 0 else items(15)[6:])
+        results.append(quality.compute())
+    results.append(quality.measure().real_count)
+    Path(folder, str(rank)).write_text(repr(results))
+    dist.destroy_process_group()
+
+
+def test_two_processes_compare_all_images(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_part_of_the_images, (str(tmp_path),), nprocs=2)
+    texts = [(tmp_path / rank).read_text() for rank in "01"]
+    assert texts[0] == texts[1]
+    *values, count = map(float, texts[0].strip("[]").split(","))
+    assert count == 15
+    for name, value in zip(METRICS, values, strict=True):
+        together = METRICS[name]()
+        together.update(items(15))
+        if name != "kid of a sample":  # another one: each process draws its own
+            assert value == pytest.approx(together.compute(), rel=1e-6)
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(distribution).failed == 0
