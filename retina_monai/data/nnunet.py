@@ -32,12 +32,12 @@ IDS = range(1, 1000)
 
 
 def write_nnunet(datalist: Datalist, directory: str | Path, dataset_id: int = 501, overwrite: bool = False) -> Path:
-    """Write the data set ``DatasetXXX_NAME``: complete, or not at all.
+    """Write the data set ``Dataset<id>_NAME``: complete, or not at all.
 
     It is made in a hidden folder beside its place and then renamed. Training and validation eyes go into ``imagesTr``
     and ``labelsTr`` (0, and 1 for vessels), test eyes into ``imagesTs`` and ``labelsTs``; eyes without a vessel map are
     left out. ``splits_final.json`` has the :func:`patient_folds`; nnU-Net looks for it in
-    ``nnUNet_preprocessed/DatasetXXX_NAME`` once it has preprocessed the set.
+    ``nnUNet_preprocessed/Dataset<id>_NAME`` once it has preprocessed the set.
 
     Args:
         datalist: as of :func:`retina_monai.data.layouts.find_datalist`, so each item's ``name`` is unique.
