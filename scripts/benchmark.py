@@ -1,7 +1,8 @@
-"""Measure training, inference, data sets and readers on the processor, and write docs/benchmarks.md.
+"""Measure training, inference, data sets, readers and metrics on the processor, and write docs/benchmarks.md.
 
-    python scripts/benchmark.py                                    # all: about ten minutes on two idle cores
-    python scripts/benchmark.py --quick                            # does it run? under two minutes, on the screen only
+    python scripts/benchmark.py                                    # all: about an hour on two idle cores
+    python scripts/benchmark.py --quick                            # does it run? some minutes, on the screen only
+    python scripts/benchmark.py --only metrics --rounds 1
     python scripts/benchmark.py --only inference,loading --rounds 5
     python scripts/benchmark.py --only datasets --dataset_dir "['DATA/CHASE_DB1','DATA/HRF']"
 
@@ -26,6 +27,7 @@ from benchmarks.datasets import measure_datasets
 from benchmarks.inference import measure_inference
 from benchmarks.loading import measure_loading
 from benchmarks.measuring import Effort
+from benchmarks.metrics import measure_metrics
 from benchmarks.networks import pixels_of
 from benchmarks.overhead import measure_overhead
 from benchmarks.page import page
@@ -38,7 +40,7 @@ from retina_monai.files import write_text
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 FULL = Effort(3, 4, 16, 8, 29, 1.0, ("paper", "released"), True)
-QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False)
+QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False, metric_counts=(10, 20))
 PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "training": measure_training,
     "overhead": measure_overhead,
@@ -46,6 +48,7 @@ PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "loading": measure_loading,
     "datasets": measure_datasets,
     "readers": measure_readers,
+    "metrics": measure_metrics,
 }
 
 
@@ -104,7 +107,7 @@ def main(
         rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
         output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
             measured on the same machine.
-        only: some of training,overhead,inference,loading,datasets,readers.
+        only: some of training,overhead,inference,loading,datasets,readers,metrics.
         dataset_dir: a data set or a list of them, for datasets; phantoms if not given.
     """
     short = parse_switch(quick, "quick")

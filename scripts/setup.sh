@@ -106,6 +106,9 @@ install_package() {
     say "installing $what and the pinned packages (a minute or two)"
     cd "$root"
     pip_install --editable ".[$extras]"
+    [[ ",$extras," == *,test,* ]] || return 0
+    what="torch-fidelity and pvbm" # tests compare with them; not what they depend on, torchvision, which is not used
+    pip_install --no-deps torch-fidelity pvbm
 }
 
 write_stamps() {

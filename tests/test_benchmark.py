@@ -24,10 +24,12 @@ sys.path.insert(0, str(ROOT / "scripts"))
 (
     benchmark,
     bare_loop,
+    costs,
     datasets,
     inference,
     loading,
     measuring,
+    metrics,
     networks,
     overhead,
     page,
@@ -39,10 +41,12 @@ sys.path.insert(0, str(ROOT / "scripts"))
     for name in (
         "benchmark",
         "benchmarks.bare_loop",
+        "benchmarks.costs",
         "benchmarks.datasets",
         "benchmarks.inference",
         "benchmarks.loading",
         "benchmarks.measuring",
+        "benchmarks.metrics",
         "benchmarks.networks",
         "benchmarks.overhead",
         "benchmarks.page",
@@ -61,6 +65,8 @@ TINY = replace(
     seconds=0.0,
     dataset_sizes=(32,),
     reader_size=64,
+    metric_counts=(5, 10),
+    metric_size=64,
     overrides={"size": 32, "levels": 3, "features": 4, "discriminator_features": 4, "discriminator_levels": 1},
 )
 
@@ -188,7 +194,7 @@ def test_the_disk_cache_is_filled_by_the_cold_run_and_read_by_the_next(eyes: Pat
 
 
 def test_the_peak_is_that_of_the_job() -> None:
-    cost = processes.in_own_process(partial(datasets._cost, 1, partial(np.ones, 2**25)))  # 256 MiB
+    cost = processes.in_own_process(partial(costs.cost_of, 1, partial(np.ones, 2**25)))  # 256 MiB
     assert 250 <= cost.peak < 300
 
 
@@ -202,6 +208,37 @@ def test_every_reader_reads_the_same_picture(tmp_path: Path) -> None:
     assert {title for title, reader in rates if reader == readers.OURS} == paths.keys()
     assert {title for title, reader in rates if reader == readers.MONAI} == paths.keys() - {"PPM, gzipped", "MHA"}
     assert "| PPM, gzipped | " in readers.describe_readers(rates, 64)
+
+
+def test_photographs_to_measure_are_all_different_and_come_when_asked_for() -> None:
+    varied = metrics.VariedEyes(metrics.PHANTOMS + 3, 32, seed=1)
+    eyes = [varied[place] for place in range(len(varied))]
+    assert len({eye.image.tobytes() for eye in eyes}) == len(eyes) == metrics.PHANTOMS + 3
+    assert eyes[metrics.PHANTOMS].masks["vessel"].sum() == eyes[0].masks["vessel"].sum() > 0
+    assert all(eye.fov.shape == (32, 32) and eye.image.dtype == np.uint8 for eye in eyes)
+    assert [eye.patient for eye in varied[:3]] == ["1/0", "1/0", "1/1"]
+
+
+@pytest.mark.parametrize("family", metrics.FAMILIES)
+def test_every_family_of_metrics_measures_as_many_photographs_as_it_says(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    count = 1 if family in metrics.FEWER else 5
+    cost = metrics.time_family(family, count, 64)
+    assert cost.eyes == count and cost.seconds > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_costs_of_metrics_stand_beside_their_ratios() -> None:
+    measured = {
+        ("image", "small"): costs.Cost(100, 2.0, 40.0),
+        ("image", "large"): costs.Cost(1000, 21.0, 44.0),
+    }
+    text = metrics.describe_metrics(measured, 256)
+    assert "| image | 100 to 1000 | 50.0 | 47.6 | 10.5 | 40 | 44 | 1.10 |" in text
+    assert benchmark.command("metrics", benchmark.FULL, False).endswith("--only metrics --rounds 3")
+    assert benchmark.FULL.metric_counts == (100, 1000) and benchmark.FULL.metric_size == 256
 
 
 def test_a_process_of_its_own_has_the_settings_of_glibc(monkeypatch: pytest.MonkeyPatch) -> None:

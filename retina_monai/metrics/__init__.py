@@ -1,6 +1,25 @@
 """Metrics of images, sets of images and vessel maps: pure functions, and classes that attach to an engine."""
 
-from retina_monai.metrics.biomarkers import Biomarkers, measure_biomarkers, wasserstein
+from retina_monai.metrics.biomarkers import (
+    Biomarkers,
+    RegionBiomarkers,
+    convergence,
+    kolmogorov_smirnov,
+    measure_biomarkers,
+    measure_region,
+    region_contrast,
+    wasserstein,
+)
+from retina_monai.metrics.branch_removal import (
+    Branch,
+    Removal,
+    Trial,
+    choose_branches,
+    find_branches,
+    measure_removal,
+    take_out,
+    try_branches,
+)
 from retina_monai.metrics.distribution import (
     FID,
     KID,
@@ -8,23 +27,47 @@ from retina_monai.metrics.distribution import (
     KernelDistance,
     RealFloor,
     fid,
+    floor_of_halves,
     frechet_distance,
     halve,
+    halves,
     kid,
+    kid_of_subsets,
     polynomial_mmd,
     real_floor,
+    sample_fid,
 )
 from retina_monai.metrics.features import FeatureReservoir, FeatureStatistics, extract_features
-from retina_monai.metrics.image_quality import ImageQuality, mse, psnr, ssim
+from retina_monai.metrics.image_quality import ImageQuality, cosine_similarity, ms_ssim, mse, psnr, ssim
 from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
+from retina_monai.metrics.mean_metric import MeanMetric
+from retina_monai.metrics.privacy import (
+    CopyThreshold,
+    MembershipInference,
+    authenticity,
+    clopper_pearson,
+    copy_threshold,
+    infer_membership,
+    nearest_distances,
+)
 from retina_monai.metrics.segmentation import SegmentationQuality, accuracy, dice, roc_auc, sensitivity, specificity
-from retina_monai.metrics.spectrum import frequencies, radial_power_spectrum, spectrum_ratio
+from retina_monai.metrics.selection import Selection
+from retina_monai.metrics.spectrum import (
+    SpectralDistance,
+    frequencies,
+    log_spectral_distance,
+    radial_power_spectrum,
+    spectrum_ratio,
+)
 from retina_monai.metrics.topology import TopologyQuality, betti_0, betti_0_error, betti_1, betti_1_error, cldice
+from retina_monai.metrics.traits import TraitAccuracy
 
 __all__ = [
     "FID",
     "KID",
     "Biomarkers",
+    "Branch",
+    "CopyThreshold",
     "FeatureReservoir",
     "FeatureStatistics",
     "FrechetDistance",
@@ -32,33 +75,62 @@ __all__ = [
     "KernelDistance",
     "Manifold",
     "ManifoldQuality",
+    "MeanMetric",
+    "MembershipInference",
     "RealFloor",
+    "RegionBiomarkers",
+    "Removal",
     "SegmentationQuality",
+    "Selection",
+    "SpectralDistance",
     "TopologyQuality",
+    "TraitAccuracy",
+    "Trial",
     "accuracy",
+    "authenticity",
     "betti_0",
     "betti_0_error",
     "betti_1",
     "betti_1_error",
+    "choose_branches",
     "cldice",
+    "clopper_pearson",
     "compare_manifolds",
+    "convergence",
+    "copy_threshold",
+    "cosine_similarity",
     "dice",
     "extract_features",
     "fid",
+    "find_branches",
+    "floor_of_halves",
     "frechet_distance",
     "frequencies",
     "halve",
+    "halves",
+    "infer_membership",
     "kid",
+    "kid_of_subsets",
+    "kolmogorov_smirnov",
+    "log_spectral_distance",
     "measure_biomarkers",
+    "measure_region",
+    "measure_removal",
+    "ms_ssim",
     "mse",
+    "nearest_distances",
     "polynomial_mmd",
     "psnr",
     "radial_power_spectrum",
     "real_floor",
+    "region_contrast",
     "roc_auc",
+    "sample_fid",
     "sensitivity",
     "specificity",
     "spectrum_ratio",
     "ssim",
+    "take_out",
+    "try_branches",
     "wasserstein",
 ]

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from retina_monai.metrics.features import (
+    CAPACITY,
     Comparison,
     FeatureMetric,
     FeatureReservoir,
@@ -33,18 +34,25 @@ __all__ = [
     "KernelDistance",
     "RealFloor",
     "fid",
+    "floor_of_halves",
     "frechet_distance",
     "halve",
+    "halves",
     "kid",
+    "kid_of_subsets",
     "polynomial_mmd",
     "real_floor",
+    "sample_fid",
 ]
 
 Floats = NDArray[np.float64]
+Subset = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
-ROWS = 1024  # of the kernel's matrix that are in memory at a time
+SPLITS = 200  # of a real set into halves: the mean of as many absolute values is known to about 5 %
+FID_SPLITS = 10  # of them, since FID takes long and varies little
+ROWS = 256  # of the kernel's matrix that are in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +60,40 @@ class KID(Comparison):
     """Kernel Inception Distance; see :func:`kid`.
 
     Attributes:
-        value: mean over the subsets; may be negative, with a mean of 0 where the distributions are one. Far below 0,
-            it says that the sets share images.
-        standard_error: of the value, over other draws of as many images.
-        deviation: standard deviation over the subsets: what torch-fidelity prints, a property of the subsets' size.
-        subsets: their number.
+        values: of each subset.
         subset_size: images of each set in a subset.
         real_seen: number of real images of which the ``real_count`` are a random sample.
         generated_seen: number of generated images of which the ``generated_count`` are a random sample.
     """
 
-    value: float
-    standard_error: float
-    deviation: float
-    subsets: int
+    values: tuple[float, ...]
     subset_size: int
     real_seen: int
     generated_seen: int
+
+    @property
+    def value(self) -> float:
+        """Mean over the subsets; may be negative, with a mean of 0 where the distributions are one.
+
+        Far below 0, it says that the sets share images.
+        """
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the subsets: what torch-fidelity prints, a property of the subsets' size."""
+        return float(np.std(self.values, ddof=1))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the value, over other draws of as many images."""
+        smaller = min(self.real_count, self.generated_count)
+        return float(self.deviation * (self.subset_size / (smaller - self.subset_size)) ** 0.5)
+
+    @property
+    def subsets(self) -> int:
+        """Their number."""
+        return len(self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +123,35 @@ class FID(Comparison):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealFloor:
-    """How far two halves of one real set are apart; see :func:`real_floor`.
+class RealFloor(Comparison):
+    """How far two parts of one real set are apart, over many halves; see :func:`real_floor`.
+
+    ``real_count`` and ``generated_count`` are the numbers of images in a part.
 
     Attributes:
-        kid: of the halves; ``real_count`` and ``generated_count`` are their sizes.
-        fid: likewise.
+        kids: KID of each split, which is 0 on average.
+        fids: FID of the first splits.
         by_patient: whether no patient is in both halves.
     """
 
-    kid: KID
-    fid: FID
+    kids: tuple[float, ...]
+    fids: tuple[float, ...]
     by_patient: bool
+
+    @property
+    def kid(self) -> float:
+        """The floor of KID: its mean absolute value, how far off an unbiased KID is where nothing differs."""
+        return float(np.abs(self.kids).mean())
+
+    @property
+    def percentile_95(self) -> float:
+        """What 5 % of the splits exceed: the critical value of a permutation test that the sets are one."""
+        return float(np.percentile(self.kids, 95))
+
+    @property
+    def fid(self) -> float:
+        """The floor of FID: its mean."""
+        return float(np.mean(self.fids))
 
 
 def polynomial_mmd(real: ArrayLike, generated: ArrayLike) -> float:
@@ -140,6 +182,7 @@ def kid(
     generator: np.random.Generator,
     *,
     extractor: str,
+    resolution: int,
     subsets: int = SUBSETS,
     subset_size: int | None = None,
 ) -> KID:
@@ -151,13 +194,15 @@ def kid(
     the number of subsets, it does not vanish as overlapping subsets are added. It is too large where the
     distributions agree.
 
-    Time grows with the square of the number of images, memory in proportion to it.
+    Time grows with the square of the number of images and memory in proportion to it: of large sets give a sample
+    (:class:`FeatureReservoir`), twice as large as the largest subset.
 
     Args:
         real: features ``(N, D)``.
         generated: features ``(M, D)``.
         generator: of the subsets.
         extractor: name of what made the features.
+        resolution: of the images, pixels of the shorter side.
         subsets: their number.
         subset_size: images of each set in a subset; if nothing is given, half of the smaller set, 1000 at most.
 
@@ -171,26 +216,47 @@ def kid(
     Example:
         >>> random = np.random.default_rng(0)
         >>> features = random.normal(size=(200, 8))
-        >>> result = kid(features, features + 1, random, extractor="none")
+        >>> result = kid(features, features + 1, random, extractor="none", resolution=8)
         >>> result.value > 10 * result.standard_error, result.subset_size
         (True, 100)
     """
     real, generated = check_pair(real, generated)
-    smaller = min(len(real), len(generated))
-    size = _checked_subset_size(smaller, subsets, subset_size)
-    chosen = [_choose(generator, len(features), subsets, size) for features in (real, generated)]
-    values = _mmd(real, generated, *chosen)
-    deviation = float(values.std(ddof=1))
+    size = _checked_subset_size(min(len(real), len(generated)), subsets, subset_size)
+    sides = [
+        [generator.choice(len(features), size, replace=False) for _ in range(subsets)] for features in (real, generated)
+    ]
+    return kid_of_subsets(real, generated, list(zip(*sides, strict=True)), extractor=extractor, resolution=resolution)
+
+
+def kid_of_subsets(
+    real: ArrayLike, generated: ArrayLike, subsets: Sequence[Subset], *, extractor: str, resolution: int
+) -> KID:
+    """:func:`kid` over given subsets: where they may not be drawn at will, since eyes of one patient resemble.
+
+    Args:
+        real: features ``(N, D)``.
+        generated: features ``(M, D)``.
+        subsets: indices of the real and of the generated images in each, all of one number, which is less than that
+            of both sets.
+        extractor: name of what made the features.
+        resolution: of the images, pixels of the shorter side.
+
+    Returns:
+        The distance with its error.
+
+    Raises:
+        ValueError: as :func:`kid`; subsets of different sizes.
+    """
+    real, generated = check_pair(real, generated)
+    size = _checked_subset_size(min(len(real), len(generated)), len(subsets), _one_size(subsets))
     return KID(
-        value=float(values.mean()),
-        standard_error=deviation * (size / (smaller - size)) ** 0.5,
-        deviation=deviation,
-        subsets=subsets,
+        values=tuple(_mmd_of(real, generated, subsets).tolist()),
         subset_size=size,
         real_seen=len(real),
         generated_seen=len(generated),
         real_count=len(real),
         generated_count=len(generated),
+        resolution=resolution,
         dimension=real.shape[1],
         extractor=extractor,
     )
@@ -216,18 +282,17 @@ def frechet_distance(mean: Floats, covariance: Floats, other_mean: Floats, other
         >>> round(frechet_distance(np.zeros(2), np.eye(2), np.array([3.0, 0.0]), 4 * np.eye(2)), 6)
         11.0
     """
-    shared = np.linalg.svd(_root(covariance).T @ _root(other_covariance), compute_uv=False).sum()
-    apart = ((mean - other_mean) ** 2).sum()
-    return max(0.0, float(apart + np.trace(covariance) + np.trace(other_covariance) - 2 * shared))
+    return _frechet(mean, _root(covariance), other_mean, _root(other_covariance))
 
 
-def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str) -> FID:
+def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str, resolution: int) -> FID:
     """Fréchet Inception Distance: :func:`frechet_distance` of Gaussians fitted to the features (Heusel et al., eq. 6).
 
     Args:
         real: statistics of the real images' features.
         generated: statistics of the generated images' features.
         extractor: name of what made the features.
+        resolution: of the images, pixels of the shorter side.
 
     Returns:
         The distance, flagged where a set has no more images than features.
@@ -237,7 +302,7 @@ def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str
 
     Example:
         >>> images = FeatureStatistics(np.random.default_rng(0).normal(size=(4, 8)))
-        >>> result = fid(images, images, extractor="none")
+        >>> result = fid(images, images, extractor="none", resolution=8)
         >>> round(result.value, 6), result.rank_deficient
         (0.0, True)
     """
@@ -251,9 +316,32 @@ def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str
         value=frechet_distance(real.mean, covariance, generated.mean, other),
         real_count=real.count,
         generated_count=generated.count,
+        resolution=resolution,
         dimension=len(covariance),
         extractor=extractor,
     )
+
+
+def sample_fid(real: ArrayLike, generated: ArrayLike) -> float:
+    """FID of features that are in memory: as :func:`fid`, and much faster where they are fewer than dimensions.
+
+    Args:
+        real: features ``(N, D)``.
+        generated: features ``(M, D)``.
+
+    Returns:
+        The distance, at least 0.
+
+    Raises:
+        ValueError: features that are not ``(N, D)``, not finite or of two dimensions; fewer than two images in a set.
+
+    Example:
+        >>> round(sample_fid([[0.0, 0.0], [2.0, 0.0]], [[0.0, 3.0], [2.0, 3.0]]), 6)
+        9.0
+    """
+    real, generated = check_pair(real, generated)
+    _check_count(min(len(real), len(generated)), 2)
+    return _frechet(real.mean(0), _sample_root(real), generated.mean(0), _sample_root(generated))
 
 
 def halve(
@@ -293,46 +381,112 @@ def halve(
     return np.flatnonzero(~second[members]), np.flatnonzero(second[members])
 
 
+def halves(
+    count: int,
+    generator: np.random.Generator,
+    patients: Sequence[str] | None = None,
+    splits: int = SPLITS,
+    size: int = SUBSET_SIZE,
+) -> list[Subset]:
+    """Many random splits of a set into two parts of one and the same size; see :func:`halve`.
+
+    Args:
+        count: number of images.
+        generator: of the splits.
+        patients: of each image: then no patient is in both parts.
+        splits: their number.
+        size: of a part at most; it is that of the smallest half of all splits, if that is less.
+
+    Returns:
+        Indices of the images in both parts, split by split.
+
+    Raises:
+        ValueError: as :func:`halve`; fewer than one split, a size below 1.
+    """
+    if splits < 1 or size < 1:
+        raise ValueError(f"splits and size must be at least 1, not {splits} and {size}")
+    pairs = [halve(count, generator, patients) for _ in range(splits)]
+    size = min(size, *(len(half) for pair in pairs for half in pair))
+    return [
+        (np.sort(generator.choice(one, size, replace=False)), np.sort(generator.choice(other, size, replace=False)))
+        for one, other in pairs
+    ]
+
+
 def real_floor(
     features: ArrayLike,
     generator: np.random.Generator,
     *,
     extractor: str,
+    resolution: int,
     patients: Sequence[str] | None = None,
-    subsets: int = SUBSETS,
-    subset_size: int | None = None,
+    splits: int = SPLITS,
+    size: int = SUBSET_SIZE,
 ) -> RealFloor:
-    """KID and FID between two random halves of a real set: what a perfect generator would get with as many images.
+    """KID and FID between random halves of a real set: what a perfect generator would get with as many images.
 
-    One split is one draw: KID's mean over many is 0, and what a generator is held against is their spread. FID grows
-    as N falls, and is a floor only to an FID of sets of the halves' size.
+    KID is 0 on average over all halves, so that the floor is not its mean but its mean absolute value, at the size
+    of the halves: the spread of KID where nothing differs shrinks as 1 / N, so that a floor holds for one N. It is to
+    be compared with KID over subsets of as many images (``subset_size=floor.real_count``). The splits' values
+    are the null distribution of a permutation test (Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel
+    two-sample test", JMLR 13, 2012, section 5) in which patients are permuted. FID is biased, so that its floor is
+    its mean, and holds for an FID of sets of the halves' size alone.
 
     Args:
         features: of the real images, ``(N, D)``.
-        generator: of the halves and of the subsets.
+        generator: of the halves.
         extractor: name of what made the features.
+        resolution: of the images, pixels of the shorter side.
         patients: of each image: then no patient is in both halves.
-        subsets: as in :func:`kid`.
-        subset_size: as in :func:`kid`.
+        splits: number of splits; FID is taken of the first ten.
+        size: images in a part of a split at most.
 
     Returns:
-        Both distances, with the halves' sizes.
+        The distances of all splits, with the number of images in a part.
 
     Raises:
-        ValueError: as :func:`kid` of the halves and as :func:`halve`.
+        ValueError: as :func:`halve`; features that are not ``(N, D)`` or not finite; a half of fewer than two images.
 
     Example:
         >>> features = np.random.default_rng(0).normal(size=(100, 2))
-        >>> floor = real_floor(features, np.random.default_rng(1), extractor="none")
-        >>> abs(floor.kid.value) < 0.1, floor.fid.real_count
-        (True, 50)
+        >>> floor = real_floor(features, np.random.default_rng(1), extractor="none", resolution=8)
+        >>> 0 < floor.kid < 0.5, floor.real_count, len(floor.kids)
+        (True, 50, 200)
     """
     values = check_features(features, "real features")
-    first, second = (values[half] for half in halve(len(values), generator, patients))
+    pairs = halves(len(values), generator, patients, splits, size)
+    by_patient = patients is not None
+    return floor_of_halves(values, pairs, by_patient=by_patient, extractor=extractor, resolution=resolution)
+
+
+def floor_of_halves(
+    features: ArrayLike, pairs: Sequence[Subset], *, by_patient: bool, extractor: str, resolution: int
+) -> RealFloor:
+    """:func:`real_floor` over given parts of the real set.
+
+    Args:
+        features: of the real images, ``(N, D)``.
+        pairs: indices of the images in both parts of each split, all of one number.
+        by_patient: whether no patient is in both parts of any.
+        extractor: name of what made the features.
+        resolution: of the images, pixels of the shorter side.
+
+    Raises:
+        ValueError: features that are not ``(N, D)`` or not finite; a part of fewer than two images, or of another
+            number than the others.
+    """
+    values = check_features(features, "real features")
+    size = _one_size(pairs)
+    _check_count(size, 2)
     return RealFloor(
-        kid=kid(first, second, generator, extractor=extractor, subsets=subsets, subset_size=subset_size),
-        fid=fid(FeatureStatistics(first), FeatureStatistics(second), extractor=extractor),
-        by_patient=patients is not None,
+        kids=tuple(_mmd_of(values, values, pairs).tolist()),
+        fids=tuple(sample_fid(values[one], values[other]) for one, other in pairs[:FID_SPLITS]),
+        by_patient=by_patient,
+        real_count=size,
+        generated_count=size,
+        resolution=resolution,
+        dimension=values.shape[1],
+        extractor=extractor,
     )
 
 
@@ -367,7 +521,7 @@ class KernelDistance(FeatureMetric[FeatureReservoir]):
         extractor: Callable[[Tensor], Tensor],
         extractor_name: str,
         seed: int = 0,
-        capacity: int = 10_000,
+        capacity: int = CAPACITY,
         subsets: int = SUBSETS,
         subset_size: int | None = None,
         **arguments: Any,
@@ -386,6 +540,7 @@ class KernelDistance(FeatureMetric[FeatureReservoir]):
             generated.features,
             np.random.default_rng(self.seed),
             extractor=self.extractor_name,
+            resolution=self._resolution,
             subsets=self.subsets,
             subset_size=self.subset_size,
         )
@@ -412,7 +567,7 @@ class FrechetDistance(FeatureMetric[FeatureStatistics]):
 
     def measure(self) -> FID:
         """The distance, over the images of all processes."""
-        return fid(*self._gather(), extractor=self.extractor_name)
+        return fid(*self._gather(), extractor=self.extractor_name, resolution=self._resolution)
 
     def compute(self) -> float:
         """The distance alone."""
@@ -435,12 +590,25 @@ def _check_count(smaller: int, least: int) -> None:
         raise ValueError(f"each set must have at least {least} images, and one has {smaller}")
 
 
-def _choose(generator: np.random.Generator, count: int, subsets: int, size: int) -> Floats:
-    """``(subsets, count)``: 1 where an image is in the subset."""
-    chosen = np.zeros((subsets, count))
-    for subset in chosen:
-        subset[generator.choice(count, size, replace=False)] = 1
-    return chosen
+def _one_size(subsets: Sequence[Subset]) -> int:
+    sizes = {len(side) for subset in subsets for side in subset}
+    if len(sizes) != 1:
+        raise ValueError(f"subsets must have one size, and there are {sorted(sizes)}")
+    return sizes.pop()
+
+
+def _mmd_of(real: Floats, generated: Floats, subsets: Sequence[Subset]) -> Floats:
+    chosen = [
+        np.stack([_indicator(len(features), subset[side]) for subset in subsets])
+        for side, features in enumerate((real, generated))
+    ]
+    return _mmd(real, generated, *chosen)
+
+
+def _indicator(count: int, chosen: NDArray[np.int64]) -> Floats:
+    row = np.zeros(count)
+    row[chosen] = 1
+    return row
 
 
 def _mmd(real: Floats, generated: Floats, chosen_real: Floats, chosen_generated: Floats) -> Floats:
@@ -466,6 +634,20 @@ def _kernel_sums(x: Floats, chosen_x: Floats, y: Floats | None = None, chosen_y:
             np.fill_diagonal(kernel[:, rows], 0)
         total += (chosen_x[:, rows].T * (kernel @ (chosen_x if chosen_y is None else chosen_y).T)).sum(0)
     return total
+
+
+def _frechet(mean: Floats, root: Floats, other_mean: Floats, other_root: Floats) -> float:
+    """Of Gaussians whose covariances are the roots, ``(D, R)``, times their transposes."""
+    shared = np.linalg.svd(root.T @ other_root, compute_uv=False).sum()
+    apart = ((mean - other_mean) ** 2).sum()
+    return max(0.0, float(apart + (root**2).sum() + (other_root**2).sum() - 2 * shared))
+
+
+def _sample_root(features: Floats) -> Floats:
+    """Of the covariance of ``(N, D)``: with no more images than dimensions, the centred images themselves."""
+    centred = features - features.mean(0)
+    root: Floats = centred.T / (len(features) - 1) ** 0.5
+    return root if len(features) <= features.shape[1] else _root(root @ root.T)
 
 
 def _root(covariance: Floats) -> Floats:

@@ -26,6 +26,10 @@ __all__ = ["Comparison", "FeatureMetric", "FeatureReservoir", "FeatureStatistics
 
 Floats = NDArray[np.float64]
 
+CAPACITY = 2000
+"""Of a reservoir: two subsets of 1,000, as many as published KIDs are averaged over. Beyond it neither memory nor the
+time of what compares pairs of images grows; up to it that time is small beside the extractor's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -34,12 +38,14 @@ class Comparison:
     Attributes:
         real_count: number of real images.
         generated_count: number of generated images.
+        resolution: of the images, pixels of the shorter side, before the extractor made of it what it needs.
         dimension: of the features.
         extractor: name of what made the features.
     """
 
     real_count: int
     generated_count: int
+    resolution: int
     dimension: int
     extractor: str
 
@@ -194,7 +200,7 @@ class FeatureReservoir:
         (100, (2, 1))
     """
 
-    def __init__(self, generator: np.random.Generator, capacity: int = 10_000) -> None:
+    def __init__(self, generator: np.random.Generator, capacity: int = CAPACITY) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self.capacity = capacity
@@ -271,7 +277,8 @@ class FeatureMetric(Metric, Generic[Kept]):
         output_transform: from ``state.output`` to the list of dictionaries.
 
     Raises:
-        ValueError: on update, images or features of a wrong shape, a feature that is not finite.
+        ValueError: on update, images or features of a wrong shape, images of another resolution than those before, a
+            feature that is not finite.
         KeyError: on update, a dictionary without one of the keys.
         NotComputableError: on compute, no image was seen.
     """
@@ -301,6 +308,7 @@ class FeatureMetric(Metric, Generic[Kept]):
         """Forget all images."""
         self._real: Kept = self._fresh(0)
         self._generated: Kept = self._fresh(1)
+        self._resolution = 0
 
     @reinit__is_reduced
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
@@ -315,16 +323,23 @@ class FeatureMetric(Metric, Generic[Kept]):
                 name = type(self).__name__
                 raise KeyError(f"{name} finds no {key!r} in the engine's output, which has {sorted(item)}")
         images = torch.stack([convert_to_tensor(item[key], track_meta=False) for item in output])
+        self._check_resolution(min(images.shape[-2:]))
         return extract_features(self.extractor, images)
 
+    def _check_resolution(self, resolution: int) -> None:
+        if self._resolution not in (0, resolution):
+            raise ValueError(f"an image of {resolution} pixels cannot be compared with those of {self._resolution}")
+        self._resolution = resolution
+
     def _gather(self) -> tuple[Kept, Kept]:
-        parts: Any = [(self._real, self._generated)]
+        parts: Any = [(self._real, self._generated, self._resolution)]
         if idist.get_world_size() > 1:
             parts = idist.all_gather(parts[0])
         real, generated = self._fresh(0), self._fresh(1)
-        for one, other in parts:
+        for one, other, resolution in parts:
             real.merge(one)
             generated.merge(other)
+            self._check_resolution(resolution or self._resolution)
         if real.count == 0:
             name = type(self).__name__
             raise NotComputableError(f"{name} has seen no image: update it at least once before compute")

@@ -1,4 +1,4 @@
-"""How near a generated photograph is to the real one: MSE, PSNR and SSIM, per image, over it all or inside its fov.
+"""How near a generated photograph is to the real one: MSE, PSNR, SSIM, MS-SSIM and cosine, over it all or in its fov.
 
 SSIM is that of Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
 similarity", IEEE Transactions on Image Processing 13 (2004), https://doi.org/10.1109/TIP.2003.819861.
@@ -6,24 +6,22 @@ similarity", IEEE Transactions on Image Processing 13 (2004), https://doi.org/10
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from ignite.exceptions import NotComputableError
-from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from monai.metrics.regression import compute_ssim_and_cs
-from monai.utils import convert_to_tensor
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
 
-from retina_monai.errors import parse_switch
+from retina_monai.metrics.mean_metric import MeanMetric
 
-__all__ = ["ImageQuality", "mse", "psnr", "ssim"]
+__all__ = ["ImageQuality", "cosine_similarity", "ms_ssim", "mse", "psnr", "ssim"]
 
 WINDOW = 11
 SIGMA = 1.5
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik, section 3.2
 ROUNDING = 1e-3  # how far, relative to data_range, a span may exceed it (half precision rounds)
 
 
@@ -103,33 +101,105 @@ def ssim(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None = N
     pred, target, fov = _checked(pred, target, fov)
     if min(pred.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, not {tuple(pred.shape[-2:])}")
-    similarity, _ = compute_ssim_and_cs(
-        pred, target, spatial_dims=2, kernel_size=(WINDOW, WINDOW), kernel_sigma=(SIGMA, SIGMA), data_range=data_range
-    )
-    rim = WINDOW // 2
-    return _mean(similarity, None if fov is None else fov[..., rim:-rim, rim:-rim])
+    return _similarity(pred, target, data_range, fov)[0]
 
 
-class ImageQuality(Metric):
-    """Mean over images of :func:`mse`, :func:`psnr` or :func:`ssim`, for any Ignite or MONAI engine.
+def ms_ssim(
+    pred: Tensor,
+    target: Tensor,
+    data_range: float,
+    fov: Tensor | None = None,
+    weights: Sequence[float] = MS_WEIGHTS,
+) -> Tensor:
+    """Multi-scale structural similarity of each image: ``l_M^w_M prod_j cs_j^w_j`` over scales of half the size each.
 
-    It reads the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation, and averages
-    image by image, whatever the batch size and the number of processes. One infinite PSNR makes the mean infinite.
+    As published (Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar
+    2003, eq. 7, https://doi.org/10.1109/ACSSC.2003.1292216): contrast and structure at every scale, luminance at the
+    coarsest alone, each averaged over its map, windows as of :func:`ssim`, scales by the mean of 2x2 pixels. A mean
+    below 0, of which no root is real, counts as 0 (as in MONAI and torchmetrics). A pixel of a coarse scale is in the
+    field of view if all the pixels that it was made from are.
 
     Args:
-        metric: ``mse``, ``psnr``, ``ssim``, or a function of ``(pred, target, fov=None)`` that gives ``(B,)``.
+        pred: ``(B, C, H, W)``, finite, spanning at most ``data_range``; with five scales at least 176 pixels high and
+            wide, so that a window fits in the coarsest.
+        target: as ``pred``.
+        data_range: distance between the darkest and the brightest possible value: 2.0 for [-1, 1].
+        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
+        weights: of the scales, the finest first, each above 0; the published ones sum to 1.
+
+    Returns:
+        ``(B,)``, float32, in [0, 1].
+
+    Raises:
+        ValueError: as :func:`ssim`; an image that is too small for its scales, or a field of view that is; no weight
+            or one that is not above 0.
+
+    Example:
+        >>> image = torch.linspace(-1, 1, 176).expand(1, 3, 176, 176)
+        >>> ms_ssim(image, image, data_range=2.0)
+        tensor([1.])
+    """
+    _check_range(pred, target, data_range)
+    pred, target, fov = _checked(pred, target, fov)
+    _check_scales(pred, weights)
+    result = pred.new_ones(len(pred))
+    for scale, weight in enumerate(weights):
+        if scale:
+            pred, target = avg_pool2d(pred, 2), avg_pool2d(target, 2)
+            fov = None if fov is None else -max_pool2d(-fov, 2)
+        similarity, structure = _similarity(pred, target, data_range, fov)
+        result = result * (similarity if scale == len(weights) - 1 else structure).clamp_min(0) ** weight
+    return result
+
+
+def cosine_similarity(pred: Tensor, target: Tensor, fov: Tensor | None = None, black: float = -1.0) -> Tensor:
+    """Cosine of the angle between each image and the real one, as vectors of all pixels and channels.
+
+    Not centred: the vectors begin at black, not at their mean, so that an image that is brighter by a factor is the
+    same direction, and one of another colour is not. All photographs of an eye share a mean colour, hence values near
+    1; compare them with those of another real eye. Source: Salton and McGill, "Introduction to Modern Information
+    Retrieval" (1983), chapter 4.
+
+    Args:
+        pred: ``(B, C, H, W)``, finite, at least ``black``.
+        target: as ``pred``.
+        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image; what lies outside does not count.
+        black: the value of a black pixel: -1.0 for [-1, 1].
+
+    Returns:
+        ``(B,)``, float32, in [0, 1]; NaN where an image is all black.
+
+    Raises:
+        ValueError: as :func:`mse`; a value below ``black``.
+
+    Example:
+        >>> image = torch.rand(1, 3, 16, 16)
+        >>> cosine_similarity(image, 0.5 * image, black=0.0)
+        tensor([1.])
+    """
+    pred, target, fov = _checked(pred, target, fov)
+    pred, target = pred - black, target - black
+    if min(float(pred.min()), float(target.min())) < -ROUNDING:
+        raise ValueError(f"no value may lie below that of a black pixel, {black:g}")
+    product, own, real = (_mean(values, fov) for values in (pred * target, pred**2, target**2))
+    return (product / (own.sqrt() * real.sqrt())).clamp(0, 1)
+
+
+class ImageQuality(MeanMetric):
+    """Mean over images of one of the metrics of this file, for any Ignite or MONAI engine; see :class:`MeanMetric`.
+
+    One infinite PSNR makes the mean infinite.
+
+    Args:
+        metric: ``mse``, ``psnr``, ``ssim``, ``ms_ssim`` or ``cosine_similarity``, or a function of
+            ``(pred, target, fov=None)`` that gives ``(B,)``.
         data_range: for the named metrics: distance between the darkest and the brightest possible value.
         inside_fov: measure inside the field of view only.
-        pred_key: key of the generated image ``(C, H, W)``.
-        target_key: key of the real image ``(C, H, W)``.
-        fov_key: key of the field of view ``(1, H, W)`` of {0, 1}; needed only with ``inside_fov``.
-        output_transform: from ``state.output`` to the list of dictionaries.
-        device: where the sum is kept.
+        black: for ``cosine_similarity``: the value of a black pixel.
+        arguments: those of :class:`MeanMetric` that are left.
 
     Raises:
         ValueError: an unknown name of a metric.
-        KeyError: on update, a dictionary without one of the keys.
-        NotComputableError: on compute, no image was seen.
 
     Example:
         >>> quality = ImageQuality("psnr", data_range=2.0)
@@ -138,60 +208,29 @@ class ImageQuality(Metric):
         20.0
     """
 
-    _state_dict_all_req_keys = ("_sum", "_count")
-
     def __init__(
         self,
         metric: str | Callable[..., Tensor],
         data_range: float = 2.0,
         inside_fov: bool = False,
-        pred_key: str = "pred",
-        target_key: str = "image",
-        fov_key: str = "fov",
-        output_transform: Callable[[Any], Any] = lambda output: output,
-        device: str | torch.device = "cpu",
+        black: float = -1.0,
+        **arguments: Any,
     ) -> None:
-        self.measure = metric if callable(metric) else _named(metric, data_range)
-        self.inside_fov = parse_switch(inside_fov, "inside_fov")
-        self.pred_key, self.target_key, self.fov_key = pred_key, target_key, fov_key
-        super().__init__(output_transform, device, skip_unrolling=True)
-
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all images."""
-        self._sum = torch.zeros((), dtype=self._double_dtype, device=self._device)
-        self._count = 0
-
-    @reinit__is_reduced
-    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Take one dictionary per image."""
-        for item in output:
-            fov = _one(item, self.fov_key) if self.inside_fov else None
-            value = self.measure(_one(item, self.pred_key), _one(item, self.target_key), fov=fov)
-            self._sum += value.detach().sum().to(self._sum)
-            self._count += 1
-
-    @sync_all_reduce("_sum", "_count")
-    def compute(self) -> float:
-        """The mean over the images of all processes."""
-        if self._count == 0:
-            raise NotComputableError("ImageQuality has seen no image: update it at least once before compute")
-        return float(self._sum) / self._count
+        measure = metric if callable(metric) else _named(metric, data_range, black)
+        super().__init__(measure, inside_fov, **arguments)
 
 
-def _named(name: str, data_range: float) -> Callable[..., Tensor]:
-    metrics: dict[str, Callable[..., Tensor]]
-    metrics = {"mse": mse, "psnr": partial(psnr, data_range=data_range), "ssim": partial(ssim, data_range=data_range)}
+def _named(name: str, data_range: float, black: float) -> Callable[..., Tensor]:
+    metrics: dict[str, Callable[..., Tensor]] = {
+        "mse": mse,
+        "psnr": partial(psnr, data_range=data_range),
+        "ssim": partial(ssim, data_range=data_range),
+        "ms_ssim": partial(ms_ssim, data_range=data_range),
+        "cosine_similarity": partial(cosine_similarity, black=black),
+    }
     if name not in metrics:
         raise ValueError(f"metric must be one of {', '.join(metrics)}, or a function, not {name!r}")
     return metrics[name]
-
-
-def _one(item: Mapping[str, Any], key: str) -> Tensor:
-    if key not in item:
-        raise KeyError(f"ImageQuality finds no {key!r} in the engine's output, which has {sorted(item)}")
-    tensor: Tensor = convert_to_tensor(item[key], track_meta=False)
-    return tensor[None]
 
 
 def _checked(pred: Tensor, target: Tensor, fov: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -229,3 +268,24 @@ def _mean(values: Tensor, fov: Tensor | None) -> Tensor:
     if not area.all():
         raise ValueError("fov is empty where the metric is defined")
     return (values.mean(1, keepdim=True) * fov).flatten(1).sum(1) / area
+
+
+def _similarity(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean of the SSIM map, and of its part without luminance, ``(B,)`` each."""
+    maps = compute_ssim_and_cs(
+        pred, target, spatial_dims=2, kernel_size=(WINDOW, WINDOW), kernel_sigma=(SIGMA, SIGMA), data_range=data_range
+    )
+    rim = WINDOW // 2
+    inside = None if fov is None else fov[..., rim:-rim, rim:-rim]
+    return _mean(maps[0], inside), _mean(maps[1], inside)
+
+
+def _check_scales(image: Tensor, weights: Sequence[float]) -> None:
+    if not weights or min(weights) <= 0:
+        raise ValueError(f"weights must hold a number above 0 for each scale, not {list(weights)}")
+    least = WINDOW * 2 ** (len(weights) - 1)
+    if min(image.shape[-2:]) < least:
+        raise ValueError(
+            f"MS-SSIM with {len(weights)} scales needs images of at least {least} x {least} pixels, not "
+            f"{tuple(image.shape[-2:])}: give fewer weights, or take SSIM"
+        )

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from retina_monai.metrics.features import Comparison, FeatureMetric, FeatureReservoir, check_pair
+from retina_monai.metrics.features import CAPACITY, Comparison, FeatureMetric, FeatureReservoir, check_pair
 
 __all__ = ["Manifold", "ManifoldQuality", "compare_manifolds"]
 
@@ -50,7 +50,13 @@ class Manifold(Comparison):
 
 
 def compare_manifolds(
-    real: ArrayLike, generated: ArrayLike, *, extractor: str, neighbours: int = NEIGHBOURS, rows: int = ROWS
+    real: ArrayLike,
+    generated: ArrayLike,
+    *,
+    extractor: str,
+    resolution: int,
+    neighbours: int = NEIGHBOURS,
+    rows: int = ROWS,
 ) -> Manifold:
     """Precision, recall, density and coverage of generated features.
 
@@ -59,12 +65,14 @@ def compare_manifolds(
     compared with itself has a density of ``(k + 1) / k``. Distances are taken feature by feature, exactly 0 between
     equal images; nothing is approximated.
 
-    Time grows with the square of the number of images, memory in proportion to it.
+    Time grows with the square of the number of images and memory in proportion to it: of large sets give a sample
+    (:class:`FeatureReservoir`), of one size wherever figures are to be compared.
 
     Args:
         real: features ``(N, D)``.
         generated: features ``(M, D)``.
         extractor: name of what made the features.
+        resolution: of the images, pixels of the shorter side.
         neighbours: k.
         rows: of the matrix of distances that are in memory at a time; the result does not depend on it.
 
@@ -77,7 +85,7 @@ def compare_manifolds(
 
     Example:
         >>> line = np.arange(10.0)[:, None]
-        >>> result = compare_manifolds(line, line[:5] + 0.25, extractor="none", neighbours=1)
+        >>> result = compare_manifolds(line, line[:5] + 0.25, extractor="none", resolution=8, neighbours=1)
         >>> result.precision, result.recall, result.density, result.coverage
         (1.0, 0.6, 2.0, 0.6)
     """
@@ -105,6 +113,7 @@ def compare_manifolds(
         neighbours=neighbours,
         real_count=len(real),
         generated_count=len(generated),
+        resolution=resolution,
         dimension=real.shape[1],
         extractor=extractor,
     )
@@ -141,7 +150,7 @@ class ManifoldQuality(FeatureMetric[FeatureReservoir]):
         extractor: Callable[[Tensor], Tensor],
         extractor_name: str,
         seed: int = 0,
-        capacity: int = 10_000,
+        capacity: int = CAPACITY,
         neighbours: int = NEIGHBOURS,
         **arguments: Any,
     ) -> None:
@@ -157,7 +166,11 @@ class ManifoldQuality(FeatureMetric[FeatureReservoir]):
         """All four figures, over the images of all processes."""
         real, generated = self._gather()
         return compare_manifolds(
-            real.features, generated.features, extractor=self.extractor_name, neighbours=self.neighbours
+            real.features,
+            generated.features,
+            extractor=self.extractor_name,
+            resolution=self._resolution,
+            neighbours=self.neighbours,
         )
 
     def compute(self) -> float:

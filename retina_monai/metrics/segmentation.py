@@ -8,18 +8,14 @@ made-up value, and the mean over images leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from ignite.exceptions import NotComputableError
-from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
-from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from retina_monai.errors import parse_switch
+from retina_monai.metrics.mean_metric import MeanMetric
 
 __all__ = ["SegmentationQuality", "accuracy", "dice", "masks_inside", "roc_auc", "sensitivity", "specificity"]
 
@@ -105,27 +101,19 @@ def roc_auc(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
     return torch.stack([_area_under(p[i], v[i]) for p, v, i in zip(pred, vessel, inside, strict=True)])
 
 
-class SegmentationQuality(Metric):
-    """Mean over images of one of the metrics of this file, for any Ignite or MONAI engine.
-
-    It reads the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation, and averages
-    image by image, whatever the batch size and the number of processes. Images whose value is NaN are left out.
+class SegmentationQuality(MeanMetric):
+    """Mean over images of one of the metrics of this file, for any Ignite or MONAI engine; see :class:`MeanMetric`.
 
     Args:
         metric: ``dice``, ``sensitivity``, ``specificity``, ``accuracy`` or ``roc_auc``, or a function of
             ``(pred, target, fov=None)`` that gives ``(B,)`` and takes ``pred`` as it is.
         threshold: for the named metrics of binary masks: the probability from which on a pixel is a vessel.
         inside_fov: measure inside the field of view only.
-        pred_key: key of the probabilities, or of the binary mask, ``(1, H, W)``.
         target_key: key of the real mask ``(1, H, W)`` of {0, 1}.
-        fov_key: key of the field of view ``(1, H, W)`` of {0, 1}; needed only with ``inside_fov``.
-        output_transform: from ``state.output`` to the list of dictionaries.
-        device: where the sum is kept.
+        arguments: those of :class:`MeanMetric` that are left.
 
     Raises:
         ValueError: an unknown name of a metric, a threshold outside of (0, 1].
-        KeyError: on update, a dictionary without one of the keys.
-        NotComputableError: on compute, no image was seen for which the metric is defined.
 
     Example:
         >>> quality = SegmentationQuality("accuracy", threshold=0.4)
@@ -142,46 +130,16 @@ class SegmentationQuality(Metric):
         "roc_auc": roc_auc,
     }
 
-    _state_dict_all_req_keys = ("_sum", "_count")
-
     def __init__(
         self,
         metric: str | Callable[..., Tensor],
         threshold: float = 0.5,
         inside_fov: bool = False,
-        pred_key: str = "pred",
         target_key: str = "vessel",
-        fov_key: str = "fov",
-        output_transform: Callable[[Any], Any] = lambda output: output,
-        device: str | torch.device = "cpu",
+        **arguments: Any,
     ) -> None:
-        self.measure = metric if callable(metric) else self._named(metric, threshold)
-        self.inside_fov = parse_switch(inside_fov, "inside_fov")
-        self.pred_key, self.target_key, self.fov_key = pred_key, target_key, fov_key
-        super().__init__(output_transform, device, skip_unrolling=True)
-
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all images."""
-        self._sum = torch.zeros((), dtype=self._double_dtype, device=self._device)
-        self._count = 0
-
-    @reinit__is_reduced
-    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Take one dictionary per image."""
-        for item in output:
-            fov = self._one(item, self.fov_key) if self.inside_fov else None
-            value = self.measure(self._one(item, self.pred_key), self._one(item, self.target_key), fov=fov)
-            defined = value.detach()[~value.isnan()]
-            self._sum += defined.sum().to(self._sum)
-            self._count += len(defined)
-
-    @sync_all_reduce("_sum", "_count")
-    def compute(self) -> float:
-        """The mean over the images of all processes."""
-        if self._count == 0:
-            raise NotComputableError(f"{type(self).__name__} has seen no image for which its metric is defined")
-        return float(self._sum) / self._count
+        measure = metric if callable(metric) else self._named(metric, threshold)
+        super().__init__(measure, inside_fov, target_key=target_key, **arguments)
 
     def _named(self, name: str, threshold: float) -> Callable[..., Tensor]:
         if name not in self.METRICS:
@@ -190,12 +148,6 @@ class SegmentationQuality(Metric):
             raise ValueError(f"threshold must lie in (0, 1], not {threshold}")
         measure = self.METRICS[name]
         return measure if measure is roc_auc else partial(_thresholded, measure, threshold)
-
-    def _one(self, item: Mapping[str, Any], key: str) -> Tensor:
-        if key not in item:
-            raise KeyError(f"{type(self).__name__} finds no {key!r} in the engine's output, which has {sorted(item)}")
-        tensor: Tensor = convert_to_tensor(item[key], track_meta=False)
-        return tensor[None]
 
 
 def masks_inside(fov: Tensor | None, **masks: Tensor) -> list[Tensor]:

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from benchmarks.costs import Cost, cost_of, median_cost
 from benchmarks.measuring import Effort, table
 from benchmarks.networks import bundle_config
-from benchmarks.processes import in_own_process
 from retina_monai.data import CachedEyes, find_datalist
 from retina_monai.data.layout import PICTURES, SPLITS, Item
 from retina_monai.data.prepare import prepare
 from retina_monai.engines import keep_big_blocks
-
-
-class Cost(NamedTuple):
-    """Of one job in a process of its own."""
-
-    eyes: int
-    seconds: float
-    peak: float  # MiB, beyond what the process held before
-
-    def cells(self) -> tuple[str, str]:
-        return f"{self.seconds:.2f} ({self.eyes / self.seconds:.1f}/s)", f"{self.peak:.0f}"
 
 
 def measure_datasets(eyes: Path, effort: Effort) -> str:
@@ -39,18 +26,13 @@ def measure_datasets(eyes: Path, effort: Effort) -> str:
     folders = [Path(folder) for folder in effort.dataset_dirs] or [eyes]
     costs = {}
     for folder in tqdm(folders, "data sets"):
-        costs[folder.name, "", "prepare"] = _median(partial(time_preparing, folder), effort.rounds)
+        costs[folder.name, "", "prepare"] = median_cost(partial(time_preparing, folder), effort.rounds)
         for size in effort.dataset_sizes:
             with tempfile.TemporaryDirectory() as cache:
                 for state in ("cold", "cached"):
                     job = partial(time_loading_all, folder, size, Path(cache), state == "cold", effort.overrides)
-                    costs[folder.name, f"{size}", state] = _median(job, effort.rounds)
+                    costs[folder.name, f"{size}", state] = median_cost(job, effort.rounds)
     return describe_datasets(costs)
-
-
-def _median(job: Callable[[], Cost], rounds: int) -> Cost:
-    runs = [in_own_process(job) for _ in range(rounds)]
-    return Cost(runs[0].eyes, median(run.seconds for run in runs), median(run.peak for run in runs))
 
 
 def time_preparing(folder: Path) -> Cost:
@@ -58,7 +40,7 @@ def time_preparing(folder: Path) -> Cost:
     items = _items(folder)
     _forget(items)
     with tempfile.TemporaryDirectory() as output:
-        return _cost(len(items), lambda: prepare([folder], Path(output) / "datalist.json"))
+        return cost_of(len(items), lambda: prepare([folder], Path(output) / "datalist.json"))
 
 
 def time_loading_all(folder: Path, size: int, cache: Path, cold: bool, overrides: Mapping[str, Any]) -> Cost:
@@ -71,7 +53,7 @@ def time_loading_all(folder: Path, size: int, cache: Path, cold: bool, overrides
         for path in cache.glob("*"):
             path.unlink()
         _forget(items)
-    return _cost(len(items), lambda: _read_all(CachedEyes(items, transform, cache, memory_mb=0)))
+    return cost_of(len(items), lambda: _read_all(CachedEyes(items, transform, cache, memory_mb=0)))
 
 
 def _items(folder: Path) -> list[Item]:
@@ -82,19 +64,6 @@ def _items(folder: Path) -> list[Item]:
 def _read_all(eyes: CachedEyes) -> None:
     for index in range(len(eyes)):
         eyes[index]
-
-
-def _cost(eyes: int, job: Callable[[], Any]) -> Cost:
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports (man 5 proc)
-    before, start = _memory("VmRSS"), time.perf_counter()
-    job()
-    return Cost(eyes, time.perf_counter() - start, _memory("VmHWM") - before)
-
-
-def _memory(field: str) -> float:
-    """MiB of this process: resident now (``VmRSS``) or at most since the peak was forgotten (``VmHWM``)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) / 1024
 
 
 def _forget(items: Iterable[Item]) -> None:

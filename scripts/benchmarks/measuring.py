@@ -31,6 +31,8 @@ class Effort:
         dataset_dirs: sets that are prepared and loaded; the phantoms if there are none.
         dataset_sizes: of the network for which they are loaded, pixels a side.
         reader_size: of the picture that the readers read, pixels a side.
+        metric_counts: photographs in the small and in the large set whose metrics are taken.
+        metric_size: of these photographs, pixels a side.
     """
 
     rounds: int
@@ -45,6 +47,8 @@ class Effort:
     dataset_dirs: tuple[str, ...] = ()
     dataset_sizes: tuple[int, ...] = (256, 512)
     reader_size: int = 960
+    metric_counts: tuple[int, int] = (100, 1000)
+    metric_size: int = 256
 
 
 class Timing(NamedTuple):

@@ -7,14 +7,22 @@ import doctest
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.stats import ks_2samp, spearmanr
+from skimage.draw import ellipse
+from skimage.measure import regionprops
+from skimage.morphology import skeletonize
 
 from retina_monai.metrics import biomarkers
 from retina_monai.metrics.biomarkers import (
     Biomarkers,
     branching_points,
     calibres,
+    convergence,
     fractal_dimension,
+    kolmogorov_smirnov,
     measure_biomarkers,
+    measure_region,
+    region_contrast,
     tortuosity,
     vessel_density,
     wasserstein,
@@ -258,6 +266,82 @@ def test_wasserstein_is_the_area_between_the_quantile_functions() -> None:
     assert wasserstein(first, first + 3) == pytest.approx(3)
     assert wasserstein([1.0, np.nan], [2.0]) == 1
     assert wasserstein(first, first) == 0
+
+
+def test_kolmogorov_smirnov_is_the_largest_gap_between_the_distribution_functions() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0, 1, 150), rng.normal(0.4, 2, 90)
+    gaps = [abs((first <= at).mean() - (second <= at).mean()) for at in (*first, *second)]
+    assert kolmogorov_smirnov(first, second) == pytest.approx(max(gaps), abs=1e-12)
+    assert kolmogorov_smirnov(first, second) == pytest.approx(ks_2samp(first, second).statistic, abs=1e-12)
+    assert kolmogorov_smirnov(first, first) == 0
+    assert kolmogorov_smirnov([1.0, np.nan], [[2.0], [3.0]]) == 1
+
+
+def test_an_empty_sample_has_no_distance() -> None:
+    assert np.isnan([distance([np.nan], [1.0, 2.0]) for distance in (wasserstein, kolmogorov_smirnov)]).all()
+
+
+# --- disc and other regions
+
+
+@pytest.mark.parametrize(("axes", "angle"), [((30, 30), 0), ((40, 20), 0.5), ((12, 30), 2)])
+def test_a_region_has_the_form_that_scikit_image_finds(axes: tuple[int, int], angle: float) -> None:
+    region, fov = np.zeros((SIZE, SIZE), np.uint8), np.hypot(ROW - 127.5, COLUMN - 127.5) <= 127.5
+    region[ellipse(100, 160, *axes, rotation=angle)] = 1
+    expected, measured = regionprops(region)[0], measure_region(region, fov)
+    assert measured.area == pytest.approx(expected.area / fov.sum())
+    assert measured.aspect == pytest.approx(expected.axis_minor_length / expected.axis_major_length, abs=1e-3)
+    assert measured.aspect == pytest.approx(min(axes) / max(axes), abs=0.02)
+    assert measured.offset == pytest.approx(np.hypot(27.5, 32.5) / 256, abs=0.002)
+
+
+def test_contrast_is_that_to_the_ring_in_standard_deviations() -> None:
+    region = np.hypot(ROW - 128, COLUMN - 128) <= 30
+    image = np.where(region, 150.0, np.where(COLUMN < 128, 90.0, 110.0))
+    assert region_contrast(np.stack([image] * 3), region, WHOLE) == pytest.approx(50 / image.std(), rel=0.02)
+    assert region_contrast(np.stack([7 - 2 * image] * 3), region, WHOLE) == pytest.approx(-50 / image.std(), rel=0.02)
+    assert np.isnan(region_contrast(np.ones((3, SIZE, SIZE)), region, WHOLE))
+
+
+def test_vessels_converge_on_the_disc_or_do_not() -> None:
+    star = np.any([rod((128, 128), (128 + 120 * np.sin(a), 128 + 120 * np.cos(a)), 3) for a in np.arange(8)], axis=0)
+    middle, aside = (np.hypot(ROW - 128, COLUMN - column) <= 16 for column in (128, 220))
+    ring = (np.hypot(ROW - 128, COLUMN - 128) <= 32) & ~middle
+    assert convergence(star, middle, WHOLE) == pytest.approx(star[ring].mean() / star.mean(), rel=0.05)
+    assert convergence(star, middle, WHOLE) > 2 > convergence(star, aside, WHOLE)
+    assert convergence(WHOLE, middle, WHOLE) == 1
+
+
+def test_without_a_region_there_is_nothing_to_measure() -> None:
+    nothing = np.zeros((SIZE, SIZE))
+    measured = measure_region(nothing, WHOLE)
+    assert measured.area == 0 and np.isnan([measured.offset, measured.aspect]).all()
+    assert np.isnan(region_contrast(np.ones((3, SIZE, SIZE)), nothing, WHOLE))
+    assert np.isnan([convergence(WHOLE, nothing, WHOLE), convergence(nothing, WHOLE, WHOLE)]).all()
+    with pytest.raises(ValueError, match=r"of the mask's size \(256, 256\), not \(3, 8, 8\)"):
+        region_contrast(np.ones((3, 8, 8)), WHOLE, WHOLE)
+
+
+# --- beside PVBM: python -m pip install --no-deps pvbm==3.0.1.8
+
+
+def test_tangles_rank_as_pvbm_ranks_them() -> None:
+    fractals = pytest.importorskip("PVBM.FractalAnalysis", reason="needs pvbm, installed with --no-deps")
+    geometry = pytest.importorskip("PVBM.GeometricalAnalysis", reason="needs pvbm, installed with --no-deps")
+    tangles = [np.any([wild(seed)] + [wild(50 + seed + n) for n in range(seed // 3)], axis=0) for seed in range(12)]
+    with pytest.warns(DeprecationWarning, match="GeometricalVBMs"):
+        theirs = geometry.GeometricalVBMs()
+    multifractal = fractals.MultifractalVBMs(n_rotations=1, optimize=False, min_proba=0, maxproba=1)
+    ours = [measure_biomarkers(tangle, WHOLE) for tangle in tangles]
+    assert [round(one.vessel_density * WHOLE.size) for one in ours] == [int(theirs.area(tangle)) for tangle in tangles]
+    pairs = [
+        (one.branching_points, theirs.compute_particular_points(skeletonize(tangle).astype(int))[1])
+        for one, tangle in zip(ours, tangles, strict=True)
+    ]
+    dimensions = [multifractal.compute_multifractals(tangle.astype(float))[0] for tangle in tangles]
+    assert spearmanr(pairs).statistic > 0.95
+    assert spearmanr([one.fractal_dimension for one in ours], dimensions).statistic > 0.95
 
 
 def test_the_example_runs() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import math
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,11 +26,14 @@ from retina_monai.metrics.distribution import (
     fid,
     frechet_distance,
     halve,
+    halves,
     kid,
+    kid_of_subsets,
     polynomial_mmd,
     real_floor,
+    sample_fid,
 )
-from retina_monai.metrics.features import FeatureMetric, FeatureStatistics, extract_features
+from retina_monai.metrics.features import CAPACITY, FeatureMetric, FeatureStatistics, extract_features
 from retina_monai.metrics.manifold import ManifoldQuality, compare_manifolds
 
 
@@ -72,27 +77,49 @@ def test_the_mmd_is_unbiased_over_all_halves_of_a_set() -> None:
 
 def test_kid_is_the_mean_over_its_subsets() -> None:
     real, generated = normal(20, 3, 0), normal(30, 3, 1, 0.5)
-    result = kid(real, generated, np.random.default_rng(5), extractor="unit", subsets=6, subset_size=7)
+    result = kid(real, generated, np.random.default_rng(5), extractor="unit", resolution=8, subsets=6, subset_size=7)
     random = np.random.default_rng(5)
     of_real = [random.choice(20, 7, replace=False) for _ in range(6)]
     of_generated = [random.choice(30, 7, replace=False) for _ in range(6)]
     values = [naive_mmd(real[a], generated[b]) for a, b in zip(of_real, of_generated, strict=True)]
     assert result.value == pytest.approx(np.mean(values), rel=1e-9)
     assert result.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+    assert result.values == pytest.approx(values, rel=1e-9)
     assert result.standard_error == pytest.approx(result.deviation * math.sqrt(7 / 13), rel=1e-9)
     assert (result.real_count, result.generated_count, result.dimension, result.extractor) == (20, 30, 3, "unit")
     assert (result.subsets, result.subset_size, result.real_seen, result.generated_seen) == (6, 7, 20, 30)
+    assert result.resolution == 8
+
+
+def test_kid_of_given_subsets() -> None:
+    real, generated = normal(20, 3, 0), normal(30, 3, 1, 0.5)
+    subsets = [(np.arange(i, i + 5), np.arange(2 * i, 2 * i + 5)) for i in range(4)]
+    how = {"extractor": "x", "resolution": 8}
+    result = kid_of_subsets(real, generated, subsets, **how)
+    assert result.values == pytest.approx([naive_mmd(real[a], generated[b]) for a, b in subsets], rel=1e-9)
+    assert result.subset_size == 5
+    with pytest.raises(ValueError, match=r"one size, and there are \[4, 5\]"):
+        kid_of_subsets(real, generated, [*subsets, (np.arange(4), np.arange(5))], **how)
 
 
 @pytest.mark.parametrize(("count", "size"), [(9, 4), (2100, 1000)])
 def test_subsets_are_half_of_the_smaller_set_up_to_1000(count: int, size: int) -> None:
-    result = kid(normal(count, 1, 0), normal(count + 1, 1, 1), np.random.default_rng(0), extractor="x", subsets=2)
+    result = kid(
+        normal(count, 1, 0), normal(count + 1, 1, 1), np.random.default_rng(0), extractor="x", resolution=8, subsets=2
+    )
     assert result.subset_size == size
 
 
 def test_the_standard_error_is_that_of_the_value() -> None:
     results = [
-        kid(normal(60, 3, 2 * i), normal(60, 3, 2 * i + 1, 0.8), np.random.default_rng(i), extractor="x", subsets=60)
+        kid(
+            normal(60, 3, 2 * i),
+            normal(60, 3, 2 * i + 1, 0.8),
+            np.random.default_rng(i),
+            extractor="x",
+            resolution=8,
+            subsets=60,
+        )
         for i in range(200)
     ]
     spread = np.std([result.value for result in results])
@@ -106,14 +133,16 @@ def test_kid_of_a_set_and_itself_is_below_zero() -> None:
     itself = kernel.trace() / 100
     another = (kernel.sum() - kernel.trace()) / (100 * 99)
     assert polynomial_mmd(rows, rows) == pytest.approx(2 / 100 * (another - itself), rel=1e-9)
-    result = kid(rows, rows, np.random.default_rng(0), extractor="x")
+    result = kid(rows, rows, np.random.default_rng(0), extractor="x", resolution=8)
     assert result.value == pytest.approx(2 / 100 * (another - itself), abs=4 * result.deviation / 10)
     assert result.value < 0
 
 
 def test_kid_repeats_with_its_generator_and_grows_with_the_shift() -> None:
     def measure(shift: float, seed: int = 0) -> float:
-        return kid(normal(80, 4, 0), normal(80, 4, 1, shift), np.random.default_rng(seed), extractor="x").value
+        return kid(
+            normal(80, 4, 0), normal(80, 4, 1, shift), np.random.default_rng(seed), extractor="x", resolution=8
+        ).value
 
     assert measure(1) == measure(1) != measure(1, seed=1)
     assert measure(0) < measure(0.5) < measure(1) < measure(2)
@@ -147,8 +176,8 @@ def test_the_frechet_distance_of_aligned_gaussians_is_known_at_any_rank() -> Non
 
 def test_sets_of_one_repeated_image_have_only_their_means() -> None:
     one, other = FeatureStatistics(np.zeros((5, 3))), FeatureStatistics(np.full((5, 3), 2.0))
-    assert fid(one, other, extractor="x").value == 12
-    assert fid(one, FeatureStatistics(normal(50, 3, 0)), extractor="x").value > 1
+    assert fid(one, other, extractor="x", resolution=8).value == 12
+    assert fid(one, FeatureStatistics(normal(50, 3, 0)), extractor="x", resolution=8).value > 1
 
 
 def test_fid_of_many_samples_is_that_of_their_gaussians() -> None:
@@ -157,7 +186,7 @@ def test_fid_of_many_samples_is_that_of_their_gaussians() -> None:
     for _ in range(20):
         one.update(random.normal(0, [1.0, 2.0, 3.0], (10_000, 3)))
         other.update(random.normal(1, [2.0, 2.0, 1.0], (10_000, 3)))
-    result = fid(one, other, extractor="unit")
+    result = fid(one, other, extractor="unit", resolution=8)
     assert result.value == pytest.approx(3 + 1 + 0 + 4, rel=0.01)
     assert (result.real_count, result.generated_count, result.dimension) == (200_000, 200_000, 3)
     assert not result.rank_deficient and result.warning == ""
@@ -165,7 +194,9 @@ def test_fid_of_many_samples_is_that_of_their_gaussians() -> None:
 
 @pytest.mark.parametrize(("count", "other", "flagged"), [(8, 9, True), (9, 8, True), (9, 9, False)])
 def test_fid_says_when_the_images_are_too_few(count: int, other: int, flagged: bool) -> None:
-    result = fid(FeatureStatistics(normal(count, 8, 0)), FeatureStatistics(normal(other, 8, 1)), extractor="x")
+    result = fid(
+        FeatureStatistics(normal(count, 8, 0)), FeatureStatistics(normal(other, 8, 1)), extractor="x", resolution=8
+    )
     assert result.rank_deficient is flagged
     assert bool(result.warning) is flagged
     if flagged:
@@ -190,42 +221,121 @@ def test_no_patient_is_in_both_halves(seed: int) -> None:
     assert abs(len(first) - len(second)) <= 3
 
 
-def test_the_floor_of_real_halves_is_zero_on_average() -> None:
-    rows = normal(40, 3, 0)
-    random = np.random.default_rng(1)
-    floors = [real_floor(rows, random, extractor="unit", subsets=10) for _ in range(200)]
-    values = np.array([floor.kid.value for floor in floors])
-    assert abs(values.mean()) < 4 * values.std() / math.sqrt(200)
-    assert values.min() < 0 < values.max()
-    assert values.max() < polynomial_mmd(rows[:20], rows[20:] + 1)
-    assert all(floor.fid.value > 0 and floor.kid.extractor == floor.fid.extractor == "unit" for floor in floors)
+def test_fid_of_samples_is_that_of_their_statistics() -> None:
+    for count, other in ((5, 9), (8, 8), (30, 5), (30, 40)):
+        one, two = normal(count, 8, 0), normal(other, 8, 1, 0.5) * np.arange(1, 9)
+        expected = fid(FeatureStatistics(one), FeatureStatistics(two), extractor="x", resolution=8).value
+        assert sample_fid(one, two) == pytest.approx(expected, rel=1e-9)
+    assert sample_fid(one, one) == pytest.approx(0, abs=1e-9)
 
 
-def test_the_floor_compares_the_halves() -> None:
+FIDELITY_KID = {"kid_subsets": 30, "kid_subset_size": 40, "kid_kernel": "poly", "rng_seed": 3, "verbose": False}
+
+
+def test_kid_equals_torch_fidelity(fidelity: Callable[[str], ModuleType]) -> None:
+    """On the very subsets that it draws; its deviation has the divisor N."""
+    theirs = fidelity("metric_kid")
+    real, generated = normal(90, 16, 0), normal(70, 16, 1, 0.3)
+    kernel = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
+    expected = theirs.kid_features_to_metric(*map(torch.from_numpy, (real, generated)), **FIDELITY_KID, **kernel)
+    random = np.random.RandomState(3)
+    subsets = [(random.choice(90, 40, replace=False), random.choice(70, 40, replace=False)) for _ in range(30)]
+    result = kid_of_subsets(real, generated, subsets, extractor="x", resolution=8)
+    assert result.value == pytest.approx(expected[theirs.KEY_METRIC_KID_MEAN], rel=1e-9)
+    assert np.std(result.values) == pytest.approx(expected[theirs.KEY_METRIC_KID_STD], rel=1e-9)
+
+
+def test_fid_equals_torch_fidelity(fidelity: Callable[[str], ModuleType]) -> None:
+    theirs = fidelity("metric_fid")
+    real, generated = normal(90, 16, 0), normal(70, 16, 1, 0.3) * np.arange(1, 17)
+    statistics = [theirs.fid_features_to_statistics(torch.from_numpy(rows)) for rows in (real, generated)]
+    expected = theirs.fid_statistics_to_metric(*statistics, verbose=False)[theirs.KEY_METRIC_FID]
+    assert sample_fid(real, generated) == pytest.approx(expected, rel=1e-8)
+    result = fid(FeatureStatistics(real), FeatureStatistics(generated), extractor="x", resolution=8)
+    assert result.value == pytest.approx(expected, rel=1e-8)
+
+
+def test_many_halves_have_one_size_and_share_no_patient() -> None:
+    patients = [str(i // 3) for i in range(33)]
+    pairs = halves(33, np.random.default_rng(0), patients, splits=50)
+    sizes = {len(part) for pair in pairs for part in pair}
+    assert len(pairs) == 50 and sizes == {15}
+    for first, second in pairs:
+        assert not {patients[i] for i in first} & {patients[i] for i in second}
+        assert len(set(first)) == len(set(second)) == 15
+    assert len({tuple(first) for first, _ in pairs}) == 50
+    assert {len(part) for pair in halves(33, np.random.default_rng(0), splits=5, size=4) for part in pair} == {4}
+    with pytest.raises(ValueError, match="splits and size must be at least 1, not 0 and 1000"):
+        halves(33, np.random.default_rng(0), splits=0)
+
+
+def test_the_floor_compares_halves() -> None:
     rows = normal(30, 3, 0)
     patients = [str(i // 3) for i in range(30)]
-    floor = real_floor(rows, np.random.default_rng(4), extractor="unit", patients=patients, subsets=5, subset_size=9)
-    random = np.random.default_rng(4)
-    first, second = halve(30, random, patients)
-    assert floor.kid == kid(rows[first], rows[second], random, extractor="unit", subsets=5, subset_size=9)
-    assert floor.fid == fid(FeatureStatistics(rows[first]), FeatureStatistics(rows[second]), extractor="unit")
-    assert floor.by_patient and not real_floor(rows, random, extractor="unit").by_patient
+    how = {"extractor": "unit", "resolution": 8, "patients": patients}
+    floor = real_floor(rows, np.random.default_rng(4), splits=12, size=9, **how)
+    pairs = halves(30, np.random.default_rng(4), patients, splits=12, size=9)
+    expected = [polynomial_mmd(rows[first], rows[second]) for first, second in pairs]
+    assert floor.kids == pytest.approx(expected, rel=1e-9)
+    assert floor.fids == pytest.approx([sample_fid(rows[one], rows[two]) for one, two in pairs[:10]], rel=1e-9)
+    assert floor.kid == pytest.approx(np.mean(np.abs(expected)))
+    assert floor.fid == pytest.approx(np.mean(floor.fids))
+    assert floor.percentile_95 == pytest.approx(np.percentile(expected, 95))
+    assert (floor.real_count, floor.generated_count, floor.resolution, floor.dimension) == (9, 9, 8, 3)
+    assert floor.by_patient and floor.extractor == "unit"
+    assert not real_floor(rows, np.random.default_rng(0), extractor="x", resolution=8, splits=2).by_patient
+
+
+def test_the_halves_of_a_set_are_zero_apart_on_average_and_the_floor_is_what_chance_does() -> None:
+    """Of fresh sets of as many images the floor is the mean absolute KID: its promise."""
+    random = np.random.default_rng(1)
+    floors = [real_floor(normal(40, 3, i), random, extractor="x", resolution=8, splits=40) for i in range(40)]
+    kids = np.concatenate([floor.kids for floor in floors])
+    assert abs(kids.mean()) < 0.1 * kids.std()
+    fresh = [polynomial_mmd(normal(20, 3, 1000 + i), normal(20, 3, 2000 + i)) for i in range(400)]
+    assert np.mean([floor.kid for floor in floors]) == pytest.approx(np.mean(np.abs(fresh)), rel=0.15)
+    assert np.mean([floor.percentile_95 for floor in floors]) == pytest.approx(np.percentile(fresh, 95), rel=0.25)
+
+
+def test_a_perfect_generator_stays_below_three_floors_and_a_shifted_one_does_not() -> None:
+    def ratio(seed: int, shift: float) -> float:
+        real, generated = normal(60, 8, seed), normal(80, 8, seed + 500, shift)
+        floor = real_floor(real, np.random.default_rng(seed), extractor="x", resolution=8, splits=60)
+        how = {"extractor": "x", "resolution": 8, "subset_size": floor.real_count}
+        return kid(real, generated, np.random.default_rng(seed), **how).value / floor.kid
+
+    assert sum(ratio(seed, 0.0) <= 3 for seed in range(60)) >= 59
+    assert all(ratio(seed, 0.6) > 3 for seed in range(20))
+
+
+def test_the_floor_falls_with_the_number_of_images() -> None:
+    """As 1 / N, the spread of an unbiased MMD where nothing differs."""
+    rows = normal(400, 3, 0)
+    small, large = (
+        real_floor(rows, np.random.default_rng(0), extractor="x", resolution=8, size=size).kid for size in (20, 200)
+    )
+    assert 5 < small / large < 20
 
 
 def test_a_camera_shared_by_a_patients_images_raises_the_floor_by_patient() -> None:
     random = np.random.default_rng(0)
     rows = np.repeat(normal(12, 3, 0), 5, axis=0) + 0.01 * normal(60, 3, 1)
-    patients = [str(i // 5) for i in range(60)]
-    together = [real_floor(rows, random, extractor="x", patients=patients).kid.value for _ in range(30)]
-    mixed = [real_floor(rows, random, extractor="x").kid.value for _ in range(30)]
-    assert np.std(together) > 2 * np.std(mixed)
+    how = {"extractor": "x", "resolution": 8}
+    by_patient = real_floor(rows, random, patients=[str(i // 5) for i in range(60)], **how)
+    assert by_patient.kid > 2 * real_floor(rows, random, **how).kid
+
+
+def test_time_and_memory_of_large_sets_are_bounded_by_the_sample() -> None:
+    metric = KernelDistance(colour, "colour")
+    assert metric.capacity == CAPACITY == 2 * distribution.SUBSET_SIZE
+    assert ManifoldQuality("recall", colour, "colour").capacity == CAPACITY
 
 
 ROWS = normal(12, 3, 0)
 
 
 def seeded_kid(*features: np.ndarray, **arguments: int) -> object:
-    return kid(*features, np.random.default_rng(0), extractor="x", **arguments)
+    return kid(*features, np.random.default_rng(0), extractor="x", resolution=8, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -238,10 +348,19 @@ def seeded_kid(*features: np.ndarray, **arguments: int) -> object:
         (lambda: seeded_kid(ROWS, ROWS, subsets=1), "subsets must be at least 2"),
         (lambda: seeded_kid(ROWS, ROWS, subset_size=1), "subset_size must be from 2 to 11"),
         (lambda: seeded_kid(ROWS, ROWS[:6], subset_size=6), "subset_size must be from 2 to 5"),
-        (lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(), extractor="x"), "at least two images, not 0"),
         (
-            lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(ROWS[:, :2]), extractor="x"),
+            lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(), extractor="x", resolution=8),
+            "at least two images, not 0",
+        ),
+        (
+            lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(ROWS[:, :2]), extractor="x", resolution=8),
             "real features have 3 dimensions and generated ones 2",
+        ),
+        (lambda: sample_fid(ROWS, ROWS[:1]), "at least 2 images, and one has 1"),
+        (lambda: sample_fid(ROWS, ROWS[:, :2]), "real features have 3 dimensions and generated ones 2"),
+        (
+            lambda: real_floor(ROWS[:3], np.random.default_rng(0), extractor="x", resolution=8),
+            "at least 2 images, and one has 1",
         ),
         (lambda: halve(1, np.random.default_rng(0)), "at least two images"),
         (lambda: halve(3, np.random.default_rng(0), ["a", "a", "a"]), "at least two patients"),
@@ -291,12 +410,14 @@ def test_the_metrics_equal_their_functions() -> None:
     metrics = {name: metric() for name, metric in METRICS.items()}
     for metric in metrics.values():
         metric.update(eyes)
-    expected = kid(real, generated, np.random.default_rng(2), extractor="colour", subsets=8)
+    expected = kid(real, generated, np.random.default_rng(2), extractor="colour", resolution=6, subsets=8)
     assert metrics["kid"].measure() == expected
-    distance = fid(FeatureStatistics(real), FeatureStatistics(generated), extractor="colour")
+    distance = fid(FeatureStatistics(real), FeatureStatistics(generated), extractor="colour", resolution=6)
     assert metrics["fid"].compute() == pytest.approx(distance.value, rel=1e-9)
     assert metrics["fid"].measure().warning == distance.warning == ""
-    assert metrics["coverage"].measure() == compare_manifolds(real, generated, extractor="colour", neighbours=2)
+    assert metrics["coverage"].measure() == compare_manifolds(
+        real, generated, extractor="colour", resolution=6, neighbours=2
+    )
     sampled = metrics["kid of a sample"].measure()
     assert (sampled.real_count, sampled.generated_count) == (6, 6)
     assert (sampled.real_seen, sampled.generated_seen) == (15, 15)
@@ -325,6 +446,9 @@ def test_the_metric_says_what_is_wrong(name: str) -> None:
     metric.reset()
     with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\)"):
         metric.update([{"image": torch.zeros(1, 4, 4), "pred": torch.zeros(3, 4, 4)}])
+    metric.reset()
+    with pytest.raises(ValueError, match="an image of 5 pixels cannot be compared with those of 4"):
+        metric.update([{"image": torch.zeros(3, 4, 6), "pred": torch.zeros(3, 5, 5)}])
 
 
 def _part_of_the_images(rank: int, folder: str) -> None:

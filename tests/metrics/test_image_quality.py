@@ -1,4 +1,4 @@
-"""MSE, PSNR and SSIM against scikit-image and MONAI, on cases whose value is known, and inside an engine."""
+"""MSE, PSNR, SSIM, MS-SSIM and cosine against scikit-image, MONAI and scikit-learn, on known cases, in an engine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle import ConfigParser
 from monai.engines import SupervisedEvaluator
-from monai.metrics import PSNRMetric, SSIMMetric
+from monai.metrics import MultiScaleSSIMMetric, PSNRMetric, SSIMMetric
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from skimage.transform import downscale_local_mean
+from sklearn.metrics.pairwise import cosine_similarity as sklearn_cosine
 
 from retina_monai.errors import RetinaError
 from retina_monai.metrics import image_quality
-from retina_monai.metrics.image_quality import ImageQuality, mse, psnr, ssim
+from retina_monai.metrics.image_quality import MS_WEIGHTS, ImageQuality, cosine_similarity, ms_ssim, mse, psnr, ssim
 
 RANGE = 2.0
-FUNCTIONS = [mse, lambda *args, **kw: psnr(*args, RANGE, **kw), lambda *args, **kw: ssim(*args, RANGE, **kw)]
+TWO = MS_WEIGHTS[:2]
+FUNCTIONS = [
+    mse,
+    lambda *args, **kw: psnr(*args, RANGE, **kw),
+    lambda *args, **kw: ssim(*args, RANGE, **kw),
+    cosine_similarity,
+    lambda *args, **kw: ms_ssim(*args, RANGE, weights=TWO, **kw),
+]
 
 
 def pair(size: tuple[int, int] = (48, 40), batch: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,7 +119,7 @@ def test_what_is_outside_of_the_fov_does_not_count() -> None:
     pred, target = pair()
     fov = half_fov(3, (48, 40))
     painted = torch.where(fov == 1, pred, torch.ones_like(pred))
-    for measure in FUNCTIONS[:2]:
+    for measure in (*FUNCTIONS[:2], cosine_similarity):
         torch.testing.assert_close(measure(painted, target, fov=fov), measure(pred, target, fov=fov))
     beyond_the_windows = pred.clone()
     beyond_the_windows[:, :, 24 + 5 :] = 1
@@ -122,6 +131,8 @@ def test_identical_images() -> None:
     assert mse(image, image).tolist() == [0, 0, 0]
     assert psnr(image, image, RANGE).tolist() == [math.inf] * 3
     torch.testing.assert_close(ssim(image, image, RANGE), torch.ones(3))
+    torch.testing.assert_close(ms_ssim(image, image, RANGE, weights=TWO), torch.ones(3))
+    torch.testing.assert_close(cosine_similarity(image, image), torch.ones(3))
 
 
 def test_images_of_a_batch_do_not_mix() -> None:
@@ -130,6 +141,80 @@ def test_images_of_a_batch_do_not_mix() -> None:
         alone = torch.cat([measure(pred[i : i + 1], target[i : i + 1]) for i in range(3)])
         torch.testing.assert_close(measure(pred, target), alone)
         assert len(set(alone.tolist())) == 3
+
+
+def skimage_ms_ssim(pred: np.ndarray, target: np.ndarray, fov: np.ndarray, weights: tuple[float, ...]) -> float:
+    """With K1 so large that the luminance term is 1, scikit-image's map is that of contrast and structure."""
+    product = 1.0
+    for scale, weight in enumerate(weights):
+        last = scale == len(weights) - 1
+        _, similarity = structural_similarity(
+            pred,
+            target,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            channel_axis=0,
+            data_range=RANGE,
+            full=True,
+            K1=0.01 if last else 1e6,
+        )
+        inside = np.zeros_like(fov)
+        inside[5:-5, 5:-5] = fov[5:-5, 5:-5]
+        product *= max(0.0, similarity[:, inside].mean()) ** weight
+        pred, target = (downscale_local_mean(image, (1, 2, 2)) for image in (pred, target))
+        fov = downscale_local_mean(fov.astype(float), (2, 2)) == 1
+    return product
+
+
+def test_ms_ssim_equals_monai_on_the_whole_image() -> None:
+    pred, target = pair((192, 200))
+    expected = MultiScaleSSIMMetric(spatial_dims=2, data_range=RANGE, reduction="none")(pred, target)[:, 0]
+    value = ms_ssim(pred, target, RANGE)
+    torch.testing.assert_close(value, expected)
+    assert 0.3 < value.min() < value.max() < 0.99
+
+
+@pytest.mark.parametrize("weights", [MS_WEIGHTS, (1.0,), (0.3, 0.7)])
+def test_ms_ssim_equals_scikit_image_inside_the_fov(weights: tuple[float, ...]) -> None:
+    pred, target = pair((176, 192), batch=2)
+    fov = (torch.hypot(torch.arange(176.0)[:, None] - 80, torch.arange(192.0)[None] - 90) < 77).float()
+    value = ms_ssim(pred, target, RANGE, fov.expand(2, 1, 176, 192), weights)
+    for index in range(2):
+        expected = skimage_ms_ssim(pred[index].numpy(), target[index].numpy(), fov.numpy() == 1, weights)
+        assert value[index].item() == pytest.approx(expected, abs=2e-4)
+    assert (value - ms_ssim(pred, target, RANGE, weights=weights)).abs().min() > 5e-4
+
+
+def test_ms_ssim_of_one_scale_is_ssim() -> None:
+    pred, target = pair()
+    torch.testing.assert_close(ms_ssim(pred, target, RANGE, weights=(1.0,)), ssim(pred, target, RANGE))
+
+
+def test_ms_ssim_of_inverted_structure_is_zero() -> None:
+    _, target = pair()
+    assert ms_ssim(-target, target, RANGE, weights=TWO).tolist() == [0, 0, 0]
+
+
+def test_cosine_similarity_equals_scikit_learn() -> None:
+    pred, target = pair()
+    fov = half_fov(3, (48, 40))
+    for index, value in enumerate(cosine_similarity(pred, target, fov).tolist()):
+        inside = fov[index, 0] == 1
+        rows = [1 + image[index][:, inside].flatten()[None].double().numpy() for image in (pred, target)]
+        assert value == pytest.approx(sklearn_cosine(*rows).item(), abs=1e-6)
+
+
+def test_cosine_similarity_is_that_of_colours_from_black() -> None:
+    red, green = torch.full((2, 1, 3, 4, 4), -1.0)
+    red[:, 0], green[:, 1] = 1, 1
+    assert cosine_similarity(red, green).item() == 0
+    assert cosine_similarity(red, (red + green) / 2).item() == pytest.approx(1 / math.sqrt(2))
+    assert cosine_similarity(red, (red - 1) / 2).item() == pytest.approx(1)  # half as bright
+    assert math.isnan(cosine_similarity(red, torch.full_like(red, -1)).item())
+    torch.testing.assert_close(
+        cosine_similarity((red + 1) / 2, (green + red + 2) / 4, black=0.0), torch.tensor([0.5**0.5])
+    )
 
 
 IMAGE = torch.zeros(1, 3, 16, 16)
@@ -148,6 +233,12 @@ IMAGE = torch.zeros(1, 3, 16, 16)
         (lambda: mse(IMAGE, IMAGE, torch.zeros(1, 1, 16, 16)), "fov is empty"),
         (lambda: ssim(IMAGE, IMAGE, RANGE, torch.eye(16)[None, None] * (torch.arange(16) < 5)), "fov is empty"),
         (lambda: ssim(IMAGE[..., :10], IMAGE[..., :10], RANGE), "at least 11 x 11"),
+        (lambda: ms_ssim(IMAGE, IMAGE, RANGE), r"5 scales needs images of at least 176 x 176 pixels, not \(16, 16\)"),
+        (lambda: ms_ssim(IMAGE, IMAGE, RANGE, weights=TWO), "2 scales needs images of at least 22 x 22"),
+        (lambda: ms_ssim(IMAGE, IMAGE, RANGE, weights=()), "a number above 0 for each scale"),
+        (lambda: ms_ssim(IMAGE, IMAGE, RANGE, weights=(0.5, 0)), "a number above 0 for each scale"),
+        (lambda: ms_ssim(IMAGE, IMAGE + 255, RANGE), "span 255, more than the data_range 2"),
+        (lambda: cosine_similarity(IMAGE - 2, IMAGE), "below that of a black pixel, -1"),
         (lambda: psnr(IMAGE, IMAGE + 255, RANGE), "span 255, more than the data_range 2"),
         (lambda: ssim(IMAGE, IMAGE, 0), "data_range must be positive"),
     ],
@@ -163,7 +254,7 @@ def items(count: int, seed: int = 0) -> list[dict[str, torch.Tensor]]:
     return [{"pred": p, "image": t, "fov": f} for p, t, f in zip(pred, target, fov, strict=True)]
 
 
-@pytest.mark.parametrize("name", ["mse", "psnr", "ssim"])
+@pytest.mark.parametrize("name", ["mse", "psnr", "ssim", "cosine_similarity"])
 @pytest.mark.parametrize("inside_fov", [False, True])
 def test_the_metric_averages_over_images_whatever_the_batches(name: str, inside_fov: bool) -> None:
     eyes = items(5)
@@ -173,7 +264,7 @@ def test_the_metric_averages_over_images_whatever_the_batches(name: str, inside_
     first = engine.run(batches).metrics["quality"]
     fov = torch.stack([eye["fov"] for eye in eyes]) if inside_fov else None
     pred, target = torch.stack([eye["pred"] for eye in eyes]), torch.stack([eye["image"] for eye in eyes])
-    measure = FUNCTIONS[["mse", "psnr", "ssim"].index(name)]
+    measure = FUNCTIONS[["mse", "psnr", "ssim", "cosine_similarity"].index(name)]
     assert first == pytest.approx(measure(pred, target, fov=fov).mean().item(), rel=1e-5)
     assert engine.run(batches).metrics["quality"] == first
 
@@ -205,8 +296,30 @@ def test_the_metric_takes_a_function_and_other_keys() -> None:
     assert quality.compute() == 4
 
 
+def test_the_metric_of_several_scales() -> None:
+    pred, target = pair((176, 176), 2)
+    quality = ImageQuality("ms_ssim")
+    quality.update([{"pred": p, "image": t} for p, t in zip(pred, target, strict=True)])
+    assert quality.compute() == pytest.approx(ms_ssim(pred, target, RANGE).mean().item(), rel=1e-6)
+
+
+def test_the_metric_counts_images_for_which_it_is_undefined_and_leaves_them_out() -> None:
+    eyes = items(2)
+    quality = ImageQuality("cosine_similarity")
+    quality.update(eyes)
+    expected = quality.compute()
+    quality.update([{**eyes[0], "pred": torch.full_like(eyes[0]["pred"], -1)}])
+    assert (quality.compute(), quality.undefined) == (expected, 1)
+    bright = ImageQuality("cosine_similarity", black=-3.0)
+    bright.update(eyes)
+    assert expected < bright.compute() < 1
+    same = ImageQuality("psnr")
+    same.update([eyes[0], {**eyes[0], "pred": eyes[0]["image"]}])
+    assert same.compute() == math.inf and same.undefined == 0
+
+
 def test_the_metric_says_what_is_wrong() -> None:
-    with pytest.raises(ValueError, match="must be one of mse, psnr, ssim"):
+    with pytest.raises(ValueError, match="must be one of mse, psnr, ssim, ms_ssim, cosine_similarity, or"):
         ImageQuality("fid")
     with pytest.raises(RetinaError, match="inside_fov is a switch"):
         ImageQuality("mse", inside_fov="perhaps")  # type: ignore[arg-type]  # a wrong type on purpose

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import doctest
 import math
+from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
 
 from retina_monai.metrics import manifold
 from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
@@ -41,34 +45,68 @@ def naive(real: np.ndarray, generated: np.ndarray, k: int) -> tuple[float, float
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_it_equals_a_naive_implementation(neighbours: int, shift: float) -> None:
     real, generated = normal(31, 3, 0), normal(18, 3, 1, shift)
-    result = compare_manifolds(real, generated, extractor="unit", neighbours=neighbours)
+    result = compare_manifolds(real, generated, extractor="unit", resolution=4, neighbours=neighbours)
     assert figures(result) == pytest.approx(naive(real, generated, neighbours), rel=1e-12)
     assert (result.real_count, result.generated_count, result.dimension) == (31, 18, 3)
-    assert (result.extractor, result.neighbours) == ("unit", neighbours)
+    assert (result.extractor, result.resolution, result.neighbours) == ("unit", 4, neighbours)
+
+
+def balls(real: np.ndarray, generated: np.ndarray, k: int) -> tuple[float, float, float, float]:
+    """As Naeem et al.'s code reads, its distances and radii from scikit-learn; balls closed, as Kynkaanniemi's are."""
+    real_radii, generated_radii = (
+        NearestNeighbors(n_neighbors=k).fit(rows).kneighbors()[0][:, -1] for rows in (real, generated)
+    )
+    distances = pairwise_distances(real, generated)
+    within_real = distances <= real_radii[:, None]
+    precision = within_real.any(0).mean()
+    recall = (distances <= generated_radii[None]).any(1).mean()
+    return precision, recall, within_real.sum(0).mean() / k, (distances.min(1) <= real_radii).mean()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_it_equals_scikit_learns_neighbours(shift: float) -> None:
+    real, generated = normal(300, 16, 0), normal(200, 16, 1, shift)
+    result = compare_manifolds(real, generated, extractor="x", resolution=4)
+    assert figures(result) == pytest.approx(balls(real, generated, 5), rel=1e-12)
+    assert len(set(figures(result))) == 4
+
+
+def test_precision_and_recall_equal_torch_fidelity(fidelity: Callable[[str], ModuleType]) -> None:
+    real, generated = normal(90, 16, 0), normal(70, 16, 1, 0.5)
+    how = {"prc_neighborhood": 3, "prc_batch_size": 50, "save_cpu_ram": False, "verbose": False}
+    expected = fidelity("metric_prc").prc_features_to_metric(*map(torch.from_numpy, (generated, real)), **how)
+    result = compare_manifolds(real, generated, extractor="x", resolution=4, neighbours=3)
+    assert result.precision == pytest.approx(expected["precision"])
+    assert result.recall == pytest.approx(expected["recall"])
 
 
 @pytest.mark.parametrize("rows", [1, 5, 18, 31, 1000])
 def test_it_does_not_depend_on_the_rows_in_memory(rows: int) -> None:
     real, generated = normal(31, 3, 0), normal(18, 3, 1, 0.5)
-    assert compare_manifolds(real, generated, extractor="x", rows=rows) == compare_manifolds(
-        real, generated, extractor="x"
+    assert compare_manifolds(real, generated, extractor="x", resolution=4, rows=rows) == compare_manifolds(
+        real, generated, extractor="x", resolution=4
     )
 
 
 def test_a_set_and_itself() -> None:
     rows = normal(40, 4, 0)
     for k in (1, 4):
-        result = compare_manifolds(rows, rows[::-1], extractor="x", neighbours=k, rows=7)
+        result = compare_manifolds(rows, rows[::-1], extractor="x", resolution=4, neighbours=k, rows=7)
         assert figures(result) == pytest.approx((1, 1, (k + 1) / k, 1))
 
 
 def test_sets_far_apart_share_nothing() -> None:
-    assert figures(compare_manifolds(normal(20, 3, 0), normal(20, 3, 1, 50), extractor="x")) == (0, 0, 0, 0)
+    assert figures(compare_manifolds(normal(20, 3, 0), normal(20, 3, 1, 50), extractor="x", resolution=4)) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_copies_of_a_few_real_images_are_precise_and_cover_little() -> None:
     real = normal(50, 3, 0)
-    result = compare_manifolds(real, np.repeat(real[:2], 25, axis=0), extractor="x")
+    result = compare_manifolds(real, np.repeat(real[:2], 25, axis=0), extractor="x", resolution=4)
     assert result.precision == 1
     assert result.recall == 2 / 50
     assert result.coverage < 0.5
@@ -77,7 +115,7 @@ def test_copies_of_a_few_real_images_are_precise_and_cover_little() -> None:
 def test_an_outlier_inflates_precision_and_not_density() -> None:
     """The case of Naeem et al., figure 2: one real outlier's ball takes in generated images that nothing is near."""
     real = np.concatenate([0.1 * normal(50, 2, 0), [[10.0, 10.0]]])
-    result = compare_manifolds(real, 0.1 * normal(50, 2, 1) + 5, extractor="x")
+    result = compare_manifolds(real, 0.1 * normal(50, 2, 1) + 5, extractor="x", resolution=4)
     assert result.precision == 1
     assert result.density == pytest.approx(1 / 5)
     assert result.coverage == pytest.approx(1 / 51)
@@ -87,7 +125,9 @@ def test_equal_distributions_cover_what_theory_says() -> None:
     """Naeem et al., lemma 2: whatever the distribution, ``1 - prod_i (N - i) / (M + N - i)`` for i = 1 .. k."""
     real, generated, k = 30, 20, 2
     results = [
-        compare_manifolds(normal(real, 3, 2 * i), normal(generated, 3, 2 * i + 1), extractor="x", neighbours=k)
+        compare_manifolds(
+            normal(real, 3, 2 * i), normal(generated, 3, 2 * i + 1), extractor="x", resolution=4, neighbours=k
+        )
         for i in range(300)
     ]
     expected = 1 - math.prod((real - i) / (generated + real - i) for i in range(1, k + 1))
@@ -103,11 +143,17 @@ ROWS = normal(12, 3, 0)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: compare_manifolds(ROWS, ROWS[:, :2], extractor="x"), "3 dimensions and generated ones 2"),
-        (lambda: compare_manifolds(ROWS * np.nan, ROWS, extractor="x"), "real features must be finite"),
-        (lambda: compare_manifolds(ROWS, ROWS[:5], extractor="x"), "neighbours must be from 1 to 4.*: 5"),
-        (lambda: compare_manifolds(ROWS, ROWS, extractor="x", neighbours=0), "neighbours must be from 1 to 11.*: 0"),
-        (lambda: compare_manifolds(ROWS, ROWS, extractor="x", rows=0), "rows must be at least 1"),
+        (
+            lambda: compare_manifolds(ROWS, ROWS[:, :2], extractor="x", resolution=4),
+            "3 dimensions and generated ones 2",
+        ),
+        (lambda: compare_manifolds(ROWS * np.nan, ROWS, extractor="x", resolution=4), "real features must be finite"),
+        (lambda: compare_manifolds(ROWS, ROWS[:5], extractor="x", resolution=4), "neighbours must be from 1 to 4.*: 5"),
+        (
+            lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, neighbours=0),
+            "neighbours must be from 1 to 11.*: 0",
+        ),
+        (lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, rows=0), "rows must be at least 1"),
         (lambda: ManifoldQuality("f1", torch.nn.Identity(), "x"), "must be one of precision, recall, density, cov"),
     ],
 )
@@ -123,7 +169,7 @@ def test_the_metric_gives_the_figure_it_was_asked_for(figure: str) -> None:
     quality = ManifoldQuality(figure, lambda batch: batch.mean((2, 3)), "mean colour", neighbours=2)
     quality.update([{"pred": pred * 0.9, "image": image} for pred, image in zip(*images, strict=True)])
     expected = compare_manifolds(
-        images[1].mean((2, 3)), (images[0] * 0.9).mean((2, 3)), extractor="mean colour", neighbours=2
+        images[1].mean((2, 3)), (images[0] * 0.9).mean((2, 3)), extractor="mean colour", resolution=4, neighbours=2
     )
     assert quality.compute() == pytest.approx(getattr(expected, figure))
     assert 0 < quality.compute() < 2

@@ -224,6 +224,9 @@ def test_the_metric_leaves_out_images_for_which_it_is_undefined() -> None:
     expected = quality.compute()
     quality.update([{**eyes[0], "vessel": torch.zeros_like(eyes[0]["vessel"])}])
     assert quality.compute() == expected
+    assert quality.undefined == 1
+    quality.reset()
+    assert quality.undefined == 0
 
 
 def test_the_metric_takes_a_function_and_other_keys() -> None:
@@ -253,7 +256,7 @@ def _half_of_the_images(rank: int, folder: str) -> None:
     quality = SegmentationQuality("sensitivity")
     undefined = {"pred": MASK[0], "vessel": MASK[0]}
     quality.update([undefined] if rank == 0 else items(3))
-    Path(folder, str(rank)).write_text(repr(quality.compute()))
+    Path(folder, str(rank)).write_text(f"{quality.compute()!r} {quality.undefined}")
     dist.destroy_process_group()
 
 
@@ -262,7 +265,9 @@ def test_two_processes_give_the_mean_over_all_images(tmp_path: Path) -> None:
     together = SegmentationQuality("sensitivity")
     together.update(items(3))
     for rank in "01":
-        assert float((tmp_path / rank).read_text()) == pytest.approx(together.compute(), rel=1e-6)
+        value, undefined = (tmp_path / rank).read_text().split()
+        assert float(value) == pytest.approx(together.compute(), rel=1e-6)
+        assert undefined == ("1" if rank == "0" else "0")
 
 
 def test_the_examples_run() -> None:

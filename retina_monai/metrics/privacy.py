@@ -1,0 +1,293 @@
+"""Whether a generator gives its training images away: copies, authenticity, membership inference by distance.
+
+Distances are taken between features, or are what the caller measured; patients keep eyes of one person from standing
+for two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.spatial.distance import cdist
+
+from retina_monai.metrics.features import check_features, check_pair
+
+__all__ = [
+    "CopyThreshold",
+    "MembershipInference",
+    "authenticity",
+    "clopper_pearson",
+    "copy_threshold",
+    "infer_membership",
+    "nearest_distances",
+]
+
+Floats = NDArray[np.float64]
+
+ROWS = 256  # of the matrix of distances that are in memory at a time
+FEWEST = 3  # patients from whom a spread can be told
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class CopyThreshold:
+    """What :func:`copy_threshold` found.
+
+    Attributes:
+        value: a score above it is called a copy.
+        rate: share of unseen real eyes that it is meant to call copies.
+        low, high: 95 % interval of the share that it does call copies, given how few patients it was calibrated on.
+        patients: how many.
+    """
+
+    value: float
+    rate: float
+    low: float
+    high: float
+    patients: int
+
+
+@dataclass(frozen=True)
+class MembershipInference:
+    """What :func:`infer_membership` found.
+
+    Attributes:
+        auc: probability that a training eye is nearer to the synthetic set than one that was not trained on; 0.5 where
+            nothing leaks.
+        low, high: 95 % interval, by bootstrap over patients.
+        members, others: number of patients.
+    """
+
+    auc: float
+    low: float
+    high: float
+    members: int
+    others: int
+
+
+def nearest_distances(
+    queries: ArrayLike,
+    reference: ArrayLike,
+    query_patients: Sequence[Hashable] | None = None,
+    reference_patients: Sequence[Hashable] | None = None,
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Distance of each query to its nearest reference of another patient, and which that is.
+
+    Memory does not grow with the product of the numbers of images.
+
+    Args:
+        queries: features (N, D).
+        reference: features (M, D).
+        query_patients: (N,) patients; with ``reference_patients``, pairs of one patient do not count.
+        reference_patients: (M,).
+
+    Returns:
+        Euclidean distances (N,), infinite where no reference is left, and indices (N,).
+
+    Raises:
+        ValueError: features that are not (N, D), not finite, or of two dimensions; patients of another number.
+
+    Example:
+        >>> nearest_distances([[0.0], [5.0]], [[1.0], [3.0]], "ab", "ac")
+        (array([3., 2.]), array([1, 1]))
+    """
+    reference, queries = check_pair(reference, queries)
+    same = _same_patient(query_patients, reference_patients, (len(queries), len(reference)))
+    distances, places = [], []
+    for start in range(0, len(queries), ROWS):
+        block = cdist(queries[start : start + ROWS], reference)
+        if same is not None:
+            left, right = same
+            block[left[start : start + ROWS, None] == right] = np.inf
+        places.append(block.argmin(1))
+        distances.append(block.min(1))
+    return np.concatenate(distances), np.concatenate(places)
+
+
+def authenticity(training: ArrayLike, generated: ArrayLike, patients: Sequence[Hashable] | None = None) -> float:
+    """Share of generated images that are authentic (AuthPct / 100): no noisy copies of a training image.
+
+    A generated image is authentic if the training image nearest to it is nearer to some other training image than to
+    it. Source: Alaa, van Breugel, Saveliev and van der Schaar, "How faithful is your synthetic data?", ICML 2022,
+    https://arxiv.org/abs/2102.08921, and AuthPct of https://github.com/marcojira/fls (Jiralerspong et
+    al., "Feature likelihood divergence", NeurIPS 2023), image by image. The code that the authors published asks the
+    other way round, for the generated image nearest to each training image. Where distances are equal, it is none.
+
+    It is no test: a generator that draws from the true distribution has no fixed value. Compare it with that of
+    held-out images.
+
+    Args:
+        training: features (N, D), at least 2.
+        generated: features (M, D).
+        patients: of the training images; with them, the other image must be of another patient.
+
+    Returns:
+        In [0, 1]; 0 for a set of copies.
+
+    Raises:
+        ValueError: as :func:`nearest_distances`; fewer than 2 training images.
+
+    Example:
+        >>> authenticity([[0.0], [1.0], [9.0]], [[0.1], [5.0], [2.5], [9.0]])
+        0.5
+    """
+    training, generated = check_pair(training, generated)
+    if len(training) < 2:
+        raise ValueError("authenticity needs at least 2 training images")
+    own = list(range(len(training))) if patients is None else patients
+    apart, _ = nearest_distances(training, training, own, own)
+    distance, nearest = nearest_distances(generated, training)
+    return float((distance > apart[nearest]).mean())
+
+
+def copy_threshold(scores: ArrayLike, patients: Sequence[Hashable], rate: float = 0.05) -> CopyThreshold:
+    """The score above which an image is called a copy, from the scores of real eyes that are none.
+
+    Of each patient the highest score counts. The threshold is split conformal prediction's (Vovk, Gammerman and Shafer,
+    2005; Lei et al., JASA 2018): the k-th lowest of n patients', k = ceil((n + 1)(1 - rate)), so that a new
+    patient exceeds it with a probability of at most ``rate``. With fewer patients than that takes (19 for 5 %), it is
+    the upper prediction bound of a normal distribution of Fisher's z of the scores, if that is above all of them.
+
+    Args:
+        scores: (N,) correlations of real eyes with the nearest eye of other patients, in (-1, 1).
+        patients: (N,).
+        rate: of false positives.
+
+    Raises:
+        ValueError: another number of patients, a score that is no correlation, fewer than 3 patients, no rate.
+
+    Example:
+        >>> threshold = copy_threshold(np.arange(99) / 100, list(range(99)))
+        >>> round(threshold.value, 2), round(threshold.low, 3), round(threshold.high, 3)
+        (0.94, 0.017, 0.1)
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"rate must lie between 0 and 1, not {rate}")
+    highest = _by_patient(scores, patients)
+    count, place = len(highest), math.ceil((len(highest) + 1) * (1 - rate))
+    if count < FEWEST:
+        raise ValueError(f"a threshold needs real eyes of at least {FEWEST} patients, not {count}")
+    value = float(np.sort(highest)[min(place, count) - 1])
+    if place > count:
+        value = max(value, _prediction_bound(highest, rate))
+    tail = (1 - CONFIDENCE) / 2
+    exceeding = max(count + 1 - place, 1)
+    low, high = stats.beta.ppf([tail, 1 - tail], exceeding, count + 1 - exceeding)
+    return CopyThreshold(value, rate, float(low), float(high), count)
+
+
+def infer_membership(
+    members: ArrayLike,
+    others: ArrayLike,
+    member_patients: Sequence[Hashable],
+    other_patients: Sequence[Hashable],
+    seed: int,
+    draws: int = 1000,
+) -> MembershipInference:
+    """How well an eye's distance to the synthetic set tells whether the generator was trained on it.
+
+    The attack of Hayes et al., "LOGAN", PoPETs 2019, and Chen et al., "GAN-Leaks", CCS 2020,
+    https://doi.org/10.1145/3372297.3417238: the nearer, the likelier a member. The
+    figure is the area under its ROC curve; the interval is the percentile bootstrap over patients, members and others
+    apart. Patients of both sides are left out.
+
+    Args:
+        members: (N,) distances of training eyes to the nearest synthetic image.
+        others: (M,) of eyes that were not trained on.
+        member_patients: (N,).
+        other_patients: (M,).
+        seed: of the bootstrap.
+        draws: of the bootstrap.
+
+    Raises:
+        ValueError: another number of patients than of distances, a distance that is not finite, no patient left.
+
+    Example:
+        >>> found = infer_membership([0.1, 0.2, 0.6], [0.5, 0.7], "abc", "de", seed=0)
+        >>> round(found.auc, 3), found.members, found.others
+        (0.833, 3, 2)
+    """
+    shared = set(member_patients) & set(other_patients)
+    near, near_groups = _groups(members, member_patients, shared)
+    far, far_groups = _groups(others, other_patients, shared)
+    if not (near_groups and far_groups):
+        raise ValueError("membership inference needs patients who were trained on, and others")
+    rng = np.random.default_rng(seed)
+    wins = (near[:, None] < far).astype(np.float64) + (near[:, None] == far) / 2
+    values = []
+    for _ in range(draws):
+        rows, columns = _drawn(near_groups, rng), _drawn(far_groups, rng)
+        values.append(wins[np.ix_(rows, columns)].mean())
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return MembershipInference(float(wins.mean()), float(low), float(high), len(near_groups), len(far_groups))
+
+
+def clopper_pearson(hits: int, count: int) -> tuple[float, float]:
+    """Exact 95 % interval of a share (Clopper and Pearson, Biometrika 1934).
+
+    Raises:
+        ValueError: ``hits`` that is not from 0 to ``count``; a count of 0.
+
+    Example:
+        >>> [round(bound, 3) for bound in clopper_pearson(0, 10)]
+        [0.0, 0.308]
+    """
+    if not (0 <= hits <= count and count):
+        raise ValueError(f"a share needs hits from 0 to count, not {hits} of {count}")
+    tail = (1 - CONFIDENCE) / 2
+    low = stats.beta.ppf(tail, hits, count - hits + 1) if hits else 0.0
+    high = stats.beta.ppf(1 - tail, hits + 1, count - hits) if hits < count else 1.0
+    return float(low), float(high)
+
+
+def _same_patient(
+    queries: Sequence[Hashable] | None, reference: Sequence[Hashable] | None, shape: tuple[int, int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """A number for each patient, on both sides."""
+    if queries is None and reference is None:
+        return None
+    if queries is None or reference is None or (len(queries), len(reference)) != shape:
+        raise ValueError(f"there must be a patient for each of {shape[0]} queries and {shape[1]} references")
+    numbers = {patient: number for number, patient in enumerate(dict.fromkeys([*queries, *reference]))}
+    left, right = (np.array([numbers[patient] for patient in side], np.intp) for side in (queries, reference))
+    return left, right
+
+
+def _by_patient(scores: ArrayLike, patients: Sequence[Hashable]) -> Floats:
+    values = check_features(np.asarray(scores, np.float64)[:, None], "the scores")[:, 0]
+    if len(values) != len(patients) or (np.abs(values) > 1).any():
+        raise ValueError(f"there must be a correlation for each of {len(patients)} eyes")
+    highest: dict[Hashable, float] = {}
+    for patient, value in zip(patients, values.tolist(), strict=True):
+        highest[patient] = max(highest.get(patient, -1.0), value)
+    return np.array(list(highest.values()))
+
+
+def _prediction_bound(scores: Floats, rate: float) -> float:
+    """Of the next one, as a normal distribution of Fisher's z has it."""
+    z, count = np.arctanh(scores.clip(-0.999, 0.999)), len(scores)
+    spread = z.std(ddof=1) * math.sqrt(1 + 1 / count)
+    return float(np.tanh(z.mean() + stats.t.ppf(1 - rate, count - 1) * spread))
+
+
+def _groups(
+    distances: ArrayLike, patients: Sequence[Hashable], shared: set[Hashable]
+) -> tuple[Floats, list[NDArray[np.intp]]]:
+    """The distances that count, and which of them are whose."""
+    values = check_features(np.asarray(distances, np.float64)[:, None], "the distances")[:, 0]
+    if len(values) != len(patients):
+        raise ValueError(f"there must be a patient for each of {len(values)} distances, not {len(patients)}")
+    kept = [place for place, patient in enumerate(patients) if patient not in shared]
+    places: dict[Hashable, list[int]] = {}
+    for number, place in enumerate(kept):
+        places.setdefault(patients[place], []).append(number)
+    return values[kept], [np.array(group, np.intp) for group in places.values()]
+
+
+def _drawn(groups: list[NDArray[np.intp]], rng: np.random.Generator) -> NDArray[np.intp]:
+    return np.concatenate([groups[place] for place in rng.integers(len(groups), size=len(groups))])
