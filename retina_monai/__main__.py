@@ -79,7 +79,7 @@ def phantom(
 
 
 def release(run_dir: str, bundle: str = "pix2pix_vessel") -> str:
-    """Put the weights of a training into a bundle, in half precision, with the appearances of its training eyes.
+    """Put the weights of a training into a bundle, in half precision (and its appearances, if it has any).
 
     Args:
         run_dir: the training's output_dir.
@@ -100,6 +100,8 @@ def synthesize(
     checkpoint: str | None = None,
     batch_size: int = 1,
     skip_unreadable: Any = False,
+    split: str = "all",
+    augment: int = 0,
 ) -> str:
     """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
 
@@ -108,21 +110,89 @@ def synthesize(
         input_dir: a folder of vessel maps, or a data set; without it, phantoms.
         output_dir: where to write; an interrupted set there is completed. Without it: a folder in the bundle's runs.
         count: how many phantoms, where there is no input_dir.
-        seed: of phantoms and random appearances.
+        seed: of phantoms, random appearances and warps.
         appearance: average, a camera, random, random:CAMERA, or the path of a photograph.
         checkpoint: other weights than the released ones.
         batch_size: photographs at a time.
         skip_unreadable: true leaves out vessel maps that cannot be read, and says which.
+        split: training, validation or test: vessel maps of that split of input_dir only.
+        augment: warp each map so many times, and generate from the warped ones only.
     """
     from retina_monai.synthesis import synthesize as run
 
     maps, folder, weights = (None if path is None else str(path) for path in (input_dir, output_dir, checkpoint))
     skip = parse_switch(skip_unreadable, "skip_unreadable")
-    written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, batch_size, skip)
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "skip_unreadable": skip,
+        "split": str(split),
+        "augment": augment,
+    }
+    written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, **options)
     return f"a synthetic set in {written}; train on it with --dataset_dir {written}"
 
 
-VERBS = {"prepare": prepare, "list": list_layouts, "phantom": phantom, "release": release, "synthesize": synthesize}
+def evaluate(
+    synthetic_dir: Any = None,
+    real_dir: Any = None,
+    output_dir: Any = "report",
+    mode: str = "quick",
+    size: int = 256,
+    seed: int = 0,
+    families: Any = "all",
+    judge: Any = None,
+    encoder: Any = None,
+    inception_weights: Any = None,
+    skip_unreadable: Any = False,
+    mlflow: Any = True,
+    tracking_uri: str | None = None,
+) -> str:
+    """Measure a synthetic set against a real one, and write a report to read (index.html) and one to compute with.
+
+    Args:
+        synthetic_dir: what synthesize wrote, a folder with images and masks, or one of photographs alone.
+        real_dir: a real set, or a list of them.
+        output_dir: where to write; an interrupted evaluation there is gone on with.
+        mode: quick (minutes), or full: how much is trained to measure usefulness.
+        size: pixels a side at which the sets are compared.
+        seed: of what is drawn.
+        families: image, distribution, faithfulness, privacy, usefulness, separated by commas; or all.
+        judge: other weights of the vessel segmentation network than the released ones.
+        encoder: other weights of the retina encoder than the released ones.
+        inception_weights: of Inception-v3, if you have them, for its FID and KID.
+        skip_unreadable: true leaves out eyes whose pictures are broken, and says which.
+        mlflow: false does not log to MLflow.
+        tracking_uri: of an MLflow server; else SQLite in output_dir.
+    """
+    from retina_monai.evaluation.report import describe_answers
+    from retina_monai.evaluation.report import evaluate as run
+
+    written = run(
+        synthetic_dir,
+        real_dir,
+        output_dir,
+        mode=mode,
+        size=size,
+        seed=seed,
+        families=families,
+        judge=judge,
+        encoder=encoder,
+        inception_weights=inception_weights,
+        skip_unreadable=parse_switch(skip_unreadable, "skip_unreadable"),
+        mlflow=parse_switch(mlflow, "mlflow"),
+        tracking_uri=tracking_uri,
+    )
+    return f"{describe_answers(written)}\nread {written / 'index.html'}"
+
+
+VERBS = {
+    "prepare": prepare,
+    "list": list_layouts,
+    "phantom": phantom,
+    "release": release,
+    "synthesize": synthesize,
+    "evaluate": evaluate,
+}
 
 
 def main() -> None:

@@ -177,13 +177,14 @@ def check_networks() -> None:
             raise RetinaError(f"{key} cannot be built: {str(_innermost(error)).strip()}") from error
 
 
-def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1) -> None:
+def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1, repeats: int = 1) -> None:
     """Refuse a data set with fewer eyes in a split than one batch of all processes takes.
 
     Args:
         datalist: lists of eyes by their split.
         split: that is needed: ``training``, ``validation`` or ``test``.
         batch_size: of one process.
+        repeats: how often each eye comes in an epoch.
 
     Raises:
         RetinaError: there are fewer.
@@ -192,7 +193,7 @@ def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1) -> Non
     eyes = len(datalist[split])
     if not eyes:
         raise RetinaError(f"no eye of the data set is for {split}: give one with a datalist.json that names some")
-    if eyes < batch_size * processes:
+    if repeats * eyes < batch_size * processes:
         among = f" of each of {processes} processes" if processes > 1 else ""
         raise RetinaError(
             f"batch_size {batch_size}{among} is too large for {eyes} eyes for {split}: give a smaller --batch_size, or "
@@ -276,8 +277,9 @@ def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appeara
 
 
 def release(run_dir: str | Path, bundle: str | Path) -> Path:
-    """Put the weights of a training into a bundle: ``models/model.pt``, and ``configs/appearances.json``.
+    """Put the weights of a training into a bundle: ``models/model.pt``, and ``configs/appearances.json`` if it has one.
 
+    A training of what gives photographs an appearance writes those of its eyes; of another there are none to take over.
     Parameters are stored in half precision and loaded as float32; buffers (batch-norm statistics) stay in float32.
 
     Args:
@@ -297,7 +299,9 @@ def release(run_dir: str | Path, bundle: str | Path) -> Path:
     _load_weights(network, run / "model.pt")
     parameters = dict(network.named_parameters())
     state = {name: tensor.half() if name in parameters else tensor for name, tensor in network.state_dict().items()}
-    Appearances.load(run / "appearances.json").save(root / "configs" / "appearances.json")
+    table = root / "configs" / "appearances.json"
+    if table.is_file() or (run / "appearances.json").is_file():
+        Appearances.load(run / "appearances.json").save(table)
     save_atomically(state, root / "models" / "model.pt")
     return root / "models" / "model.pt"
 

@@ -40,7 +40,16 @@ def real_set(real_data: Path) -> Callable[[str], Path]:
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Overrides with which a bundle trains an epoch in a second, on phantoms that all tests share."""
     folder = tmp_path_factory.mktemp("shared")
-    network = {"size": 64, "levels": 4, "features": 4, "discriminator_features": 8, "discriminator_levels": 2}
+    network = {
+        "size": 64,
+        "levels": 4,
+        "features": 4,
+        "discriminator_features": 8,
+        "discriminator_levels": 2,
+        "repeats": 2,
+        "patch": 16,
+        "judge_size": 64,
+    }
     data = {"phantom_dir": str(folder / "phantom"), "cache_dir": str(folder / "cache"), "phantom_count": 8}
     return network | data | {"max_epochs": 1, "val_interval": 1, "precision": "fp32", "mlflow": False}
 

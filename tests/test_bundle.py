@@ -15,6 +15,7 @@ def test_a_batch_of_all_processes_has_to_be_filled(monkeypatch: pytest.MonkeyPat
     check_eyes(EYES, "training", 5)
     with pytest.raises(RetinaError, match=r"^batch_size 6 is too large for 5 eyes for training: give a smaller"):
         check_eyes(EYES, "training", 6)
+    check_eyes(EYES, "training", 6, repeats=2)
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     check_eyes(EYES, "training", 2)

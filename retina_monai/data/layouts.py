@@ -25,7 +25,7 @@ from retina_monai.data.splits import merge
 from retina_monai.data.stare import STARE
 from retina_monai.errors import RetinaError
 
-__all__ = ["LAYOUTS", "UnknownLayoutError", "find_datalist", "fingerprint"]
+__all__ = ["LAYOUTS", "UnknownLayoutError", "find_datalist", "fingerprint", "list_eyes"]
 
 LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
@@ -56,13 +56,23 @@ def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadabl
         RetinaError: no such directory; a photograph without its vessel map or the reverse; a directory given twice;
             as :func:`retina_monai.data.checking.check_files`, with all that fail in one sentence.
     """
+    named = list_eyes(dataset_dir)
+    whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
+    return {split: [item for item in items if item["name"] in whole] for split, items in named.items()}
+
+
+def list_eyes(dataset_dir: str | Path | Sequence[str | Path]) -> Datalist:
+    """As :func:`find_datalist`, without a look at the files.
+
+    Raises:
+        UnknownLayoutError: no layout describes a directory.
+        RetinaError: as :func:`find_datalist`, files aside.
+    """
     found = [_read(path) for path in _paths(dataset_dir)]
     _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
     datalist = merge(found)
     names = _unique_names([item for split in SPLITS for item in datalist[split]])
-    named = {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
-    whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
-    return {split: [item for item in items if item["name"] in whole] for split, items in named.items()}
+    return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
 
 
 def fingerprint(datalist: Datalist) -> str:

@@ -17,10 +17,14 @@ from retina_monai.data.layouts import UnknownLayoutError, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
+from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
-__all__ = ["VesselMaps", "find_vessel_maps", "fit_vessel_map"]
+__all__ = ["VesselMaps", "find_vessel_maps", "fit_vessel_map", "warp_vessel_map"]
 
 logger = logging.getLogger("retina_monai")
+ALL = "all"  # splits
+FINE = 4  # times the size at which maps are warped
+TEXTS = ("name", "patient", "laterality", "index", "condition", "condition_dataset", "augmented")
 
 
 class VesselMaps(Dataset):
@@ -31,13 +35,19 @@ class VesselMaps(Dataset):
     field of view keeps its frame and gets the inscribed circle.
 
     Args:
-        input_dir: a folder of vessel maps, or a data set that an adapter recognises (its maps of every split).
+        input_dir: a folder of vessel maps, or a data set that an adapter recognises.
         size: pixels a side that the network takes.
         finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
         skip_unreadable: a switch: leave out maps that are broken, and those of no vessel or inverted, for which all
             are decoded once more; otherwise what is broken is refused here, what a map shows when its turn comes.
+        split: ``training``, ``validation`` or ``test``: maps of that split of the data set only; ``all``.
+        augment: each map is warped so many times (:mod:`retina_monai.transforms.vessel_warp`), by (seed, index) alone,
+            and the warped maps, ``<name>_a1`` and so on, take its place; 0: maps as they are.
+        seed: of the warps.
         transform: applied to the items: ``image`` float32 ``(size, size)`` in [0, 255], ``fov`` uint8
-            ``(1, size, size)`` in {0, 1}, ``name``, ``patient``, ``source``, ``index``.
+            ``(1, size, size)`` in {0, 1}, ``name``, ``patient``, ``laterality`` (empty where unknown), ``source``,
+            ``index``, and of the eye whose map it is ``condition`` (its name) and ``condition_dataset`` (empty where
+            unknown); ``augmented``, 0 or 1.
 
     Raises:
         RetinaError: as :func:`find_vessel_maps`; of an item, as :func:`retina_monai.data.checking.check_vessel`.
@@ -50,19 +60,50 @@ class VesselMaps(Dataset):
         finished: Container[str] = (),
         transform: Callable[..., Any] | None = None,
         skip_unreadable: bool | str = False,
+        split: str = "all",
+        augment: int = 0,
+        seed: int = 0,
     ) -> None:
         self.size = size
-        found = find_vessel_maps(input_dir, skip_unreadable)
-        items = [{**item, "index": index} for index, item in enumerate(found)]
+        self.seed = seed
+        items = _samples(find_vessel_maps(input_dir, skip_unreadable, split), augment)
         super().__init__([item for item in items if item["name"] not in finished], transform)
 
     def _transform(self, index: int) -> Any:
         item = dict(self.data[index])
         vessel, fov = read_mask(item["vessel"]), _field_of_view(item)
         check_vessel(vessel, item, fov)
-        sample = {**fit_vessel_map(vessel, fov, self.size), "source": item["vessel"]}
-        sample |= {key: item[key] for key in ("name", "patient", "index")}
+        sample = {key: item[key] for key in TEXTS} | {"source": item["vessel"]}
+        if item["augmented"]:
+            warp = draw_warp(self.seed, item["index"])
+            sample |= warp_vessel_map(vessel, fov, self.size, warp)
+            sample["laterality"] = warp.laterality(item["laterality"])
+        else:
+            sample |= fit_vessel_map(vessel, fov, self.size)
         return sample if self.transform is None else self.transform(sample)
+
+
+def _samples(items: list[dict[str, Any]], augment: int) -> list[dict[str, Any]]:
+    """The samples to make of the maps, each with its place in the list."""
+    told = [
+        {"laterality": "", **item, "condition": item["name"], "condition_dataset": item.get("dataset", "")}
+        for item in items
+    ]
+    if augment:
+        told = [item | {"name": f"{item['name']}_a{time}"} for item in told for time in range(1, augment + 1)]
+    return [item | {"index": index, "augmented": int(augment > 0)} for index, item in enumerate(told)]
+
+
+def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp) -> dict[str, np.ndarray]:
+    """As :func:`fit_vessel_map`, of a warped map; the field of view keeps its form, and is mirrored with the eye.
+
+    The map is warped at four times the size, so that what each pixel holds is a share of area again.
+    """
+    fine = fit_vessel_map(vessel, fov, FINE * size)
+    inside = resize_area(fine["fov"], size) >= 0.5
+    inside = np.ascontiguousarray(inside[:, :, ::-1]) if warp.flip else inside
+    image = resize_area(warp(fine["image"])[None], size)[0] * inside[0]
+    return {"image": image, "fov": inside.astype(np.uint8)}
 
 
 def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dict[str, np.ndarray]:
@@ -89,16 +130,20 @@ def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dic
     return {"image": share * 255, "fov": inside.astype(np.uint8)}
 
 
-def find_vessel_maps(input_dir: str | Path, skip_unreadable: bool | str = False) -> list[dict[str, Any]]:
+def find_vessel_maps(
+    input_dir: str | Path, skip_unreadable: bool | str = False, split: str = "all"
+) -> list[dict[str, Any]]:
     """Datalist items with ``vessel``, ``name`` and ``patient``, sorted by name; ``image`` and ``fov`` where known.
 
     Args:
-        input_dir, skip_unreadable: as for :class:`VesselMaps`.
+        input_dir, skip_unreadable, split: as for :class:`VesselMaps`.
 
     Raises:
         RetinaError: no such folder, or no vessel map in it; two maps of one name; all maps whose files are broken, in
-            one sentence.
+            one sentence; an unknown split, one of no map, or one of a folder of maps that tells no splits.
     """
+    if split not in (ALL, *SPLITS):
+        raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
     folder, skip = Path(input_dir), parse_switch(skip_unreadable, "skip_unreadable")
     if not folder.is_dir():
         raise RetinaError(f"input_dir {folder} is not a directory: name the folder that holds the vessel maps")
@@ -106,10 +151,15 @@ def find_vessel_maps(input_dir: str | Path, skip_unreadable: bool | str = False)
         datalist = find_datalist(folder, skip)
     except UnknownLayoutError:
         datalist = {}
-    items = with_vessels([item for split in SPLITS for item in datalist.get(split, ())])
+    wanted = SPLITS if split == ALL else (split,)
+    items = with_vessels([item for part in wanted for item in datalist.get(part, ())])
     if not datalist:
+        if split != ALL:
+            raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
         maps = pictures_by_name([folder]).items()
         items = check_files([{"vessel": str(path), "name": name, "patient": name} for name, path in maps], skip)
+    if not items and split != ALL:
+        raise RetinaError(f"input_dir {folder} has no vessel map for {split}: give another --split, or leave it out")
     if not items:
         raise RetinaError(f"input_dir {folder} holds no vessel map: it takes {', '.join(IMAGE_SUFFIXES)}")
     return sorted(check_contents(items, skip) if skip else items, key=lambda item: str(item["name"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,16 @@ def software() -> str:
     return f"retina_monai {__version__}"
 
 
-def write_png(path: str | Path, array: np.ndarray, synthetic: bool = True) -> None:
+def write_png(
+    path: str | Path, array: np.ndarray, synthetic: bool = True, text: Mapping[str, str] | None = None
+) -> None:
     """Write a picture as PNG.
 
     Args:
         path: the file; its folder is made if need be.
         array: uint8 (3, H, W) in RGB, or (1, H, W) in grey.
         synthetic: mark the file with the text chunk ``SyntheticData`` = ``YES`` (after DICOM's attribute of that name).
+        text: further text chunks, by their keywords.
 
     Raises:
         RetinaError: ``path`` cannot be written.
@@ -33,10 +37,12 @@ def write_png(path: str | Path, array: np.ndarray, synthetic: bool = True) -> No
     """
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] not in (1, 3):
         raise ValueError(f"a picture is uint8 (1, H, W) or (3, H, W), not {array.dtype} {array.shape}")
-    text = PngInfo()
-    text.add_text("Software", software())
+    chunks = PngInfo()
+    chunks.add_text("Software", software())
     if synthetic:
-        text.add_text("SyntheticData", "YES")
+        chunks.add_text("SyntheticData", "YES")
+    for keyword, value in (text or {}).items():
+        chunks.add_text(keyword, value)
     pixels = array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
     with replacing(path) as file:
-        Image.fromarray(pixels).save(file, format="PNG", pnginfo=text)
+        Image.fromarray(pixels).save(file, format="PNG", pnginfo=chunks)

@@ -1,5 +1,9 @@
 """What to measure on a synthetic set, and tables and plots from it."""
 
+from retina_monai.evaluation.extractors import load_extractors
+from retina_monai.evaluation.judge import load_judge
 from retina_monai.evaluation.photographs import PhotographReport
+from retina_monai.evaluation.sensitivity import SensitivityReport
+from retina_monai.evaluation.vessels import VesselReport
 
-__all__ = ["PhotographReport"]
+__all__ = ["PhotographReport", "SensitivityReport", "VesselReport", "load_extractors", "load_judge"]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Condition", "Eye", "Eyes", "Extractor", "Judge", "as_image", "as_mask"]
+__all__ = ["Condition", "Extractor", "Eye", "Eyes", "Judge", "as_image", "as_mask"]
 
 Judge = Callable[[Tensor, Tensor], Tensor]
 """From photographs (B, 3, H, W) in [-1, 1] and fields of view (B, 1, H, W) of {0, 1} to (B, 1, H, W) in [0, 1]."""

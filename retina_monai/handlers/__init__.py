@@ -3,23 +3,29 @@
 from retina_monai.handlers.appearance_table import AppearanceTable
 from retina_monai.handlers.checkpoints import Checkpoints, load_file, newest_checkpoint
 from retina_monai.handlers.epochs import LinearDecay, SeededEpochs
+from retina_monai.handlers.feature_table import FeatureTable
 from retina_monai.handlers.grid import image_grid
 from retina_monai.handlers.losses import EpochLine, EpochLosses, StopOnNaN
 from retina_monai.handlers.pictures import PictureGrid, to_uint8
-from retina_monai.handlers.synthetic_set import SyntheticSet, finished_samples
+from retina_monai.handlers.sample_set import SampleSet, finished_samples
+from retina_monai.handlers.synthetic_set import SyntheticSet
 from retina_monai.handlers.tracking import Tracker, sqlite_uri
+from retina_monai.handlers.vessel_set import VesselSet
 
 __all__ = [
     "AppearanceTable",
     "Checkpoints",
     "EpochLine",
     "EpochLosses",
+    "FeatureTable",
     "LinearDecay",
     "PictureGrid",
+    "SampleSet",
     "SeededEpochs",
     "StopOnNaN",
     "SyntheticSet",
     "Tracker",
+    "VesselSet",
     "finished_samples",
     "image_grid",
     "load_file",

@@ -49,6 +49,7 @@ class Checkpoints:
         interval: epochs between checkpoints; the last epoch is always saved.
         tracker: has ``run_id``; a resumed training goes on in its own run.
         enabled: whether this process writes (rank 0); all read.
+        released: the part of ``averaged.network`` that goes into ``model.pt``; ``None``: all of it.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Checkpoints:
         interval: int = 1,
         tracker: Any = None,
         enabled: bool = True,
+        released: nn.Module | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.folder = self.output_dir / "checkpoints"
@@ -71,6 +73,7 @@ class Checkpoints:
         self.interval = interval
         self.tracker = tracker
         self.enabled = enabled
+        self.released = released
         self.claim: Claim | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -126,7 +129,7 @@ class Checkpoints:
             self.save_weights()
 
     def save_weights(self) -> None:
-        network = self.averaged.network
+        network: Any = self.averaged.network if self.released is None else self.released
         save_atomically(network.state_dict(), self.output_dir / "model.pt")
         name = f"{type(network).__module__}.{type(network).__qualname__}"
         write_json(self.output_dir / "network.json", {"_target_": name, **network.arguments})

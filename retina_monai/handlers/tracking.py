@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_folder, write_json
 
-__all__ = ["Tracker", "sqlite_uri"]
+__all__ = ["Tracker", "artifact_folder", "is_answering", "one_sentence", "sqlite_uri"]
 
 logger = logging.getLogger("retina_monai")
 LONGEST_PARAMETER = 500
@@ -72,7 +72,7 @@ class Tracker(MLFlowHandler):
         enabled: bool = True,
     ) -> None:
         self.address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
-        self.enabled = enabled and _answers(self.address, required)
+        self.enabled = enabled and is_answering(self.address, required)
         self.experiment_name = experiment_name
         self.output_dir = Path(output_dir)
         self.config = dict(config or {})
@@ -99,7 +99,7 @@ class Tracker(MLFlowHandler):
 
         @wraps(handler)
         def named(*arguments: Any) -> None:
-            with _named(self.address):
+            with one_sentence(self.address, "train"):
                 handler(*arguments)
 
         engine.add_event_handler(event, named)
@@ -124,16 +124,12 @@ class Tracker(MLFlowHandler):
 
     def _connect(self) -> None:
         """Only now, since a client of a database makes the file: what is refused before the start leaves nothing."""
-        files = None
-        if self.address.startswith("sqlite:///"):  # may be percent-encoded, which MONAI leaves as it is
-            folder = make_folder(Path(unquote(self.address[len("sqlite:///") :])).parent)
-            files = (folder.resolve() / "mlruns").as_uri()
         name = f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         super().__init__(
             tracking_uri=self.address,
             experiment_name=self.experiment_name,
             run_name=name,
-            artifact_location=files,
+            artifact_location=artifact_folder(self.address),
         )
         logger.info("MLflow: %s, experiment %s", self.address, self.experiment_name)
 
@@ -177,15 +173,31 @@ class Tracker(MLFlowHandler):
         raise error
 
 
+def artifact_folder(address: str) -> str | None:
+    """Where files of a SQLite store go: ``mlruns`` beside it, whose folder is made; a server knows it for itself."""
+    if not address.startswith("sqlite:///"):
+        return None
+    folder = make_folder(Path(unquote(address[len("sqlite:///") :])).parent)  # encoded, which MONAI leaves as it is
+    return (folder.resolve() / "mlruns").as_uri()
+
+
 @contextmanager
-def _named(address: str) -> Iterator[None]:
-    """Whatever MLflow or its database raises becomes one sentence with its address and the reason."""
+def one_sentence(address: str, verb: str) -> Iterator[None]:
+    """Whatever MLflow or its database raises becomes one sentence with its address and the reason.
+
+    Args:
+        address: that is written to.
+        verb: what could be done without MLflow.
+
+    Raises:
+        RetinaError: MLflow cannot write.
+    """
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = "no space left on its disk" if _is_full(error) else str(error).partition("\n")[0]
         raise RetinaError(
-            f"MLflow cannot write to {address} ({reason}): mend that, give another --tracking_uri, or train with "
+            f"MLflow cannot write to {address} ({reason}): mend that, give another --tracking_uri, or {verb} with "
             "--mlflow false"
         ) from error
 
@@ -204,8 +216,17 @@ def sqlite_uri(output_dir: str | Path) -> str:
     return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")
 
 
-def _answers(address: str, required: bool) -> bool:
-    """Whether an HTTP server is there (MLflow itself would try for minutes); databases are not asked."""
+def is_answering(address: str, required: bool = True, otherwise: str = "--tracking_required false") -> bool:
+    """Whether an HTTP server is there (MLflow itself would try for minutes); databases are not asked.
+
+    Args:
+        address: of a server, or of a database.
+        required: whether a server that does not answer is an error.
+        otherwise: the option with which one goes on without it.
+
+    Raises:
+        RetinaError: it is none of MLflow's addresses, or a required server does not answer.
+    """
     scheme = re.match(r"(\w+)(\+\w+)?://", address)
     if scheme is None or scheme[1] not in SERVERS + DATABASES:
         raise RetinaError(
@@ -222,7 +243,7 @@ def _answers(address: str, required: bool) -> bool:
         if required:
             raise RetinaError(
                 f"the MLflow server {address} does not answer: start it, give another --tracking_uri, or go on "
-                "without it with --tracking_required false"
+                f"without it with {otherwise}"
             ) from error
     logger.warning("the MLflow server %s does not answer: training goes on untracked", address)
     return False

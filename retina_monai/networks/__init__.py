@@ -1,7 +1,18 @@
 """The networks that MONAI lacks."""
 
+from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
+from retina_monai.networks.iternet import IterNet
 from retina_monai.networks.resize_convolution import ResizeConvolution
+from retina_monai.networks.retina_encoder import MultiTaskEncoder, RetinaEncoder
 from retina_monai.networks.unet import Pix2PixUNet
 
-__all__ = ["Pix2PixUNet", "ResizeConvolution", "initialize_weights"]
+__all__ = [
+    "InceptionV3",
+    "IterNet",
+    "MultiTaskEncoder",
+    "Pix2PixUNet",
+    "ResizeConvolution",
+    "RetinaEncoder",
+    "initialize_weights",
+]

@@ -1,6 +1,8 @@
 """The papers' losses, one file per family, for ``retina_monai.engines.AdversarialTrainer``."""
 
+from retina_monai.objectives.deep_supervision import DeepSupervision
+from retina_monai.objectives.encoder_tasks import EncoderTasks
 from retina_monai.objectives.pix2pix import Pix2Pix
 from retina_monai.objectives.step import Batch, Losses, Objective, Step
 
-__all__ = ["Batch", "Losses", "Objective", "Pix2Pix", "Step"]
+__all__ = ["Batch", "DeepSupervision", "EncoderTasks", "Losses", "Objective", "Pix2Pix", "Step"]

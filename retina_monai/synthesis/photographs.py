@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 
-from retina_monai.bundle import find_bundle
 from retina_monai.data.phantom import generate_phantom
 from retina_monai.data.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
-from retina_monai.transforms import apply_appearance
+from retina_monai.synthesis.bundles import bundle_parts
+from retina_monai.transforms import Appearance, apply_appearance
 
-__all__ = ["PhotographGenerator", "generate", "load"]
+__all__ = ["PhotographGenerator", "generate"]
 
 PHANTOM_SIZE = 512
 
@@ -33,14 +32,8 @@ class PhotographGenerator:
     """
 
     def __init__(self, bundle: str = "pix2pix_vessel", checkpoint: str | Path | None = None) -> None:
-        root = find_bundle(bundle)
-        parser = ConfigParser()
-        parser.read_config(root / "configs" / "inference.json")
-        parser["bundle_root"] = str(root)
-        if checkpoint is not None:
-            parser["checkpoint"] = Path(checkpoint)  # in text, MONAI gives meanings of its own to $, @, % and #
         parts = ("size", "device", "preprocessing", "network", "inferer", "postprocessing", "appearances")
-        self.size, self.device, *self._chain, self.appearances = [parser.get_parsed_content(part) for part in parts]
+        self.size, self.device, *self._chain, self.appearances = bundle_parts(bundle, parts, checkpoint)
 
     def __call__(
         self,
@@ -69,19 +62,26 @@ class PhotographGenerator:
         inside = None if fov is None else _as_mask(fov, "fov")
         if inside is not None and inside.shape != mask.shape:
             raise RetinaError(f"fov is {inside.shape[1:]} and vessel {mask.shape[1:]}: give arrays of one size")
-        preprocessing, network, inferer, postprocessing = self._chain
         fitted = fit_vessel_map(mask, inside, self.size)
-        condition = preprocessing({"image": fitted["image"]})["image"][None].to(self.device)
+        return self.paint(fitted["image"], fitted["fov"], self.appearances.choose(appearance, seed, index))
+
+    def paint(self, vessel: np.ndarray, fov: np.ndarray, appearance: Appearance) -> np.ndarray:
+        """Paint around a vessel map that is of the network's size and form already.
+
+        Args:
+            vessel: float32 ``(size, size)`` in [0, 255], the share of each pixel that vessels cover.
+            fov: ``(1, size, size)`` in {0, 1}.
+            appearance: that the photograph gets.
+
+        Returns:
+            uint8 ``(3, size, size)``, RGB; black outside the field of view.
+        """
+        preprocessing, network, inferer, postprocessing = self._chain
+        condition = preprocessing({"image": vessel})["image"][None].to(self.device)
         with torch.inference_mode():
             pred = postprocessing({"pred": inferer(inputs=condition, network=network)[0]})["pred"]
         image = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().float() / 127.5 - 1
-        chosen = self.appearances.choose(appearance, seed, index)
-        return to_uint8(apply_appearance(image, torch.from_numpy(fitted["fov"]), chosen))
-
-
-def load(bundle: str = "pix2pix_vessel", checkpoint: str | Path | None = None) -> PhotographGenerator:
-    """Load a bundle as a function of a vessel map; see :class:`PhotographGenerator`."""
-    return PhotographGenerator(bundle, checkpoint)
+        return to_uint8(apply_appearance(image, torch.from_numpy(fov), appearance))
 
 
 def generate(
@@ -100,11 +100,11 @@ def generate(
         and ``laterality``. Nothing in them is of a patient.
 
     Raises:
-        RetinaError: as :func:`load`, or ``n`` below 1.
+        RetinaError: as :class:`PhotographGenerator`, or ``n`` below 1.
     """
     if n < 1:
         raise RetinaError(f"n is the number of photographs and must be at least 1, not {n}")
-    generator = load(bundle)
+    generator = PhotographGenerator(bundle)
     return [_generate_one(generator, seed, index, appearance) for index in range(n)]
 
 

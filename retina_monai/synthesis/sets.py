@@ -24,6 +24,8 @@ def synthesize(
     checkpoint: str | Path | None = None,
     batch_size: int = 1,
     skip_unreadable: bool = False,
+    split: str = "all",
+    augment: int = 0,
 ) -> Path:
     """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
 
@@ -34,21 +36,25 @@ def synthesize(
         input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
         output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the bundle.
         count: how many phantoms, at least 3; only where there is no ``input_dir``.
-        seed: of phantoms and random appearances.
+        seed: of phantoms, random appearances and warps.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
         checkpoint: other weights than the released ones.
         batch_size: photographs at a time; they depend on it by rounding alone (one grey level, here and there).
         skip_unreadable: leave out vessel maps that cannot be read, and log which.
+        split: ``training``, ``validation`` or ``test``: vessel maps of that split of ``input_dir`` only; ``all``.
+        augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
 
     Raises:
-        RetinaError: no such bundle, or one without a setting that is given; ``count`` beside ``input_dir``; settings,
-            weights, vessel maps or an ``output_dir`` that ``inference.json`` refuses.
+        RetinaError: no such bundle, or one without a setting that is given; ``count`` beside ``input_dir``, or
+            ``split`` without it; settings, weights, vessel maps or an ``output_dir`` that ``inference.json`` refuses.
     """
     if input_dir is not None and count is not None:
         raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
+    if input_dir is None and split != "all":
+        raise RetinaError(f"split {split} is of a data set: give one with --input_dir, or leave --split out")
     if appearance.startswith(("$", "@", "%")):  # to MONAI an expression, a reference, a macro
         raise RetinaError(f"appearance {appearance} is unknown: give ./{appearance} if it is the path of a photograph")
     root = find_bundle(str(bundle))
@@ -62,6 +68,8 @@ def synthesize(
         "checkpoint": _path("checkpoint", checkpoint),
         "batch_size": batch_size,
         "skip_unreadable": skip_unreadable or None,
+        "split": None if split == "all" else split,
+        "augment": augment or None,
     }
     given = {key: value for key, value in settings.items() if value is not None}
     parser = ConfigParser()

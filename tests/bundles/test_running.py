@@ -21,7 +21,7 @@ BUNDLE = ROOT / "bundles" / "pix2pix_vessel"
 TRAIN = Path("bundles/pix2pix_vessel/configs/train.json")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
 LOSSES = {"d_real", "d_fake", "g_l1", "g_adversarial", "g_spectrum", "loss"}
-METRICS = {"ssim_fov", "psnr_fov", "mse_fov", "ssim", "psnr", "mse"}
+METRICS = {"selection", "cldice", "dice", "ssim_fov", "psnr_fov", "mse_fov", "ssim", "psnr", "mse"}
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,22 @@ def test_a_line_per_sample_says_where_it_comes_from(tmp_path: Path) -> None:
         "synthetic": True,
     }
     assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+
+
+def test_a_line_tells_the_eye_whose_map_it_was(tmp_path: Path) -> None:
+    told = {"condition": "eye1", "condition_dataset": "HRF", "augmented": 1, "laterality": "L"}
+    item = conditions(2)[1]
+    for place, known in enumerate((told, told | {"condition_dataset": "", "laterality": "", "augmented": 0})):
+        handler = SyntheticSet(tmp_path / str(place), appearance, SETTINGS)
+        state = SimpleNamespace(batch=[item | known], output=[{"pred": torch.zeros(3, SIZE, SIZE)}])
+        handler.write(SimpleNamespace(state=state))
+        handler.complete()
+        handler.release()
+    first, second = (manifest(tmp_path / name)[0] for name in ("0", "1"))
+    assert first["condition"] == {"name": "eye1", "dataset": "HRF", "augmented": True} and first["laterality"] == "L"
+    assert second["condition"] == {"name": "eye1", "augmented": False} and "laterality" not in second
+    listed = json.loads((tmp_path / "0" / "datalist.json").read_text())["training"][0]
+    assert listed["condition"] == first["condition"] and listed["laterality"] == "L"
 
 
 def test_the_datalist_is_read_by_monai_and_by_the_library(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
@@ -72,6 +73,47 @@ def test_an_interrupted_set_is_completed(bundle: str, phantoms: Path, tmp_path: 
     assert pictures(synthesize(bundle, phantoms, tmp_path)) == whole
 
 
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    return {line["name"]: line for line in map(json.loads, lines)}
+
+
+def test_warped_maps_of_a_split(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+    training = [item["name"] for item in find_datalist(phantoms)["training"]]
+    folder = synthesize(bundle, phantoms, tmp_path, split="training", augment=2, seed=5)
+    lines = manifest(folder)
+    assert sorted(lines) == sorted(f"{name}_a{time}" for name in training for time in (1, 2))
+    line = lines[f"{training[0]}_a2"]
+    assert line["condition"] == {"name": training[0], "dataset": "phantom", "augmented": True}
+    assert line["patient"] == f"phantom/{training[0][-5:]}" and line["laterality"] in ("L", "R")
+    items = [item for items in find_datalist(folder).values() for item in items]
+    assert all(item["condition"] == lines[item["name"]]["condition"] for item in items)
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["split"] == "training" and settings["augment"] == 2
+
+
+def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
+    bundle: str, phantoms: Path, tmp_path: Path
+) -> None:
+    chosen = {"split": "training", "augment": 1, "seed": 5, "appearance": "random"}
+    count = len(find_datalist(phantoms)["training"])
+    whole = pictures(synthesize(bundle, phantoms, tmp_path / "one", **chosen))
+    other = pictures(synthesize(bundle, phantoms, tmp_path / "three", batch_size=3, **chosen))
+    assert whole.keys() == other.keys() and len(whole) == 3 * count
+    masks = [name for name in whole if not name.startswith("images")]
+    assert [whole[name] for name in masks] == [other[name] for name in masks]
+    lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "one" / "manifest.jsonl").write_text("".join(lines[:2]) + lines[2][:30])
+    for path in (tmp_path / "one" / "images").iterdir():
+        if path.stem not in {json.loads(line)["name"] for line in lines[:2]}:
+            path.unlink()
+    assert pictures(synthesize(bundle, phantoms, tmp_path / "one", **chosen)) == whole
+    for changed in ({"augment": 2}, {"seed": 6}, {"split": "validation"}):
+        with pytest.raises(Exception) as caught:
+            synthesize(bundle, phantoms, tmp_path / "one", **(chosen | changed))
+        assert "holds a set made with other settings" in str(root_error(caught.value))
+
+
 def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: str, phantoms: Path) -> None:
     first, second = (synthesize(bundle, phantoms, seed=seed) for seed in (0, 1))
     assert first != second and first.parent == second.parent == Path(bundle) / "runs"
@@ -93,6 +135,11 @@ def test_a_bundle_that_does_not_know_a_setting(bundle: str, phantoms: Path, tmp_
 def test_mistakes(bundle: str, phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(RetinaError, match="count is the number of phantoms to grow: give it, or --input_dir, not both"):
         synthesize(bundle, phantoms, count=5)
+    with pytest.raises(RetinaError, match="split training is of a data set: give one with --input_dir, or leave --sp"):
+        synthesize(bundle, split="training")
+    with pytest.raises(Exception) as caught:
+        synthesize(bundle, phantoms, tmp_path / "set", augment=-1)
+    assert str(root_error(caught.value)) == "augment must be a whole number from 0, not -1"
     with pytest.raises(RetinaError, match="there is no bundle no_such_bundle"):
         synthesize("no_such_bundle")
     with pytest.raises(Exception) as caught:

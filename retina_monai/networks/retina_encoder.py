@@ -1,0 +1,162 @@
+"""The retina encoder: a small convolutional network whose pooled features describe a fundus photograph.
+
+What compares two sets of photographs (KID, FID, precision and recall, nearest neighbours) compares their features.
+Those of Inception-v3 were learned on everyday objects; these on eyes, by telling what is in a photograph and what was
+done to it (:class:`MultiTaskEncoder`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+__all__ = ["MultiTaskEncoder", "RetinaEncoder"]
+
+DARK = 0.12  # of the range from -1: a pixel without a brighter channel counts as black
+MOMENTUM = 0.01  # of running statistics, per batch
+SLOW = 0.001  # per photograph
+FAINT = 0.01  # variance below which a direction is not stretched to 1
+TINY = 1e-4
+
+
+class RetinaEncoder(nn.Module):
+    """Photograph -> features: five halvings with batch norm in between, then the mean over the picture.
+
+    What is outside of the field of view does not enter: pixels as dark as there (JPEG leaves no exact black) are made
+    black first. Over photographs as they are the features have mean 0, variance 1 and hardly any correlation: then a
+    distance counts each of them alike, and what no photograph varies in counts for much.
+
+    Args:
+        features: D, how many.
+        width: channels after the first convolution; up to eight times as many further on.
+        size: the side in pixels that every picture is brought to, a multiple of 16.
+
+    Raises:
+        ValueError: a size that is no multiple of 16.
+    """
+
+    def __init__(self, features: int = 96, width: int = 16, size: int = 256) -> None:
+        super().__init__()
+        if size < 16 or size % 16:
+            raise ValueError(f"size must be a multiple of 16, not {size}")
+        self.arguments = {"features": features, "width": width, "size": size}
+        self.features = features
+        self.trunk = nn.Sequential(
+            _Frame(size),
+            nn.Conv2d(3, width, 4, 2, 1),
+            nn.ReLU(),
+            *_halve(width, 2 * width, 1),
+            *_halve(2 * width, 4 * width, 2),
+            *_halve(4 * width, 8 * width, 3),
+            nn.Conv2d(8 * width, features, 1),
+        )
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), _Standardise(features))
+        self.whiten = _Whiten(features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Photographs ``(B, 3, H, W)`` in [-1, 1] of any size -> features ``(B, D)``."""
+        pred: Tensor = self.whiten(self.pool(self.trunk(image)))
+        return pred
+
+
+class MultiTaskEncoder(nn.Module):
+    """The encoder with what it is trained by: linear heads that tell what is in a photograph and what was done to it.
+
+    Args:
+        encoder: what is trained, and kept.
+        maps: how many kinds of structures are located, each in a grid of cells of 16 pixels.
+        traits: how many numbers about the photograph as a whole are told from its features.
+    """
+
+    def __init__(self, encoder: RetinaEncoder, maps: int, traits: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.locate = nn.Conv2d(encoder.features, maps, 1)
+        self.describe = nn.Linear(encoder.features, traits)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """``(B, 3, H, W)`` -> ``features`` (B, D) before they are decorrelated, ``maps`` and ``traits``.
+
+        ``maps`` (B, K, S / 16, S / 16) are logits, ``traits`` are (B, T).
+        """
+        cells = self.encoder.trunk(image)
+        features = self.encoder.pool(cells)
+        return {"features": features, "maps": self.locate(cells), "traits": self.describe(features)}
+
+
+class _Frame(nn.Module):
+    """Resize without aliasing, and black outside of the field of view."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.black = size, DARK - 1
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-2] != self.size or image.shape[-1] != self.size:
+            size = [self.size, self.size]
+            image = interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+        dark = image.amax(1, keepdim=True) < self.black
+        return torch.where(dark, torch.full_like(image, -1), image)
+
+
+class _Standardise(nn.Module):
+    """``(B, D)`` by running mean and variance, in training too: a batch may be of one picture."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.momentum, self.tiny = MOMENTUM, TINY
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("variance", torch.ones(features))
+        self.mean: Tensor
+        self.variance: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = values.float()
+        if self.training:
+            with torch.no_grad():
+                mean = values.mean(0)
+                spread = ((values - self.mean) * (values - mean)).mean(0) if len(values) > 1 else self.variance
+                self.mean.lerp_(mean, self.momentum)
+                self.variance.lerp_(spread, self.momentum)
+        return (values - self.mean) / torch.sqrt(self.variance + self.tiny)
+
+
+class _Whiten(nn.Module):
+    """``(B, D)`` times the inverse root of the covariance that was observed, and of a little more in each direction."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.faint = FAINT
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("covariance", torch.eye(features))
+        self.mean: Tensor
+        self.covariance: Tensor
+
+    @torch.jit.unused
+    def observe(self, values: Tensor) -> None:
+        """Take features ``(B, D)`` of photographs as they are into the running mean and covariance."""
+        with torch.no_grad():
+            for value in values.detach().float():
+                away = value - self.mean
+                self.mean.add_(away, alpha=SLOW)
+                self.covariance.lerp_(torch.outer(away, value - self.mean), SLOW)
+
+    def forward(self, values: Tensor) -> Tensor:
+        away = (values - self.mean).double()
+        faint = self.faint * torch.eye(values.shape[1], dtype=away.dtype, device=values.device)
+        root = torch.linalg.cholesky(self.covariance.double() + faint)
+        return torch.linalg.solve_triangular(root, away.T, upper=False).T.float()
+
+
+def _halve(inputs: int, outputs: int, convolutions: int) -> Sequence[nn.Module]:
+    layers: list[nn.Module] = []
+    for index in range(convolutions):
+        layers += [
+            nn.Conv2d(outputs if index else inputs, outputs, 3, 1 if index else 2, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        ]
+    return layers

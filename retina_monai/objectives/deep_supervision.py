@@ -1,0 +1,67 @@
+"""Supervise each iteration's vessel map, inside the field of view (IterNet: Li et al., WACV 2020, section 3.3).
+
+Source: https://arxiv.org/abs/1912.05763. Beside its cross-entropy a soft Dice term (Milletari et al., 3DV 2016,
+https://arxiv.org/abs/1606.04797): vessels are a tenth of an eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from retina_monai.objectives.step import Batch, Losses, Step
+
+__all__ = ["DeepSupervision"]
+
+
+class DeepSupervision:
+    """Mean over the iterations of cross-entropy and ``1 - Dice``, of the pixels inside the field of view.
+
+    Args:
+        network: photographs ``(B, 3, H, W)`` -> logits ``(B, iterations, H, W)`` while it trains.
+        cross_entropy_weight: of the first term.
+        dice_weight: of the second.
+        image_key, vessel_key, fov_key: entries of the batch; masks are ``(B, 1, H, W)`` in {0, 1}.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        cross_entropy_weight: float = 1.0,
+        dice_weight: float = 1.0,
+        image_key: str = "image",
+        vessel_key: str = "vessel",
+        fov_key: str = "fov",
+    ) -> None:
+        self.networks = nn.ModuleDict({"segmenter": network})
+        self.steps = (Step("segmenter", ("segmenter",), self.losses),)
+        self.cross_entropy_weight = cross_entropy_weight
+        self.dice_weight = dice_weight
+        self.image_key = image_key
+        self.vessel_key = vessel_key
+        self.fov_key = fov_key
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits of every iteration, in float32."""
+        return {"pred": self.networks["segmenter"](batch[self.image_key]).float()}
+
+    def losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
+        """Both terms; the field of view and the Dice are of the batch as a whole, so that empty patches count less."""
+        logits, fov = outputs["pred"], batch[self.fov_key]
+        vessel = batch[self.vessel_key].expand_as(logits)
+        entropy = binary_cross_entropy_with_logits(logits, vessel, reduction="none") * fov
+        entropy = entropy.sum(dim=(0, 2, 3)) / fov.sum().clamp_min(1)
+        return {
+            "s_cross_entropy": self.cross_entropy_weight * entropy.mean(),
+            "s_dice": self.dice_weight * (1 - _soft_dice(logits.sigmoid(), vessel, fov)).mean(),
+        }
+
+
+def _soft_dice(probability: Tensor, vessel: Tensor, fov: Tensor) -> Tensor:
+    """Of ``(B, K, H, W)``, over the batch: ``(K,)``; 1 where neither has a vessel."""
+    common = (probability * vessel * fov).sum(dim=(0, 2, 3))
+    both = ((probability + vessel) * fov).sum(dim=(0, 2, 3))
+    return torch.div(2 * common + 1, both + 1)

@@ -1,0 +1,60 @@
+"""A loaded bundle as a function: photograph in, vessels out; the same code as the bundle's ``inference.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retina_monai.data.photographs import fit_photograph
+from retina_monai.errors import RetinaError
+from retina_monai.synthesis.bundles import bundle_parts
+from retina_monai.transforms.field_of_view import compute_fov
+from retina_monai.transforms.own_size import to_own_size
+
+__all__ = ["VesselSegmenter"]
+
+
+class VesselSegmenter:
+    """A bundle that finds vessels in photographs.
+
+    Args:
+        bundle: name of a bundle, or the path of one.
+        checkpoint: other weights than the released ones.
+
+    Raises:
+        RetinaError: no such bundle, or weights that do not fit it.
+    """
+
+    def __init__(self, bundle: str = "iternet_vessel", checkpoint: str | Path | None = None) -> None:
+        parts = ("size", "device", "preprocessing", "network", "inferer", "postprocessing")
+        self.size, self.device, *self._chain = bundle_parts(bundle, parts, checkpoint)
+
+    def __call__(self, photograph: NDArray[np.uint8], fov: NDArray | None = None) -> NDArray[np.float32]:
+        """Find the vessels of one photograph.
+
+        Args:
+            photograph: uint8 ``(3, H, W)``, RGB, of any size.
+            fov: field of view ``(H, W)`` or ``(1, H, W)``, not 0 inside; ``None``: it is computed.
+
+        Returns:
+            Probabilities, float32 ``(H, W)`` in [0, 1]; 0 outside of the field of view. Vessel is from 0.5 on.
+
+        Raises:
+            RetinaError: arrays of other shapes or types, a photograph that is black, an empty field of view.
+        """
+        image = np.asarray(photograph)
+        if image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
+            raise RetinaError(f"photograph is {image.dtype} {image.shape}: give uint8 (3, H, W), RGB")
+        inside = compute_fov(image) if fov is None else (np.asarray(fov).reshape(1, *np.shape(fov)[-2:]) > 0)
+        if inside.shape[1:] != image.shape[1:]:
+            raise RetinaError(f"fov is {inside.shape[1:]} and photograph {image.shape[1:]}: give arrays of one size")
+        preprocessing, network, inferer, postprocessing = self._chain
+        fitted, box = fit_photograph(image, inside.astype(np.uint8), self.size)
+        prepared = preprocessing({"image": fitted})["image"][None].to(self.device)
+        with torch.inference_mode():
+            pred = postprocessing({"pred": inferer(inputs=prepared, network=network)[0]})["pred"]
+        square = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().numpy()
+        return to_own_size(square, box, image.shape[1:])[0] * inside[0]

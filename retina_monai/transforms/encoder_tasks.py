@@ -1,0 +1,261 @@
+"""What the retina encoder is taught to tell of a photograph: a random view of an eye, spoilt at random, and answers.
+
+Answers that are not known (where the disc lies in a photograph without a mask of it) are NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Randomizable, Transform
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, interpolate
+
+from retina_monai.transforms.degradation import degrade, erase, shift_colour
+
+__all__ = ["STRUCTURES", "TRAITS", "EncoderAnswersd", "RandSpoiltd", "RandViewd", "ToldStructuresd"]
+
+STRUCTURES = (
+    "vessel",
+    "disc",
+    "atrophy",
+    "microaneurysms",
+    "haemorrhages",
+    "hard_exudates",
+    "soft_exudates",
+    "neovascularisation",
+)
+"""Keys of the masks that the encoder learns to locate, in the order of its maps."""
+
+DONE = ("blur", "noise", "pattern", "erased", "vessels", "disc")
+LIGHT = ("red", "green", "blue", "red_spread", "green_spread", "blue_spread", "tilt_right", "tilt_down")
+PLACE = ("disc_right", "disc_down", "grade")
+TRAITS = (*DONE, *LIGHT, *PLACE)
+"""What the encoder learns to tell of a photograph as a whole: how strongly it was spoilt, its light, its anatomy."""
+
+CHANCE = 0.35  # of each way of spoiling; what is spoilt by none is left as it is
+UNTOUCHED = 0.3
+FAINT = 1.5  # power of a uniform strength: faint traces are more frequent than strong ones
+GAIN, HUE = 0.5, 0.35  # largest shifts of the logarithm of the light, of all channels and of each
+MOST_GRADE = 4
+
+
+class RandViewd(Randomizable, MapTransform):
+    """Mirror, and sometimes turn and enlarge, pictures of one eye alike, whatever their sizes.
+
+    Args:
+        keys: pictures ``(C, H, W)``, each square.
+        horizontal_flip: probability.
+        rotation: largest angle in radians.
+        zoom: largest enlargement: 0.2 is by a fifth, towards the middle.
+        turned: probability that a view is turned and enlarged.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, horizontal_flip: float, rotation: float, zoom: float, turned: float
+    ) -> None:
+        super().__init__(keys)
+        self.horizontal_flip, self.rotation, self.zoom, self.turned = horizontal_flip, rotation, zoom, turned
+
+    def _draw(self) -> Tensor:
+        angle, shrink = self.R.uniform(-self.rotation, self.rotation), 1 / (1 + self.R.uniform(0, self.zoom))
+        across, down = shrink * np.cos(angle), shrink * np.sin(angle)
+        return torch.tensor([[[across, -down, 0.0], [down, across, 0.0]]], dtype=torch.float32)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        mirrored, turned = self.R.random() < self.horizontal_flip, self.R.random() < self.turned
+        theta = self._draw() if turned else None
+        for key in self.key_iterator(result):
+            picture = _plain(result[key])
+            picture = picture.flip(-1) if mirrored else picture
+            result[key] = picture if theta is None else _turn(picture, theta)
+        return result
+
+
+def _turn(picture: Tensor, theta: Tensor) -> Tensor:
+    grid = affine_grid(theta, [1, *picture.shape], align_corners=False)
+    return grid_sample(picture[None].float(), grid, padding_mode="zeros", align_corners=False)[0]
+
+
+class RandSpoiltd(Randomizable, MapTransform):
+    """Spoil a photograph in several ways at once, some photographs in none.
+
+    Its light and colours change without a trace but in the photograph itself; of blur, noise, checkerboard, an erased
+    patch, fading vessels and a fading disc the strengths are kept. What is erased is no longer in the masks.
+
+    Args:
+        image_key: ``(3, S, S)`` in [-1, 1].
+        fov_key: ``(1, S, S)`` in {0, 1}.
+        anatomy_key: ``(K, M, M)`` in [0, 255], the masks of ``STRUCTURES``, not above those of the photograph in size.
+        known_key: ``(K,)``, which of them are known.
+
+    Returns:
+        Both, and ``spoilt``: ``(len(DONE),)`` in [0, 1]; ``plain``: Boolean (), whether
+        the photograph was left as it is.
+    """
+
+    def __init__(
+        self,
+        image_key: str = "image",
+        fov_key: str = "fov",
+        anatomy_key: str = "anatomy",
+        known_key: str = "known",
+    ) -> None:
+        super().__init__([image_key, fov_key, anatomy_key, known_key])
+
+    def _draw(self) -> tuple[dict[str, float], np.random.Generator]:
+        drawn = {name: self.R.random() ** FAINT * (self.R.random() < CHANCE) for name in DONE}
+        touched = self.R.random() >= UNTOUCHED
+        generator = np.random.default_rng(int(self.R.randint(2**31)))
+        return {name: strength for name, strength in drawn.items() if touched}, generator
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        image, fov, anatomy, known = (_plain(result[key]) for key in self.keys)
+        drawn, generator = self._draw()
+        strengths = dict.fromkeys(DONE, 0.0) | drawn
+        anatomy = anatomy.float()
+        image = _relight(image, fov, generator) if drawn else image
+        for name in ("vessels", "disc"):
+            image, anatomy = self._fade(image, fov, anatomy, known, name, strengths)
+        image, anatomy, strengths["erased"] = _erase_patch(image, fov, anatomy, strengths["erased"], generator)
+        for name in ("pattern", "blur", "noise"):
+            image = degrade(image, fov, name, strengths[name], generator=generator)
+        spoilt = torch.tensor([strengths[name] for name in DONE])
+        kept = {"spoilt": spoilt, "plain": torch.tensor(not drawn)}
+        return result | {str(self.keys[0]): image, str(self.keys[2]): anatomy, **kept}
+
+    def _fade(
+        self, image: Tensor, fov: Tensor, anatomy: Tensor, known: Tensor, name: str, strengths: dict[str, float]
+    ) -> tuple[Tensor, Tensor]:
+        """Let vessels or the disc fade, with what of the other anatomy lies there, if it is known where they are."""
+        place = STRUCTURES.index({"vessels": "vessel"}.get(name, name))
+        if not known[place] or not anatomy[place].any():
+            strengths[name] = 0.0
+            return image, anatomy
+        mask = interpolate(anatomy[None, place : place + 1] / 255, image.shape[-2:], mode="bilinear")[0]
+        image = degrade(image, fov, name, strengths[name], {"vessel": mask, "disc": mask})
+        gone = anatomy[place : place + 1] / 255 if name == "disc" else torch.zeros_like(anatomy[:1])
+        anatomy = anatomy * (1 - strengths[name] * gone)
+        if name == "vessels":
+            anatomy = torch.cat([anatomy[:place], (1 - strengths[name]) * anatomy[place, None], anatomy[place + 1 :]])
+        return image, anatomy
+
+
+class EncoderAnswersd(MapTransform):
+    """What the encoder is to tell, from what is known of a photograph after all that was done to it.
+
+    Args:
+        cells: side of the grid in which structures are located.
+        image_key, fov_key, anatomy_key, known_key: as for :class:`RandSpoiltd`.
+
+    Returns:
+        ``maps`` (K, cells, cells): root of the share of each cell that a structure covers, in [0, 1]; ``traits``
+        (len(TRAITS),); NaN where not known. ``anatomy``, ``known``, ``spoilt`` and ``grade`` are dropped.
+    """
+
+    def __init__(
+        self,
+        cells: int,
+        image_key: str = "image",
+        fov_key: str = "fov",
+        anatomy_key: str = "anatomy",
+        known_key: str = "known",
+    ) -> None:
+        super().__init__([image_key, fov_key, anatomy_key, known_key])
+        self.cells = cells
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        image, fov, anatomy, known = (_plain(data[key]) for key in self.keys)
+        share = adaptive_avg_pool2d(anatomy[None] / 255, self.cells)[0]
+        unknown = ~known.bool().view(-1, 1, 1)
+        maps = share.clamp(0, 1).sqrt().masked_fill(unknown, float("nan"))
+        grade = torch.tensor([float(data["grade"]) / MOST_GRADE])
+        traits = torch.cat([data["spoilt"], _light(image, fov), _place(anatomy, known), grade])
+        dropped = (*self.keys[1:], "spoilt", "grade")
+        kept = {key: value for key, value in data.items() if key not in dropped}
+        return kept | {str(self.keys[0]): image, "maps": maps, "traits": traits.float()}
+
+
+class ToldStructuresd(Transform):
+    """Located structures and their masks as pictures: lesions and atrophy red, disc green, vessels blue.
+
+    Args:
+        size: pixels a side.
+
+    Returns:
+        What came in, with ``located`` (of ``pred``) and ``annotated`` (of ``maps``), ``(3, size, size)`` in [-1, 1];
+        what is not known is black.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        told, known = _plain(data["pred"]["maps"]).sigmoid(), _plain(data["maps"])
+        return dict(data) | {"located": self._draw(told), "annotated": self._draw(known)}
+
+    def _draw(self, maps: Tensor) -> Tensor:
+        vessel, disc, *ill = maps.float().nan_to_num(0)
+        shown = torch.stack([torch.stack(ill).amax(0), disc, vessel])
+        return interpolate(shown[None], (self.size, self.size))[0] * 2 - 1
+
+
+def _relight(image: Tensor, fov: Tensor, generator: np.random.Generator) -> Tensor:
+    """Another exposure and another white balance, now and then."""
+    if generator.random() < UNTOUCHED:
+        return image
+    gains = generator.uniform(-GAIN, GAIN) + generator.uniform(-HUE, HUE, 3)
+    shifted = shift_colour(image, torch.from_numpy(gains * generator.random()).float()).clamp(-1, 1)
+    return torch.where(fov > 0, shifted, image)
+
+
+def _erase_patch(
+    image: Tensor, fov: Tensor, anatomy: Tensor, strength: float, generator: np.random.Generator
+) -> tuple[Tensor, Tensor, float]:
+    """Fill a round patch from its surroundings; its strength is the share of the side that it is across, doubled."""
+    if not strength:
+        return image, anatomy, 0.0
+    at, radius = generator.uniform(0.2, 0.8, 2), 0.05 + 0.2 * strength
+    patches = [_round(side, at, radius) for side in (image.shape[-1], anatomy.shape[-1])]
+    margin = max(1, round(image.shape[-1] / 128))
+    return erase(image, fov, patches[0], 1.0, margin), anatomy * (1 - patches[1]), 2 * radius
+
+
+def _round(side: int, at: np.ndarray, radius: float) -> Tensor:
+    """``(1, side, side)``: 1 within a circle, all in shares of the side."""
+    step = (np.arange(side) + 0.5) / side
+    inside = np.hypot(step[:, None] - at[0], step[None] - at[1]) <= radius
+    return torch.from_numpy(inside[None].astype(np.float32))
+
+
+def _light(image: Tensor, fov: Tensor) -> Tensor:
+    """Mean and spread of each channel inside the field of view, and how much brighter it is right and below."""
+    inside = fov > 0
+    pixels = image[:, inside[0]]
+    if not pixels.numel():
+        return torch.full((len(LIGHT),), float("nan"))
+    step = torch.linspace(-1, 1, image.shape[-1])
+    brightness = (image.mean(0) + 1) * inside[0]
+    total = brightness.sum().clamp_min(1e-6)
+    tilt = torch.stack([(brightness * step).sum() / total, (brightness * step[:, None]).sum() / total])
+    return torch.cat([pixels.mean(1), 2 * pixels.std(1), 4 * tilt])
+
+
+def _place(anatomy: Tensor, known: Tensor) -> Tensor:
+    """Centre of the disc, right and down from the middle, in half sides; NaN where no disc is left."""
+    index = STRUCTURES.index("disc")
+    disc = anatomy[index] / 255
+    if not known[index] or disc.sum() < 1 or disc.max() < 0.5:
+        return torch.full((2,), float("nan"))
+    step = torch.linspace(-1, 1, disc.shape[-1])
+    return torch.stack([(disc * step).sum() / disc.sum(), (disc * step[:, None]).sum() / disc.sum()])
+
+
+def _plain(value: Any) -> Tensor:
+    return torch.as_tensor(value).as_subclass(torch.Tensor)

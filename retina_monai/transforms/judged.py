@@ -1,0 +1,41 @@
+"""What a judge sees in a photograph, as an entry of a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.transforms import Transform
+from monai.utils import convert_to_tensor
+from torch import Tensor
+
+__all__ = ["Judged"]
+
+
+class Judged(Transform):
+    """Add the vessels that a judge finds in a photograph.
+
+    Args:
+        judge: from photographs ``(B, 3, H, W)`` in [-1, 1] and fields of view ``(B, 1, H, W)`` of {0, 1} to
+            probabilities ``(B, 1, H, W)``.
+        image_key: the photograph ``(3, H, W)``; clipped to [-1, 1].
+        fov_key: its field of view ``(1, H, W)``.
+        judged_key: what is added, ``(1, H, W)`` in [0, 1].
+    """
+
+    def __init__(
+        self,
+        judge: Callable[[Tensor, Tensor], Tensor],
+        image_key: str = "pred",
+        fov_key: str = "fov",
+        judged_key: str = "judged",
+    ) -> None:
+        self.judge = judge
+        self.image_key, self.fov_key, self.judged_key = image_key, fov_key, judged_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        image, fov = (convert_to_tensor(data[key], track_meta=False)[None] for key in (self.image_key, self.fov_key))
+        with torch.no_grad():
+            judged = self.judge(image.float().clamp(-1, 1), fov.float())
+        return {**data, self.judged_key: judged[0]}

@@ -1,0 +1,56 @@
+"""What the judge of faithfulness sees in real photographs of the size of generated ones: its ceiling, by data set.
+
+The photographs are reduced to that size by area, as generated ones have it, and the judge enlarges them again. Run with
+``--dataset_dir`` as for training; ``--split validation --looks 512,640,768`` is how the judge's own size was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fire
+
+from retina_monai.data import LoadEyed, find_datalist
+from retina_monai.evaluation.judge import SIZE, load_judge
+from retina_monai.evaluation.tables import markdown_table, summarize
+from retina_monai.evaluation.vessels import METRICS, vessel_figures
+from retina_monai.transforms import PhotographRanged
+
+
+def main(
+    dataset_dir: str | list[str],
+    size: int = 256,
+    split: str = "test",
+    looks: int | tuple[int, ...] = SIZE,
+    checkpoint: str | None = None,
+) -> None:
+    """Print a Markdown table with 95 % bootstrap intervals over patients.
+
+    Args:
+        dataset_dir: a data set or a list of them.
+        size: pixels a side of the photographs.
+        split: whose eyes: training, validation or test.
+        looks: pixels at which the network looks, one or several.
+        checkpoint: other weights than the released ones.
+    """
+    judge: Any
+    judge, name = load_judge(checkpoint)
+    eyes = find_datalist(dataset_dir)[split]
+    rows = []
+    for judge.size in (looks,) if isinstance(looks, int) else looks:
+        rows += [{"looks at": judge.size, **row} for row in _rows(judge, eyes, size)]
+    print(f"{name}, {split} eyes at {size} pixels\n")
+    print(markdown_table(summarize(rows, METRICS, by=("dataset", "looks at"))))
+
+
+def _rows(judge: Any, eyes: list[dict[str, Any]], size: int) -> Iterator[dict[str, Any]]:
+    for item in eyes:
+        eye = PhotographRanged()(LoadEyed(size)(item))
+        image, vessel, fov = (eye[key][None] for key in ("image", "vessel", "fov"))
+        texts = {key: item[key] for key in ("dataset", "name", "patient")}
+        yield texts | vessel_figures(judge(image, fov), vessel, fov)
+
+
+if __name__ == "__main__":
+    fire.Fire(main)

@@ -1,0 +1,78 @@
+"""Vessel maps of a split, and warped ones: which there are, what they are called, and what they tell of their eye."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retina_monai.data import find_datalist
+from retina_monai.data.vessel_maps import VesselMaps, find_vessel_maps
+from retina_monai.errors import RetinaError
+from retina_monai.transforms.vessel_warp import draw_warp
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+
+def all_of(maps: VesselMaps) -> list[dict[str, Any]]:
+    return [maps[place] for place in range(len(maps))]
+
+
+def test_a_split_holds_its_own_maps(phantoms: Path) -> None:
+    datalist = find_datalist(phantoms)
+    for split in ("training", "validation", "test"):
+        assert [item["name"] for item in find_vessel_maps(phantoms, split=split)] == sorted(
+            item["name"] for item in datalist[split]
+        )
+    assert len(find_vessel_maps(phantoms)) == sum(map(len, datalist.values())) == 8
+
+
+def test_splits_that_are_none(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(RetinaError, match="split train is unknown: give training, validation, test or all"):
+        VesselMaps(phantoms, 32, split="train")
+    for folder in ("images", "vessels"):
+        shutil.copytree(phantoms / folder, tmp_path / folder)
+    with pytest.raises(RetinaError, match=r"has no vessel map for test: give another --split, or leave it out"):
+        VesselMaps(tmp_path, 32, split="test")
+    with pytest.raises(RetinaError, match=r"vessels tells no splits: leave out --split training, or give a data set"):
+        VesselMaps(phantoms / "vessels", 32, split="training")
+
+
+def test_maps_as_they_are_tell_their_eye(phantoms: Path) -> None:
+    item = VesselMaps(phantoms, 32)[2]
+    told = {key: item[key] for key in ("name", "patient", "condition", "augmented", "index")}
+    name = "phantom_00002"
+    assert told == {"name": name, "patient": "phantom/00002", "condition": name, "augmented": 0, "index": 2}
+    assert item["condition_dataset"] == "phantom" and item["laterality"] in ("L", "R")
+    alone = VesselMaps(phantoms / "vessels", 32)[2]
+    assert (alone["condition"], alone["condition_dataset"], alone["laterality"]) == (name, "", "")
+
+
+def test_warped_maps_take_the_place_of_their_eye(phantoms: Path) -> None:
+    plain, warped = VesselMaps(phantoms, 32), VesselMaps(phantoms, 32, augment=2, seed=4)
+    assert len(warped) == 16
+    for place, item in enumerate(all_of(warped)):
+        eye, warp = plain[place // 2], draw_warp(4, place)
+        assert item["name"] == f"{eye['name']}_a{place % 2 + 1}"
+        assert (item["patient"], item["condition"], item["source"]) == (eye["patient"], eye["name"], eye["source"])
+        assert (item["augmented"], item["index"]) == (1, place)
+        assert (item["laterality"] != eye["laterality"]) == warp.flip
+        assert not np.array_equal(item["image"], eye["image"])
+
+
+def test_a_sample_depends_on_seed_and_index_alone(phantoms: Path) -> None:
+    whole = all_of(VesselMaps(phantoms, 32, augment=2, seed=4))
+    finished = [item["name"] for item in whole[:7]]
+    rest = all_of(VesselMaps(phantoms, 32, finished, augment=2, seed=4))
+    assert len(rest) == 9
+    for item, same in zip(rest, whole[7:], strict=True):
+        assert item["name"] == same["name"] and np.array_equal(item["image"], same["image"])
+    other = VesselMaps(phantoms, 32, augment=2, seed=5)[7]
+    assert not np.array_equal(other["image"], whole[7]["image"])
