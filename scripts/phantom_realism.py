@@ -14,14 +14,16 @@ import fire
 import numpy as np
 import torch
 from realism.comparison import comparison
-from realism.segmenter import contrast, dice, train
+from torch import nn
 from tqdm import tqdm
 
 from retina_monai.data import LoadEyed, find_datalist
 from retina_monai.data.phantom import generate_phantom
 from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
+from retina_monai.evaluation.segmenter import local_contrast, segment, train_segmenter
 from retina_monai.handlers.grid import image_grid
+from retina_monai.metrics import dice
 from retina_monai.metrics.biomarkers import Biomarkers, measure_biomarkers
 from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
 
@@ -63,16 +65,17 @@ def main(
     measured = {name: [measured_eye(eye) for eye in eyes] for name, eyes in real.items()}
     print("\n".join(comparison([measured_eye(eye) for eye in drawn], measured)))
     start = time.perf_counter()
-    model = train([phantom(TRAINING_SEEDS + number, size) for number in range(training)], iterations, seed)
+    grown = [phantom(TRAINING_SEEDS + number, size) for number in tqdm(range(training), "phantoms", disable=None)]
+    with tqdm(total=iterations, desc="training", disable=None) as bar:
+        model = train_segmenter("U-Net", grown, iterations, seed, after_step=lambda *_: bar.update())
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"\nU-Net of {weights:,} weights, {iterations} iterations, {time.perf_counter() - start:.0f} s")
     parts = {"training and validation": real} | ({"test": real_eyes(dataset_dir, size, ["test"])} if final else {})
     print("\n| eyes | N | Dice | 95 % | each |\n|---|---|---|---|---|")
     for part, sets in parts.items():
         for name, eyes in sets.items():
-            print(
-                dice_row(f"{name}, {part}", [str(eye["patient"]) for eye in eyes], [dice(model, eye) for eye in eyes])
-            )
+            patients = [str(eye["patient"]) for eye in eyes]
+            print(dice_row(f"{name}, {part}", patients, [dice_of(model, eye) for eye in eyes]))
 
 
 def real_eyes(dataset_dir: str | list[str], size: int, splits: list[str]) -> dict[str, list[Eye]]:
@@ -83,7 +86,7 @@ def real_eyes(dataset_dir: str | list[str], size: int, splits: list[str]) -> dic
         eye = load(item)
         image, vessel, fov = (eye[key].numpy() for key in ("image", "vessel", "fov"))
         binary = {"vessel": (vessel >= 128).astype(np.uint8), "fov": (fov >= 128).astype(np.uint8)}
-        described = {"image": contrast(image, binary["fov"][0]), "patient": np.array(item["patient"])}
+        described = {"image": local_contrast(image, binary["fov"][0]), "patient": np.array(item["patient"])}
         found.setdefault(item["dataset"], []).append(binary | described)
     return found
 
@@ -99,8 +102,14 @@ def phantom_map(number: int, size: int) -> Eye:
 def phantom(number: int, size: int) -> Eye:
     """One phantom to train on."""
     sample = generate_phantom(number, size)
-    image = contrast(sample["image"], sample["fov"][0])
-    return {"image": image, "vessel": sample["vessel"].astype(np.float32), "fov": sample["fov"]}
+    return {"image": local_contrast(sample["image"], sample["fov"][0]), "mask": sample["vessel"].astype(np.float32)}
+
+
+def dice_of(model: nn.Module, eye: Eye) -> float:
+    """Dice of the vessels found, probability at least 0.5, inside the field of view."""
+    found = torch.as_tensor(segment(model, eye["image"]) >= 0.5)[None, None]
+    truth, inside = (torch.as_tensor(eye[key])[None] for key in ("vessel", "fov"))
+    return dice(found, truth, inside).item()
 
 
 def measured_eye(eye: Eye) -> Biomarkers:

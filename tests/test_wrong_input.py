@@ -1,7 +1,7 @@
 """A mistake costs a user one sentence: it names the file or the key, nothing follows it, and nothing was written.
 
 One table (``wrong_input/cases.py``) for all entry points: training, evaluation and inference by ``monai.bundle run``,
-and the verbs ``prepare`` and ``synthesize``. What is only unusual is converted, where that loses nothing.
+and the verbs ``prepare``, ``synthesize`` and ``evaluate``. What is only unusual is converted, where that loses nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from wrong_input.cases import CASES, Case
 from wrong_input.material import Material, Overrides, contents
 
 from retina_monai.__main__ import VERBS
-from retina_monai.data import LoadEyed, find_datalist
+from retina_monai.data import LoadEyed, find_datalist, write_phantoms
 from retina_monai.data.reading import read_photograph
 from retina_monai.errors import root_error
+from retina_monai.evaluation.sets import EyeSet, list_synthetic
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
 CONFIG_FILES: dict[str, Any] = {
@@ -36,7 +37,13 @@ CONFIG_FILES: dict[str, Any] = {
     "evaluation": [CONFIGS / "train.json", CONFIGS / "evaluate.json"],
     "inference": CONFIGS / "inference.json",
 }
-DATA = {"training": "dataset_dir", "evaluation": "dataset_dir", "inference": "input_dir", "synthesize": "input_dir"}
+DATA = {
+    "training": "dataset_dir",
+    "evaluation": "dataset_dir",
+    "inference": "input_dir",
+    "synthesize": "input_dir",
+    "evaluate": "synthetic_dir",
+}
 SIZE = 128
 AT_A_TIME = 2
 
@@ -50,9 +57,17 @@ def settings(entry: str, overrides: Overrides, folder: Path, phantoms: Path, tra
     given = {key: value for key, value in overrides.items() if key not in ("data", "twin")}
     data = overrides.get("data", None if "count" in overrides else phantoms)
     complete = {"output_dir": folder / "output"} | ({} if data is None else {DATA.get(entry, "data"): data})
-    if entry != "training" and entry != "prepare":
+    if entry == "evaluate":
+        complete |= {"real_dir": others(phantoms), "size": SIZE, "families": "image", "mlflow": False}
+    elif entry not in ("training", "prepare"):
         complete |= {"checkpoint": trained / "model.pt"}
     return {key: str(value) if isinstance(value, Path) else value for key, value in (complete | given).items()}
+
+
+def others(phantoms: Path) -> Path:
+    """A real set to evaluate against: other phantoms, made once."""
+    folder = phantoms.parent / "others"
+    return folder if folder.is_dir() else write_phantoms(folder, 4, SIZE, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +85,8 @@ def enter(run_config: RunConfig, phantoms: Path, trained: Path) -> Entry:
                 return by_patient([eyes.deterministic(place) for place in range(len(eyes))])
             return by_patient([parser.get_parsed_content("load_eye")(item) for item in eyes.data])
         fire.Fire(VERBS, command=command(entry, given))
+        if entry == "evaluate":
+            return evaluated(Path(given["output_dir"]), given["synthetic_dir"])
         return generated(Path(given["output_dir"])) if entry == "synthesize" else listed(given["output_dir"])
 
     return run
@@ -94,6 +111,20 @@ def listed(folder: str) -> Outcome:
     return by_patient([LoadEyed(SIZE)(item) for items in datalist.values() for item in items])
 
 
+def evaluated(folder: Path, synthetic_dir: str) -> Outcome:
+    """The eyes of the set that were compared: those that the report does not tell as left out."""
+    about = json.loads((folder / "report.json").read_text(encoding="utf-8"))["compared"]["synthetic"]
+    assert (folder / "index.html").is_file()
+    items = [item for item in list_synthetic(synthetic_dir, []) if item["name"] not in about["left_out"]]
+    assert len(items) == about["eyes"]
+    return seen(EyeSet(synthetic_dir, items, SIZE))
+
+
+def seen(eyes: EyeSet) -> Outcome:
+    masks = [[np.rint(mask * 255) for mask in eye.masks.values()] for eye in eyes]
+    return {eye.patient: [eye.image, *found] for eye, found in zip(eyes, masks, strict=True)}
+
+
 def by_patient(eyes: list[dict[Any, Any]]) -> Outcome:
     return {eye["patient"]: [np.asarray(eye[key]) for key in ("image", "vessel", "fov")] for eye in eyes}
 
@@ -101,7 +132,8 @@ def by_patient(eyes: list[dict[Any, Any]]) -> Outcome:
 @pytest.fixture(scope="module")
 def sound(enter: Entry, phantoms: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """What the generating entry points make of sound eyes, and the eyes themselves."""
-    made = {"eyes": listed(str(Material(tmp_path_factory.mktemp("eyes"), phantoms, trained).eyes().folder))}
+    eyes = Material(tmp_path_factory.mktemp("eyes"), phantoms, trained).eyes().folder
+    made = {"eyes": listed(str(eyes)), "evaluate": seen(EyeSet(eyes, list_synthetic(eyes, []), SIZE))}
     for entry in ("inference", "synthesize"):
         folder = tmp_path_factory.mktemp(entry)
         made[entry] = enter(entry, {"data": Material(folder, phantoms, trained).eyes().folder}, folder)
@@ -154,7 +186,9 @@ def accept(case: Case, entry: str, enter: Entry, overrides: Overrides, sound: Ou
     after = contents(folder)
     assert {name: after.get(name) for name in before} == before
     expected = sound[entry] if entry in sound else sound["eyes"]
-    if "twin" in overrides and entry not in sound:
+    if "twin" in overrides and entry == "evaluate":
+        expected = seen(EyeSet(overrides["twin"], list_synthetic(overrides["twin"], []), SIZE))
+    elif "twin" in overrides and entry not in sound:
         expected = listed(str(overrides["twin"]))
     expected = {patient: eye for patient, eye in expected.items() if patient not in case.without}
     if entry in ("training", "evaluation"):
@@ -187,6 +221,8 @@ COMMANDS = [
     ("broken_file_of_a_name_with_newlines", "prepare"),
     ("unknown_appearance", "synthesize"),
     ("decompression_bomb", "evaluation"),
+    ("no_weights_of_the_judge", "evaluate"),
+    ("synthetic_set_that_is_a_copy_of_the_real_one", "evaluate"),
 ]
 """As a user types them: these are run as processes of their own, in which all is imported anew."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 from PIL import Image
@@ -39,7 +40,10 @@ from wrong_input.material import (
 
 TRAINING = ("training", "evaluation")
 GENERATING = ("inference", "synthesize")
-ALL = (*TRAINING, "prepare", *GENERATING)
+ALL_BUT_PREPARE = (*TRAINING, *GENERATING, "evaluate")
+LOOKING = (*TRAINING, "prepare", "evaluate")
+"""At photographs, and not at vessel maps alone."""
+ALL = (*TRAINING, "prepare", *GENERATING, "evaluate")
 
 Make = Callable[[Material], Overrides]
 
@@ -492,6 +496,112 @@ def cache_that_cannot_be_made(material: Material) -> Overrides:
     return {"cache_dir": material.folder / "file" / "cache"}
 
 
+# Evaluating a synthetic set
+
+
+def no_such_real_directory(material: Material) -> Overrides:
+    return {"real_dir": material.folder / "nowhere"}
+
+
+def one_photograph(material: Material) -> Overrides:
+    shutil.copytree(material.phantoms / "images", material.folder / "set")
+    for path in sorted((material.folder / "set").iterdir())[1:]:
+        path.unlink()
+    return {"data": material.folder / "set"}
+
+
+def one_real_photograph(material: Material) -> Overrides:
+    return {"real_dir": one_photograph(material)["data"]}
+
+
+def disc_without_its_photograph(material: Material) -> Overrides:
+    for kind in ("images", "discs"):
+        shutil.copytree(material.phantoms / kind, material.folder / "eyes" / kind)
+    (material.folder / "eyes" / "images" / "phantom_00003.png").unlink()
+    return {"data": material.folder / "eyes"}
+
+
+def photographs_alone(material: Material) -> Overrides:
+    shutil.copytree(material.phantoms / "images", material.folder / "set")
+    return {"data": material.folder / "set", "twin": material.folder / "set"}
+
+
+def photographs_with_nan(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        picture = pixels(eyes.path("image", eye))[..., 1].astype(np.float32) / 255
+        picture[60, 60] = np.nan
+        Image.fromarray(picture).save(eyes.move("image", eye, f"phantom_{eye:05d}.tif"))
+    return {"data": eyes.write_list()}
+
+
+def volumes_with_nan(material: Material) -> Overrides:
+    eyes = material.eyes()
+    for eye in SPOILED:
+        picture = pixels(eyes.path("image", eye))[..., 1].astype(np.float32).T
+        picture[60, 60] = np.nan
+        nibabel.save(nibabel.Nifti1Image(picture, np.eye(4)), eyes.move("image", eye, f"phantom_{eye:05d}.nii.gz"))
+    return {"data": eyes.write_list()}
+
+
+def synthetic_set_that_is_the_real_one(material: Material) -> Overrides:
+    return {"data": material.phantoms, "real_dir": material.phantoms}
+
+
+def synthetic_set_that_is_a_copy_of_the_real_one(material: Material) -> Overrides:
+    eyes = material.eyes("copy")
+    for eye in range(8):
+        with Image.open(eyes.path("image", eye)) as picture:
+            picture.save(eyes.move("image", eye, f"generated_{eye}.tif"))
+    return {"data": eyes.write_list(), "real_dir": material.phantoms}
+
+
+def synthetic_set_with_real_photographs(material: Material) -> Overrides:
+    eyes = material.eyes()
+    listed = eyes.write_list({"training": tuple(range(5))})
+    (eyes.folder / "datalist.json").rename(material.folder / "eyes" / "some.json")
+    eyes.write_list()
+    return {"data": listed, "real_dir": material.folder / "eyes" / "some.json"}
+
+
+def set_that_is_not_finished(material: Material) -> Overrides:
+    eyes = material.eyes_without_list()
+    (eyes / "manifest.jsonl").write_text("")
+    return {"data": eyes}
+
+
+def report_among_the_eyes(material: Material) -> Overrides:
+    eyes = material.eyes().folder
+    return {"data": eyes, "output_dir": eyes}
+
+
+def output_directory_of_another_page(material: Material) -> Overrides:
+    (material.folder / "page").mkdir()
+    (material.folder / "page" / "index.html").write_text("Dear reader")
+    return {"output_dir": material.folder / "page"}
+
+
+def output_directory_that_is_a_file(material: Material) -> Overrides:
+    (material.folder / "file").write_text("not a folder")
+    return {"output_dir": material.folder / "file"}
+
+
+def no_weights_of_the_judge(material: Material) -> Overrides:
+    return {"judge": material.folder / "nothing.pt"}
+
+
+def malicious_weights_of_the_judge(material: Material) -> Overrides:
+    return {"judge": malicious_weights(material)["checkpoint"]}
+
+
+def no_weights_of_the_encoder(material: Material) -> Overrides:
+    return {"encoder": material.folder / "nothing.pt"}
+
+
+def no_weights_of_inception(material: Material) -> Overrides:
+    return {"inception_weights": material.folder / "nothing.pt"}
+
+
 # Tracking
 
 
@@ -532,7 +642,7 @@ CASES = [
         r"_dir \S*/eyes ::1 has # or :: in it, which MONAI takes for its own: rename",
         *TRAINING,
         "inference",
-        accepted=("prepare", "synthesize"),
+        accepted=("prepare", "synthesize", "evaluate"),
     ),
     accepted(links_out_of_the_folder),
     refused(links_to_nothing, r"phantom_00000.png is a link to .*/gone.png, which is not there|/gone.png is not there"),
@@ -560,19 +670,19 @@ CASES = [
     accepted(photographs_that_exif_turns),
     accepted(jpegs_that_exif_turns),
     accepted(masks_of_every_kind),
-    refused(half_transparent_photographs, NO_MODE, *TRAINING, "prepare"),
-    refused(photographs_of_16_bits, NOT_EIGHT, *TRAINING, "prepare"),
-    refused(grey_photographs_of_16_bits, NOT_EIGHT, *TRAINING, "prepare"),
-    refused(cmyk_photographs, NO_MODE, *TRAINING, "prepare"),
-    refused(cmyk_tiffs, NO_MODE, *TRAINING, "prepare"),
-    refused(lab_tiffs, NO_MODE, *TRAINING, "prepare"),
+    refused(half_transparent_photographs, NO_MODE, *LOOKING),
+    refused(photographs_of_16_bits, NOT_EIGHT, *LOOKING),
+    refused(grey_photographs_of_16_bits, NOT_EIGHT, *LOOKING),
+    refused(cmyk_photographs, NO_MODE, *LOOKING),
+    refused(cmyk_tiffs, NO_MODE, *LOOKING),
+    refused(lab_tiffs, NO_MODE, *LOOKING),
     refused(photographs_that_exif_turns_away_from_their_maps, r"vessels/phantom_00000.png is 128 x 112 pixels"),
     refused(size_that_the_network_cannot_take, r"size 100 .* give a --size that is a multiple of 16", "training"),
     refused(size_that_the_weights_cannot_take, r"size 72 .* multiple of 16", "inference", "evaluation"),
-    refused(setting("size", -1), r"size must be a whole number from 1, not -1", *TRAINING, "inference"),
+    refused(setting("size", -1), r"size must be a whole number from 1, not -1", *TRAINING, "inference", "evaluate"),
     refused(setting("batch_size", 0), r"batch_size must be a whole number from 1, not 0", *TRAINING, *GENERATING),
     refused(setting("seed", "text"), r"seed must be a whole number from 0 to 4294967295, not 'text'", *TRAINING),
-    refused(setting("seed", "once"), r"seed must be a whole number from 0 to \d+, not 'once'", *GENERATING),
+    refused(setting("seed", "once"), r"seed must be a whole number from 0 to \d+, not 'once'", *GENERATING, "evaluate"),
     refused(setting("levels", 1), r"levels must be a whole number from 2, not 1", "training"),
     refused(setting("norm", "foo"), r"norm must be one of batch, instance, none, not 'foo'", "training"),
     refused(setting("upsampling", "foo"), r"upsampling must be one of transpose, resize, not 'foo'", "training"),
@@ -586,8 +696,10 @@ CASES = [
     refused(setting("dropout", 1.5), r"dropout must be a number from 0 below 1, not 1.5", "training"),
     refused(setting("precision", "foo"), r"precision foo is not available on \w+: give auto, fp32", "training"),
     refused(setting("count", 2), r"count is the number of phantoms, 3 or more", "synthesize"),
-    refused(setting("output_dir", ""), r"output_dir must be a path, not '': give one", *TRAINING, *GENERATING),
-    refused(setting("output_dir", 2024), r"output_dir must be a path, not 2024: give", *TRAINING, "inference"),
+    refused(setting("output_dir", ""), r"output_dir must be a path, not '': give one", *ALL_BUT_PREPARE),
+    refused(
+        setting("output_dir", 2024), r"output_dir must be a path, not 2024: give", *TRAINING, "inference", "evaluate"
+    ),
     refused(setting("dataset_dir", 2024), r"dataset_dir must be a path, not 2024: give one such as ./2024", *TRAINING),
     refused(setting("input_dir", ""), r"input_dir must be a path, not '': give one", *GENERATING),
     refused(setting("appearance", 5), r"appearance (must be a path, not 5|5 is unknown): give", *GENERATING),
@@ -611,13 +723,62 @@ CASES = [
     refused(output_directory_of_another_training, r"/trained already holds a training: give another", "training"),
     refused(output_directory_of_another_set, r"/set holds a data set that was not made here", *GENERATING),
     refused(output_directory_of_a_set_with_other_settings, r"/set holds a set made with other settings", *GENERATING),
-    refused(output_directory_in_use, r"another process is writing to \S*/busy: wait", "training", *GENERATING),
+    refused(
+        output_directory_in_use, r"another process is writing to \S*/busy: wait", "training", *GENERATING, "evaluate"
+    ),
     refused(nothing_to_resume, r"there is no checkpoint to resume in \S*/output: train without --resume", "training"),
     refused(cache_that_cannot_be_made, r"/file/cache cannot be (made|written) ", "training"),
-    refused(address_of_nothing, r"tracking_uri somewhere is not an address of MLflow: give sqlite:///FILE", *TRAINING),
+    refused(
+        address_of_nothing,
+        r"tracking_uri somewhere is not an address of MLflow: give sqlite:///FILE",
+        *TRAINING,
+        "evaluate",
+    ),
     refused(
         server_that_does_not_answer,
-        r"MLflow server http://127.0.0.1:9 does not answer: .*--tracking_required",
+        r"MLflow server http://127.0.0.1:9 does not answer: .*--(tracking_required|mlflow) false",
         *TRAINING,
+        "evaluate",
     ),
+    refused(no_such_real_directory, NO_FOLDER, "evaluate"),
+    refused(one_photograph, r"/set has 1 photograph: an evaluation takes two or more", "evaluate"),
+    refused(one_real_photograph, r"/set has 1 photograph: an evaluation takes two or more", "evaluate"),
+    refused(
+        disc_without_its_photograph,
+        r"discs/phantom_00003.png is a mask without its photograph: give both one name, or remove the mask",
+        "evaluate",
+    ),
+    accepted(photographs_alone, "evaluate"),
+    refused(photographs_with_nan, r"phantom_0000\d.tif holds values from nan to nan: a picture has 0 to 255", *LOOKING),
+    refused(volumes_with_nan, r"phantom_0000\d.nii.gz holds values from nan to nan: a picture has 0 to 255", *LOOKING),
+    refused(
+        synthetic_set_that_is_the_real_one,
+        r"phantom/\S+ is the real set, or a part of it: each of its 8 photographs is a real one; give a set that was",
+        "evaluate",
+    ),
+    refused(
+        synthetic_set_that_is_a_copy_of_the_real_one,
+        r"/copy is the real set, or a part of it: each of its 8 photographs is a real one; give a set that was generat",
+        "evaluate",
+    ),
+    refused(
+        synthetic_set_with_real_photographs,
+        r"5 of the 8 photographs of \S*/eyes are files of the real set: give a synthetic set without them",
+        "evaluate",
+    ),
+    refused(set_that_is_not_finished, r"/eyes is not finished, it has no datalist.json: run again", "evaluate"),
+    refused(report_among_the_eyes, r"output_dir \S*/eyes is one of the sets: give a folder for the report", "evaluate"),
+    refused(output_directory_of_another_page, r"/page/index.html was not written by an evaluation: give", "evaluate"),
+    refused(output_directory_that_is_a_file, r"/file cannot be made \(File exists\); choose another", "evaluate"),
+    refused(no_weights_of_the_judge, r"no weights \S*/nothing.pt of the judge iternet_vessel: give oth", "evaluate"),
+    refused(malicious_weights_of_the_judge, r"weights/model.pt is refused: it holds more than tensors", "evaluate"),
+    refused(no_weights_of_the_encoder, r"there is no checkpoint \S*/nothing.pt", "evaluate"),
+    refused(no_weights_of_inception, r"/nothing.pt cannot be read: No such file", "evaluate"),
+    refused(setting("mode", "slow"), r"mode is 'slow': it takes quick or full", "evaluate"),
+    refused(setting("families", "beauty"), r"families is beauty: it takes all, or some of image, distrib", "evaluate"),
+    refused(setting("families", ""), r"families is empty: it takes all, or some of image, distribution", "evaluate"),
+    refused(setting("size", 8), r"size is 8: give at least 32 pixels a side", "evaluate"),
+    refused(setting("real_dir", 2024), r"real_dir must be a path, not 2024: give one such as ./2024", "evaluate"),
+    refused(setting("synthetic_dir", ""), r"synthetic_dir must be a path, not ''", "evaluate"),
+    refused(setting("mlflow", "perhaps"), r"mlflow is a switch and takes true, .* not 'perhaps'", "evaluate"),
 ]

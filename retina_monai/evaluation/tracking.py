@@ -1,0 +1,136 @@
+"""A report as one run of MLflow, so that two generators can be compared there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, Run
+from mlflow.tracking import MlflowClient
+
+from retina_monai.evaluation.kept import key_of
+from retina_monai.evaluation.page import flatten
+from retina_monai.handlers.tracking import artifact_folder, is_answering, one_sentence, sqlite_uri
+
+__all__ = ["EXPERIMENT", "ReportRun"]
+
+logger = logging.getLogger("retina_monai")
+
+EXPERIMENT = "evaluation"
+TAG = "retina_monai.report"  # digest of the report that a run holds
+METRICS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100  # that MLflow takes in one call
+LONGEST = 500
+LIGHTS = {"red": 0.0, "amber": 1.0, "green": 2.0}
+
+
+class ReportRun:
+    """Where a report is logged; a report that was logged before is not logged again.
+
+    Args:
+        folder: of the report; its name is part of the run's.
+        tracking_uri: of a server or a database; ``None``: SQLite in the folder. ``MLFLOW_TRACKING_URI`` wins.
+
+    Raises:
+        RetinaError: the server does not answer, or the address is none of MLflow's.
+    """
+
+    def __init__(self, folder: Path, tracking_uri: str | None = None) -> None:
+        self.folder = folder
+        self.address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri or sqlite_uri(folder)
+        is_answering(self.address, otherwise="--mlflow false")
+
+    def log(self, report: Mapping[str, Any]) -> None:
+        """Log figures as metrics, lights, settings, tables, pictures and the report's files.
+
+        Raises:
+            RetinaError: MLflow cannot write.
+        """
+        with one_sentence(self.address, "evaluate"):
+            files = artifact_folder(self.address)
+            client, digest = MlflowClient(tracking_uri=self.address), key_of(report)
+            experiment = _experiment(client, files)
+            for run in _runs(client, experiment, digest):
+                if run.info.status == "FINISHED":
+                    return
+                client.delete_run(run.info.run_id)  # of an evaluation that was interrupted while it was logged
+            name = f"{self.folder.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
+            run_id = client.create_run(experiment, run_name=name, tags={TAG: digest}).info.run_id
+            self._log(client, run_id, report)
+            client.set_terminated(run_id)
+            logger.info("MLflow: %s, experiment %s, run %s", self.address, EXPERIMENT, name)
+
+    def _log(self, client: MlflowClient, run_id: str, report: Mapping[str, Any]) -> None:
+        stamp = int(time.time() * 1000)
+        metrics = [Metric(name, value, stamp, step) for name, value, step in _metrics(report)]
+        for start in range(0, len(metrics), METRICS_AT_ONCE):
+            client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
+        parameters = list(_parameters(report))
+        for start in range(0, len(parameters), PARAMETERS_AT_ONCE):
+            client.log_batch(run_id, params=parameters[start : start + PARAMETERS_AT_ONCE])
+        for key, section in report["sections"].items():
+            for number, table in enumerate(section["tables"], 1):
+                _log_table(client, run_id, table, f"tables/{key}_{number}_{_file_name(table['title'])}.json")
+            for picture in section["pictures"]:
+                client.log_artifact(run_id, str(self.folder / picture["path"]), "pictures")
+        for file in ("index.html", "report.json"):
+            client.log_artifact(run_id, str(self.folder / file))
+
+
+def _log_table(client: MlflowClient, run_id: str, table: Mapping[str, Any], path: str) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "For backward compatibility, 'str' dtypes")  # of pandas to MLflow
+        client.log_table(run_id, _columns(table), path)
+
+
+def _experiment(client: MlflowClient, files: str | None) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    return found.experiment_id if found else str(client.create_experiment(EXPERIMENT, artifact_location=files))
+
+
+def _runs(client: MlflowClient, experiment: str, digest: str) -> Sequence[Run]:
+    runs: Sequence[Run] = client.search_runs([experiment], filter_string=f"tags.`{TAG}` = '{digest}'")
+    return runs
+
+
+def _metrics(report: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
+    """Name, value and step of each number; a list of numbers is one metric over steps."""
+    for key, section in report["sections"].items():
+        if section["light"] in LIGHTS:
+            yield f"{key}/light", LIGHTS[section["light"]], 0
+        for path, value in flatten(section["figures"]):
+            values = value if isinstance(value, list) else [value]
+            for step, number in enumerate(values):
+                if isinstance(number, int | float):
+                    yield _name(f"{key}/{path}"), float(number), step
+
+
+def _parameters(report: Mapping[str, Any]) -> Iterator[Param]:
+    parts = {key: report[key] for key in ("compared", "settings", "networks", "versions")}
+    lights = {f"light/{key}": section["light"] for key, section in report["sections"].items()}
+    for path, value in flatten(parts | lights):
+        if value not in (None, "", []):
+            yield Param(_name(path), str(value)[:LONGEST])
+
+
+def _columns(table: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Of a table, each column under its name; a number where two have one."""
+    columns: dict[str, list[Any]] = {}
+    for place, title in enumerate(table["columns"]):
+        name = f"{title} {place + 1}" if title in columns else str(title)
+        columns[name] = [row[place] for row in table["rows"]]
+    return columns
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"\W+", "_", title, flags=re.ASCII)[:60].strip("_")
+
+
+def _name(path: str) -> str:
+    """As MLflow takes names of metrics."""
+    return re.sub(r"[^\w\-./ ]", "_", path, flags=re.ASCII)[:250]

@@ -1,0 +1,113 @@
+"""The privacy section on phantoms: what it calls a copy, what it leaves out, and when it does not judge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from retina_monai.data import generate_phantom
+from retina_monai.evaluation.eye import Condition, Eye
+from retina_monai.evaluation.privacy import privacy_section
+from retina_monai.evaluation.section import Section
+
+SIZE = 96
+
+
+def mean_colours(images: Tensor) -> Tensor:
+    return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+
+def eyes(seeds: range, split: str = "") -> list[Eye]:
+    made = []
+    for seed in seeds:
+        phantom = generate_phantom(seed, SIZE, grade=None)
+        masks = {"vessel": phantom["vessel"][0].astype(np.float32)}
+        fov = phantom["fov"][0].astype(bool)
+        made.append(Eye(f"eye{seed}", f"phantom/{seed}", "phantom", phantom["image"], fov, masks, split))
+    return made
+
+
+@pytest.fixture(scope="module")
+def training() -> list[Eye]:
+    return eyes(range(6), "training")
+
+
+@pytest.fixture(scope="module")
+def fresh() -> list[Eye]:
+    return eyes(range(50, 54))
+
+
+@pytest.fixture(scope="module")
+def measure(training: list[Eye], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Section]:
+    held_out = eyes(range(80, 82), "test")
+
+    def section(synthetic: list[Eye], training: list[Eye] = training, held_out: list[Eye] = held_out) -> Section:
+        how = {"extractor": mean_colours, "extractor_name": "mean colours", "seed": 0}
+        return privacy_section(synthetic, training, held_out, **how, output_dir=tmp_path_factory.mktemp("privacy"))
+
+    return section
+
+
+def test_a_copy_among_fresh_eyes_is_red_and_shown(measure: Callable, training: list[Eye], fresh: list[Eye]) -> None:
+    flipped = replace(training[2], image=training[2].image[:, :, ::-1].copy(), fov=training[2].fov[:, ::-1].copy())
+    section = measure([*fresh, replace(flipped, name="copy", patient="phantom/x", masks={}, split="")])
+    copies = section.figures["copies"]
+    assert section.light == "red"
+    assert "1 of 5 photographs are copies of training eyes beyond mistake" in section.answer
+    assert (copies["unmistakable"]["hits"], copies["unseen"]["count"]) == (1, 5)
+    assert copies["judged"]["hits"] >= 1
+    assert section.figures["calibration"]["score"]["high"] > 0.3  # six patients: fresh eyes may be called copies, too
+    assert section.figures["counts"]["unseen"] == 5
+    pairs = next(table for table in section.tables if table.title == "Nearest pairs")
+    assert list(pairs.rows[0][:2]) == ["copy", "eye2"]
+    assert set(section.figures["membership"]) == {"pixels", "embedding"}
+    assert section.figures["extractor"] == "mean colours"
+    assert 0 < section.figures["nearest"]["held_out"]["ssim"] < 1
+    json.dumps(section.figures, allow_nan=False)
+    assert [Image.open(picture.path).format for picture in section.pictures] == ["PNG", "PNG"]
+    assert any("memorisation is expected" in note for note in section.notes)
+
+
+def test_conditions_that_were_trained_on_cannot_be_judged(
+    measure: Callable, training: list[Eye], fresh: list[Eye]
+) -> None:
+    by_content = replace(fresh[0], masks={"vessel": training[0].masks["vessel"][:, ::-1].copy()})
+    by_name = replace(fresh[1], masks={}, condition=Condition(training[1].patient, training[1].name))
+    section = measure([by_content, by_name])
+    assert section.light == "grey"
+    assert "vessel maps of training eyes" in section.answer
+    assert section.figures["counts"]["trained"] == 2
+    assert section.figures["copies"]["judged"] is None
+    assert section.figures["membership"] == {}
+
+
+def test_a_warped_training_map_is_judged_between_the_vessels(
+    measure: Callable, training: list[Eye], fresh: list[Eye]
+) -> None:
+    condition = Condition(training[3].patient, training[3].name, augmented=True)
+    section = measure([replace(fresh[0], condition=condition), fresh[1]], held_out=[])
+    counts = section.figures["counts"]
+    assert (counts["warped"], counts["unseen"], counts["held_out"]) == (1, 1, 0)
+    assert section.light == "amber"
+    assert "no eyes that were not trained on are left" in section.answer
+    assert any("tell of the condition" in note for note in section.notes)
+    copies = next(table for table in section.tables if table.title == "Copies")
+    assert "95 % interval" in copies.note
+    assert section.figures["false_positives"] is None
+
+
+def test_without_training_eyes_or_patients_nothing_is_judged(measure: Callable, training: list[Eye]) -> None:
+    assert measure(training, training=[]).light == "grey"
+    assert "no training eyes" in measure(training, training=[]).answer
+    assert "no synthetic eyes" in measure([]).answer
+    one = [replace(eye, patient="one") for eye in training]
+    section = measure(training[:2], training=one)
+    assert (section.light, section.figures) == ("grey", {})
+    assert "of 1 patients" in section.answer
