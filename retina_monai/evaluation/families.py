@@ -177,13 +177,14 @@ def _privacy(task: Task, folder: Path) -> Section:
 
 
 def _usefulness(task: Task, folder: Path) -> Section:
+    from retina_monai.evaluation.leaks import LeakError
     from retina_monai.evaluation.usefulness import usefulness_section
 
     training, test = task.real.of_split("training"), task.real.of_split("test")
     how: dict[str, Any] = {"mode": task.mode, "seed": task.seed, "cache_dir": task.cache_dir / "trainings"}
     try:
         return usefulness_section(task.synthetic, training, test, **how, output_dir=folder)
-    except RetinaError as error:  # test eyes among the conditions, which the other families need
+    except LeakError as error:  # test eyes among the conditions, which the other families need
         raise NotAtHandError(str(error)) from error
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from retina_monai.errors import RetinaError, join_first
 from retina_monai.evaluation.eye import Eye, Eyes
 
-__all__ = ["refuse_leaks"]
+__all__ = ["LeakError", "refuse_leaks"]
 
 GRID = 128  # points a side on which maps are compared
 SPREAD = 0.22  # of the sides of the grid: root mean square distance of its vessels from their middle
@@ -32,6 +32,10 @@ ADVICE = "write the set from training maps or phantoms: synthesize --split train
 Floats = NDArray[np.float32]
 
 
+class LeakError(RetinaError):
+    """A test patient could be known: usefulness cannot be measured, the rest can."""
+
+
 def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel") -> None:
     """Refuse sets from which a test patient could be known.
 
@@ -43,12 +47,12 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
             eyes share one; others must be equal, pixel by pixel.
 
     Raises:
-        RetinaError: a synthetic eye does not tell its patient, was made from a test patient's mask, or bears one; a
+        LeakError: a synthetic eye does not tell its patient, was made from a test patient's mask, or bears one; a
             patient both trains and tests.
     """
     known = _Known(test, key)
     if both := sorted({eye.patient for eye in training} & known.patients):
-        raise RetinaError(f"{join_first(both)}: patients of the real set both train and test: mend its splits")
+        raise LeakError(f"{join_first(both)}: patients of the real set both train and test: mend its splits")
     unknown, told, shown = [], [], []
     for eye in tqdm(synthetic, "looking for test eyes", leave=False, disable=None):
         if eye.condition is None or not eye.condition.patient:
@@ -59,17 +63,17 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
             shown.append(f"{eye.name} (of {twin})")
     count = len(synthetic)
     if unknown:
-        raise RetinaError(
+        raise LeakError(
             f"{len(unknown)} of {count} synthetic eyes do not tell from whose mask they were made "
             f"({join_first(unknown, 3)}), so they could know test eyes: {ADVICE}"
         )
     if told:
-        raise RetinaError(
+        raise LeakError(
             f"{len(told)} of {count} synthetic eyes were made from masks of test patients ({join_first(told, 3)}): "
             f"{ADVICE}"
         )
     if shown:
-        raise RetinaError(
+        raise LeakError(
             f"{len(shown)} of {count} synthetic eyes bear the masks of test eyes, whatever their manifest says "
             f"({join_first(shown, 3)}): {ADVICE}"
         )

@@ -174,8 +174,8 @@ def cosine_similarity(pred: Tensor, target: Tensor, fov: Tensor | None = None, b
 
     Example:
         >>> image = torch.rand(1, 3, 16, 16)
-        >>> cosine_similarity(image, 0.5 * image, black=0.0)
-        tensor([1.])
+        >>> round(cosine_similarity(image, 0.5 * image, black=0.0).item(), 4)
+        1.0
     """
     pred, target, fov = _checked(pred, target, fov)
     pred, target = pred - black, target - black

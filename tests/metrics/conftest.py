@@ -18,5 +18,5 @@ def fidelity(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         monkeypatch.setitem(sys.modules, name, MagicMock())
     for name in [name for name in sys.modules if name.startswith("torch_fidelity")]:
         monkeypatch.delitem(sys.modules, name)
-    pytest.importorskip("torch_fidelity", reason="needs torch-fidelity, of the extra `test`")
+    pytest.importorskip("torch_fidelity", reason="needs torch-fidelity, which scripts/setup.sh installs")
     return lambda name: importlib.import_module(f"torch_fidelity.{name}")
