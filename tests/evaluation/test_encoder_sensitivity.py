@@ -207,4 +207,4 @@ def test_the_report_leaves_out_what_the_eyes_have_no_masks_for(tmp_path: Path) -
 
 def test_the_table_says_distance_and_ratio() -> None:
     result = SimpleNamespace(kind="blur", strength=1.0, eyes=20, kid=0.5, floor=0.01, spread=0.1, ratio=4.9)
-    assert sensitivity_table([result]).splitlines()[-1] == "| blur | 20 | 0.010 (0.100) | 0.500 (4.9) |"  # type: ignore[list-item]
+    assert sensitivity_table([result]).splitlines()[-1] == "| blur | 20 | 0.010 (0.100) | 0.500 (4.9) |"

@@ -125,7 +125,7 @@ def test_the_released_judge_reads_a_phantom_that_it_never_saw(phantoms: Path) ->
 def test_it_reads_a_real_eye(real_set: object) -> None:
     if not (find_bundle(BUNDLE) / "models" / "model.pt").is_file():
         pytest.skip("iternet_vessel has no released weights yet")
-    item = find_datalist(real_set("CHASE_DB1"))["validation"][0]  # type: ignore[operator]  # a fixture that is called
+    item = find_datalist(real_set("CHASE_DB1"))["validation"][0]
     eye = PhotographRanged()(LoadEyed(256)(item))
     image, vessel, fov = (eye[key][None] for key in ("image", "vessel", "fov"))
     pred = load_judge()[0](image, fov)
