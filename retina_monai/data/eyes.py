@@ -19,7 +19,7 @@ from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
 
-__all__ = ["LoadEyed", "find_eyes", "find_fov", "input_or_phantoms", "with_vessels"]
+__all__ = ["LoadEyed", "find_eyes", "find_fov", "fit", "input_or_phantoms", "with_vessels"]
 
 logger = logging.getLogger("retina_monai")
 TEXTS = ("name", "patient", "dataset")
@@ -87,6 +87,11 @@ def find_fov(image: np.ndarray, path: str | Path) -> np.ndarray:
         raise RetinaError(f"{path}: {error}") from error
 
 
+def fit(picture: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """A picture uint8 ``(C, H, W)`` cropped to a box, padded square and resized by area: uint8 ``(C, size, size)``."""
+    return np.rint(resize_area(crop_square(picture, box).astype(np.float32), size)).astype(np.uint8)
+
+
 class LoadEyed(Transform):
     """Datalist item -> ``image``, ``vessel`` and ``fov`` as uint8 ``(C, size, size)`` in [0, 255], and its texts.
 
@@ -111,8 +116,4 @@ class LoadEyed(Transform):
         box = fov_box(fov)
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
         pictures = {"image": image, "vessel": vessel * np.uint8(255), "fov": fov * np.uint8(255)}
-        return texts | {key: self._fit(picture, box) for key, picture in pictures.items()}
-
-    def _fit(self, picture: np.ndarray, box: tuple[int, int, int, int]) -> torch.Tensor:
-        square = resize_area(crop_square(picture, box).astype(np.float32), self.size)
-        return torch.from_numpy(np.rint(square).astype(np.uint8))
+        return texts | {key: torch.from_numpy(fit(picture, box, self.size)) for key, picture in pictures.items()}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from retina_monai.data.checking import check_eye, check_files
 from retina_monai.data.dataset import CachedEyes
-from retina_monai.data.eyes import find_fov
+from retina_monai.data.eyes import find_fov, fit
 from retina_monai.data.layout import LESIONS, SPLITS, Datalist, Item, folders_at, pictures_by_name, refuse_lonely
 from retina_monai.data.layouts import UnknownLayoutError, fingerprint, list_eyes
 from retina_monai.data.manifest import read_manifest
@@ -30,7 +30,7 @@ from retina_monai.data.reading import read_mask, read_photograph, read_size
 from retina_monai.data.splits import merge
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Condition, Eye
-from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
+from retina_monai.transforms.field_of_view import fov_box
 
 __all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_settings", "refuse_real"]
 
@@ -155,14 +155,10 @@ class PackEyed(Transform):
         fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
         check_eye(image, masks.get("vessel"), data, fov)
         box = fov_box(fov)
-        inside = (self._fit(fov * np.uint8(255), box) >= 128) * np.uint8(255)
-        shares = {key: self._fit(mask * np.uint8(255), box) for key, mask in masks.items()}
-        return {
-            key: _as_png(picture) for key, picture in {"image": self._fit(image, box), "fov": inside, **shares}.items()
-        }
-
-    def _fit(self, picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-        return np.rint(resize_area(crop_square(picture, box), self.size)).astype(np.uint8)
+        inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
+        shares = {key: fit(mask * np.uint8(255), box, self.size) for key, mask in masks.items()}
+        pictures = {"image": fit(image, box, self.size), "fov": inside, **shares}
+        return {key: _as_png(picture) for key, picture in pictures.items()}
 
 
 def list_real(real_dir: Place) -> list[Item]:

@@ -51,7 +51,7 @@ def test_what_cannot_be_logged_ends_the_training_with_a_sentence(
 
     @engine.on(Events.EPOCH_STARTED)
     def fill_the_disk() -> None:
-        engine.state.pictures = ["epoch_0001.png"]  # type: ignore[attr-defined]  # as PictureGrid leaves it
+        engine.state.pictures = ["epoch_0001.png"]  # as PictureGrid leaves it
         monkeypatch.setattr(tracker.client, "log_artifact", full)
         monkeypatch.setattr(tracker.client, "set_terminated", full)
 

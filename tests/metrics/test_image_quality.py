@@ -322,7 +322,7 @@ def test_the_metric_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="must be one of mse, psnr, ssim, ms_ssim, cosine_similarity, or"):
         ImageQuality("fid")
     with pytest.raises(RetinaError, match="inside_fov is a switch"):
-        ImageQuality("mse", inside_fov="perhaps")  # type: ignore[arg-type]  # a wrong type on purpose
+        ImageQuality("mse", inside_fov="perhaps")  # a wrong type on purpose
     with pytest.raises(NotComputableError, match="has seen no image"):
         ImageQuality("mse").compute()
     with pytest.raises(KeyError, match="finds no 'fov'"):

@@ -30,7 +30,7 @@ def test_the_mean_is_over_what_is_defined() -> None:
 
 
 def test_inside_the_field_of_view() -> None:
-    metric = MeanMetric(value_of, inside_fov="yes")  # type: ignore[arg-type]  # text, as the command line gives it
+    metric = MeanMetric(value_of, inside_fov="yes")  # text, as the command line gives it
     metric.update([item(2.0), item(6.0)])
     assert metric.compute() == 4.0
 

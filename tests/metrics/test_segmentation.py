@@ -242,7 +242,7 @@ def test_the_metric_says_what_is_wrong() -> None:
         with pytest.raises(ValueError, match=r"threshold must lie in \(0, 1\]"):
             SegmentationQuality("dice", threshold=threshold)
     with pytest.raises(RetinaError, match="inside_fov is a switch"):
-        SegmentationQuality("dice", inside_fov="perhaps")  # type: ignore[arg-type]  # a wrong type on purpose
+        SegmentationQuality("dice", inside_fov="perhaps")  # a wrong type on purpose
     with pytest.raises(NotComputableError, match="SegmentationQuality has seen no image"):
         SegmentationQuality("dice").compute()
     with pytest.raises(KeyError, match="SegmentationQuality finds no 'fov'"):
