@@ -19,6 +19,7 @@ from retina_monai.evaluation.eye import Eye, Eyes, Judge, as_image, as_mask
 from retina_monai.metrics import (
     betti_0_error,
     betti_1_error,
+    biomarker_values,
     cldice,
     convergence,
     dice,
@@ -34,7 +35,6 @@ Map = NDArray[np.float32]
 
 VESSEL = 0.5  # probability, or share of a pixel, from which on a pixel is vessel (or disc)
 BATCH = 4  # eyes that a judge sees at once
-QUANTILES = 32  # of an eye's calibres that are kept, whatever its size: then each eye weighs the same
 REGIONS = ("disc", "atrophy")
 MEASURES: Mapping[str, Mapping[str, Callable[..., Tensor]]] = {
     "vessel": {
@@ -142,11 +142,8 @@ def _agreement(key: str, found: Map, mask: NDArray[np.bool_], fov: NDArray[np.bo
 
 
 def _vessels(mask: NDArray[np.bool_], fov: NDArray[np.bool_]) -> dict[str, Map]:
-    measured = asdict(measure_biomarkers(mask, fov))
-    calibres = measured["calibres"]
-    levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    measured["calibres"] = np.quantile(calibres, levels) if len(calibres) else np.full(QUANTILES, np.nan)
-    return {name: np.atleast_1d(np.asarray(value, np.float32)) for name, value in measured.items()}
+    values = biomarker_values(measure_biomarkers(mask, fov))
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 
 def _region(

@@ -1,8 +1,10 @@
 """Metrics of images, sets of images and vessel maps: pure functions, and classes that attach to an engine."""
 
+from retina_monai.metrics.biomarker_distance import BiomarkerComparison, BiomarkerDistance, compare_biomarkers
 from retina_monai.metrics.biomarkers import (
     Biomarkers,
     RegionBiomarkers,
+    biomarker_values,
     convergence,
     kolmogorov_smirnov,
     measure_biomarkers,
@@ -42,14 +44,17 @@ from retina_monai.metrics.image_quality import ImageQuality, cosine_similarity, 
 from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
 from retina_monai.metrics.mean_metric import MeanMetric
 from retina_monai.metrics.privacy import (
+    CopyShare,
     CopyThreshold,
     MembershipInference,
     authenticity,
     clopper_pearson,
+    copy_share,
     copy_threshold,
     infer_membership,
     nearest_distances,
 )
+from retina_monai.metrics.privacy_quality import Privacy, PrivacyQuality
 from retina_monai.metrics.segmentation import SegmentationQuality, accuracy, dice, roc_auc, sensitivity, specificity
 from retina_monai.metrics.selection import Selection
 from retina_monai.metrics.spectrum import (
@@ -65,8 +70,11 @@ from retina_monai.metrics.traits import TraitAccuracy
 __all__ = [
     "FID",
     "KID",
+    "BiomarkerComparison",
+    "BiomarkerDistance",
     "Biomarkers",
     "Branch",
+    "CopyShare",
     "CopyThreshold",
     "FeatureReservoir",
     "FeatureStatistics",
@@ -77,6 +85,8 @@ __all__ = [
     "ManifoldQuality",
     "MeanMetric",
     "MembershipInference",
+    "Privacy",
+    "PrivacyQuality",
     "RealFloor",
     "RegionBiomarkers",
     "Removal",
@@ -92,11 +102,14 @@ __all__ = [
     "betti_0_error",
     "betti_1",
     "betti_1_error",
+    "biomarker_values",
     "choose_branches",
     "cldice",
     "clopper_pearson",
+    "compare_biomarkers",
     "compare_manifolds",
     "convergence",
+    "copy_share",
     "copy_threshold",
     "cosine_similarity",
     "dice",

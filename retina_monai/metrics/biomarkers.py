@@ -30,6 +30,7 @@ from retina_monai.metrics.centre_line import NEIGHBOURS, RING, Floats, Mask, cen
 __all__ = [
     "Biomarkers",
     "RegionBiomarkers",
+    "biomarker_values",
     "branching_points",
     "calibres",
     "convergence",
@@ -49,6 +50,8 @@ BOXES = (2, 4, 8, 16, 32, 64)  # sides in pixels of the boxes that are counted
 SMOOTHING = 1 / 200  # diameters of the field of view; width of the Gaussian that evens steps between pixels out
 LONG = 1 / 20  # diameters of the field of view that a segment must span for its tortuosity to count
 MERGED = 1 / 100  # diameters of the field of view within which two junctions of the skeleton are one branching point
+
+QUANTILES = 32  # of a map's calibres that enter the comparison of two sets
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,24 @@ def measure_biomarkers(vessel: ArrayLike, fov: ArrayLike) -> Biomarkers:
         tortuosity=_tortuosity(line, diameter),
         branching_points=_branching_points(line, diameter),
     )
+
+
+def biomarker_values(measured: Biomarkers) -> dict[str, Floats]:
+    """What of one vessel map enters the comparison of two sets: each map weighs the same, whatever its size.
+
+    Returns:
+        Name of the biomarker -> (K,): 32 quantiles of the calibres, NaN where there is no vessel; of others the value.
+
+    Example:
+        >>> values = biomarker_values(Biomarkers(0.1, np.linspace(0, 1, 100), 1.5, 1.1, 7))
+        >>> values["branching_points"], values["calibres"][[0, 31]]
+        (array([7.]), array([0.015625, 0.984375]))
+    """
+    levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    widths = measured.calibres
+    quantiles = np.quantile(widths, levels) if len(widths) else np.full(QUANTILES, np.nan)
+    values = {**vars(measured), "calibres": quantiles}
+    return {name: np.atleast_1d(np.asarray(value, np.float64)) for name, value in values.items()}
 
 
 def vessel_density(vessel: ArrayLike, fov: ArrayLike) -> float:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -21,8 +20,8 @@ from retina_monai.metrics.features import (
     CAPACITY,
     Comparison,
     FeatureMetric,
-    FeatureReservoir,
     FeatureStatistics,
+    SampleMetric,
     check_features,
     check_pair,
 )
@@ -490,11 +489,11 @@ def floor_of_halves(
     )
 
 
-class KernelDistance(FeatureMetric[FeatureReservoir]):
+class KernelDistance(SampleMetric):
     """:func:`kid` of all generated images of a run to all real ones; see :class:`FeatureMetric`.
 
-    Of each set at most ``capacity`` images enter, a seeded random sample (:class:`FeatureReservoir`): memory is
-    bounded, and ``measure`` tells how many images the sample stands for.
+    Of each set at most ``capacity`` images enter (:class:`SampleMetric`): ``measure`` tells how many images the sample
+    stands for.
 
     Args:
         extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
@@ -526,11 +525,8 @@ class KernelDistance(FeatureMetric[FeatureReservoir]):
         subset_size: int | None = None,
         **arguments: Any,
     ) -> None:
-        self.seed, self.capacity, self.subsets, self.subset_size = seed, capacity, subsets, subset_size
-        super().__init__(extractor, extractor_name, **arguments)
-
-    def _fresh(self, stream: int) -> FeatureReservoir:
-        return FeatureReservoir(np.random.default_rng((self.seed, stream, idist.get_rank())), self.capacity)
+        self.subsets, self.subset_size = subsets, subset_size
+        super().__init__(extractor, extractor_name, seed, capacity, **arguments)
 
     def measure(self) -> KID:
         """The distance with its error, over the images of all processes."""

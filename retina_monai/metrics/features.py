@@ -18,11 +18,20 @@ import torch
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
-from monai.utils import convert_to_tensor
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-__all__ = ["Comparison", "FeatureMetric", "FeatureReservoir", "FeatureStatistics", "check_pair", "extract_features"]
+from retina_monai.metrics.engine_output import gather_parts, read_tensor
+
+__all__ = [
+    "Comparison",
+    "FeatureMetric",
+    "FeatureReservoir",
+    "FeatureStatistics",
+    "SampleMetric",
+    "check_pair",
+    "extract_features",
+]
 
 Floats = NDArray[np.float64]
 
@@ -318,11 +327,7 @@ class FeatureMetric(Metric, Generic[Kept]):
             self._generated.update(self._features(output, self.pred_key))
 
     def _features(self, output: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float32]:
-        for item in output:
-            if key not in item:
-                name = type(self).__name__
-                raise KeyError(f"{name} finds no {key!r} in the engine's output, which has {sorted(item)}")
-        images = torch.stack([convert_to_tensor(item[key], track_meta=False) for item in output])
+        images = torch.stack([read_tensor(self, item, key) for item in output])
         self._check_resolution(min(images.shape[-2:]))
         return extract_features(self.extractor, images)
 
@@ -332,15 +337,41 @@ class FeatureMetric(Metric, Generic[Kept]):
         self._resolution = resolution
 
     def _gather(self) -> tuple[Kept, Kept]:
-        parts: Any = [(self._real, self._generated, self._resolution)]
-        if idist.get_world_size() > 1:
-            parts = idist.all_gather(parts[0])
         real, generated = self._fresh(0), self._fresh(1)
-        for one, other, resolution in parts:
+        for one, other, resolution in gather_parts((self._real, self._generated, self._resolution)):
             real.merge(one)
             generated.merge(other)
             self._check_resolution(resolution or self._resolution)
-        if real.count == 0:
+        if generated.count == 0:
             name = type(self).__name__
             raise NotComputableError(f"{name} has seen no image: update it at least once before compute")
         return real, generated
+
+
+class SampleMetric(FeatureMetric[FeatureReservoir]):
+    """A :class:`FeatureMetric` of a seeded random sample (:class:`FeatureReservoir`): memory and time are bounded.
+
+    Args:
+        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
+        extractor_name: stands in the result.
+        seed: of the samples.
+        capacity: number of images kept of each set at most.
+        arguments: those of :class:`FeatureMetric` that are left.
+
+    Raises:
+        ValueError: a capacity below 1; else as :class:`FeatureMetric`.
+    """
+
+    def __init__(
+        self,
+        extractor: Callable[[Tensor], Tensor],
+        extractor_name: str,
+        seed: int = 0,
+        capacity: int = CAPACITY,
+        **arguments: Any,
+    ) -> None:
+        self.seed, self.capacity = seed, capacity
+        super().__init__(extractor, extractor_name, **arguments)
+
+    def _fresh(self, stream: int) -> FeatureReservoir:
+        return FeatureReservoir(np.random.default_rng((self.seed, stream, idist.get_rank())), self.capacity)

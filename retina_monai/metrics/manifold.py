@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from retina_monai.metrics.features import CAPACITY, Comparison, FeatureMetric, FeatureReservoir, check_pair
+from retina_monai.metrics.features import CAPACITY, Comparison, SampleMetric, check_pair
 
 __all__ = ["Manifold", "ManifoldQuality", "compare_manifolds"]
 
@@ -119,10 +118,10 @@ def compare_manifolds(
     )
 
 
-class ManifoldQuality(FeatureMetric[FeatureReservoir]):
+class ManifoldQuality(SampleMetric):
     """One figure of :func:`compare_manifolds` over all images of a run; ``measure`` gives all; see FeatureMetric.
 
-    Of each set at most ``capacity`` images enter, a seeded random sample (:class:`FeatureReservoir`).
+    Of each set at most ``capacity`` images enter, a seeded random sample (:class:`SampleMetric`).
 
     Args:
         figure: ``precision``, ``recall``, ``density`` or ``coverage``.
@@ -156,11 +155,8 @@ class ManifoldQuality(FeatureMetric[FeatureReservoir]):
     ) -> None:
         if figure not in FIGURES:
             raise ValueError(f"figure must be one of {', '.join(FIGURES)}, not {figure!r}")
-        self.figure, self.seed, self.capacity, self.neighbours = figure, seed, capacity, neighbours
-        super().__init__(extractor, extractor_name, **arguments)
-
-    def _fresh(self, stream: int) -> FeatureReservoir:
-        return FeatureReservoir(np.random.default_rng((self.seed, stream, idist.get_rank())), self.capacity)
+        self.figure, self.neighbours = figure, neighbours
+        super().__init__(extractor, extractor_name, seed, capacity, **arguments)
 
     def measure(self) -> Manifold:
         """All four figures, over the images of all processes."""

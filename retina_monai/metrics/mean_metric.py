@@ -9,10 +9,10 @@ import torch
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
-from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from retina_monai.errors import parse_switch
+from retina_monai.metrics.engine_output import read_tensor
 
 __all__ = ["MeanMetric"]
 
@@ -93,7 +93,4 @@ class MeanMetric(Metric):
         return float(self._sum) / self._count
 
     def _one(self, item: Mapping[str, Any], key: str) -> Tensor:
-        if key not in item:
-            raise KeyError(f"{type(self).__name__} finds no {key!r} in the engine's output, which has {sorted(item)}")
-        tensor: Tensor = convert_to_tensor(item[key], track_meta=False)
-        return tensor[None]
+        return read_tensor(self, item, key)[None]

@@ -18,10 +18,12 @@ from scipy.spatial.distance import cdist
 from retina_monai.metrics.features import check_features, check_pair
 
 __all__ = [
+    "CopyShare",
     "CopyThreshold",
     "MembershipInference",
     "authenticity",
     "clopper_pearson",
+    "copy_share",
     "copy_threshold",
     "infer_membership",
     "nearest_distances",
@@ -50,6 +52,22 @@ class CopyThreshold:
     low: float
     high: float
     patients: int
+
+
+@dataclass(frozen=True)
+class CopyShare:
+    """What :func:`copy_share` found.
+
+    Attributes:
+        share: of generated images that are called copies, in [0, 1].
+        low, high: 95 % interval of it.
+        threshold: of the similarity with the nearest training image.
+    """
+
+    share: float
+    low: float
+    high: float
+    threshold: CopyThreshold
 
 
 @dataclass(frozen=True)
@@ -170,8 +188,7 @@ def copy_threshold(scores: ArrayLike, patients: Sequence[Hashable], rate: float 
         raise ValueError(f"rate must lie between 0 and 1, not {rate}")
     highest = _by_patient(scores, patients)
     count, place = len(highest), math.ceil((len(highest) + 1) * (1 - rate))
-    if count < FEWEST:
-        raise ValueError(f"a threshold needs real eyes of at least {FEWEST} patients, not {count}")
+    _check_patients(count)
     value = float(np.sort(highest)[min(place, count) - 1])
     if place > count:
         value = max(value, _prediction_bound(highest, rate))
@@ -179,6 +196,39 @@ def copy_threshold(scores: ArrayLike, patients: Sequence[Hashable], rate: float 
     exceeding = max(count + 1 - place, 1)
     low, high = stats.beta.ppf([tail, 1 - tail], exceeding, count + 1 - exceeding)
     return CopyThreshold(value, rate, float(low), float(high), count)
+
+
+def copy_share(
+    training: ArrayLike, generated: ArrayLike, patients: Sequence[Hashable], rate: float = 0.05
+) -> CopyShare:
+    """Share of generated images that are nearer to a training image than real images of two patients are.
+
+    Near is what has a high cosine of features, as in Somepalli, Singla, Goldblum, Geiping and Goldstein, "Diffusion art
+    or digital forgery?", CVPR 2023, https://arxiv.org/abs/2212.03860. They take 0.5 for a copy; here
+    :func:`copy_threshold` is calibrated on the training images, each with the nearest of another patient. A generator
+    that copies nothing has a share of about ``rate``.
+
+    Args:
+        training: features (N, D), none of which is 0.
+        generated: features (M, D), likewise.
+        patients: (N,), of at least 3, of the training images.
+        rate: of false positives.
+
+    Raises:
+        ValueError: as :func:`nearest_distances` and :func:`copy_threshold`; an image whose features are all 0.
+
+    Example:
+        >>> training = np.random.default_rng(0).normal(size=(50, 8))
+        >>> copies = np.concatenate([2 * training[:3], -training[3:4]])
+        >>> copy_share(training, copies, range(50)).share
+        0.75
+    """
+    training, generated = (_unit(features) for features in check_pair(training, generated))
+    _check_patients(len(set(patients)))
+    apart, _ = nearest_distances(training, training, patients, patients)
+    threshold = copy_threshold(_cosine(apart), patients, rate)
+    called = _cosine(nearest_distances(generated, training)[0]) > threshold.value
+    return CopyShare(float(called.mean()), *clopper_pearson(int(called.sum()), len(called)), threshold)
 
 
 def infer_membership(
@@ -256,6 +306,23 @@ def _same_patient(
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys([*queries, *reference]))}
     left, right = (np.array([numbers[patient] for patient in side], np.intp) for side in (queries, reference))
     return left, right
+
+
+def _check_patients(count: int) -> None:
+    if count < FEWEST:
+        raise ValueError(f"a threshold needs real eyes of at least {FEWEST} patients, not {count}")
+
+
+def _unit(features: Floats) -> Floats:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ValueError("an image whose features are all 0 has no direction: take another extractor")
+    return features / lengths
+
+
+def _cosine(distances: Floats) -> Floats:
+    """Of unit vectors, from their Euclidean distances."""
+    return (1 - distances**2 / 2).clip(-1, 1)
 
 
 def _by_patient(scores: ArrayLike, patients: Sequence[Hashable]) -> Floats:

@@ -144,10 +144,30 @@ class SegmentationQuality(MeanMetric):
     def _named(self, name: str, threshold: float) -> Callable[..., Tensor]:
         if name not in self.METRICS:
             raise ValueError(f"metric must be one of {', '.join(self.METRICS)}, or a function, not {name!r}")
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold must lie in (0, 1], not {threshold}")
+        check_threshold(threshold)
         measure = self.METRICS[name]
         return measure if measure is roc_auc else partial(_thresholded, measure, threshold)
+
+
+def check_threshold(threshold: float) -> float:
+    """A probability from which on a pixel is a vessel, as it is given.
+
+    Raises:
+        ValueError: it lies outside of (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must lie in (0, 1], not {threshold}")
+    return threshold
+
+
+def binarize(pred: Tensor, threshold: float) -> Tensor:
+    """Where probabilities reach the threshold.
+
+    Raises:
+        ValueError: a ``pred`` outside of [0, 1] or not finite.
+    """
+    _check_probabilities(pred)
+    return pred >= threshold
 
 
 def masks_inside(fov: Tensor | None, **masks: Tensor) -> list[Tensor]:
@@ -186,8 +206,7 @@ def _check_probabilities(pred: Tensor) -> None:
 def _thresholded(
     measure: Callable[..., Tensor], threshold: float, pred: Tensor, target: Tensor, fov: Tensor | None = None
 ) -> Tensor:
-    _check_probabilities(pred)
-    return measure(pred >= threshold, target, fov)
+    return measure(binarize(pred, threshold), target, fov)
 
 
 def _confusion(pred: Tensor, target: Tensor, fov: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retina_monai.errors import parse_switch
+from retina_monai.metrics.engine_output import read_tensor
 
 __all__ = [
     "SpectralDistance",
@@ -235,10 +236,7 @@ class SpectralDistance(Metric):
         self._count += 1
 
     def _one(self, item: Mapping[str, Any], key: str) -> Tensor:
-        if key not in item:
-            raise KeyError(f"SpectralDistance finds no {key!r} in the engine's output, which has {sorted(item)}")
-        tensor: Tensor = convert_to_tensor(item[key], track_meta=False)
-        return tensor[None]
+        return read_tensor(self, item, key)[None]
 
 
 @torch.no_grad()
