@@ -15,10 +15,11 @@ from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from retina_monai.data.appearances import Appearances
-from retina_monai.errors import RetinaError, root_error
+from retina_monai.errors import RetinaError, join_first, root_error
+from retina_monai.files import check_folder
 from retina_monai.handlers.checkpoints import load_file, save_atomically
 from retina_monai.networks import initialize_weights
 from retina_monai.settings import PATHS, RULES, check_path, check_settings
@@ -28,6 +29,7 @@ __all__ = [
     "check_config",
     "check_eyes",
     "check_networks",
+    "check_patch",
     "check_size",
     "config_in_use",
     "digest",
@@ -117,12 +119,17 @@ def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
         checkpoint: a flat state_dict such as ``model.pt``; half precision is loaded as float32.
 
     Raises:
-        RetinaError: missing, truncated or malicious file, or weights of another network.
+        RetinaError: missing, truncated or malicious file, or weights of another network, or some that are no numbers.
     """
+    state = load_file(checkpoint)
     arguments = Path(checkpoint).with_name("network.json")
     if arguments.is_file():
-        network = _build_network(arguments)
-    _load_weights(network, checkpoint)
+        expected, network = type(network), _build_network(arguments)
+        if not isinstance(network, expected):
+            raise RetinaError(
+                f"{checkpoint} holds the weights of a {type(network).__name__}, not of {expected.__name__}"
+            )
+    _take_over(network, state, checkpoint)
     return network.eval()
 
 
@@ -139,14 +146,15 @@ def start_network(network: nn.Module, initial_weights: str | Path | None, initia
     """
     if initial_weights is None:
         return initialize_weights(network, initialization=initialization)
-    _load_weights(network, initial_weights)
+    _take_over(network, load_file(initial_weights), initial_weights)
     return network
 
 
 def check_config() -> None:
     """Refuse numbers and paths of the config being evaluated that cannot be; ``initialize`` of every config, first.
 
-    By :func:`retina_monai.settings.check_path` and :func:`retina_monai.settings.check_settings`.
+    By :func:`retina_monai.settings.check_path`, :func:`retina_monai.settings.check_settings` and, of ``output_dir``,
+    :func:`retina_monai.files.check_folder`.
 
     Raises:
         RetinaError: there are such settings.
@@ -157,6 +165,8 @@ def check_config() -> None:
     for key in (key for key in PATHS if key in parser):
         check_path(key, parser[key])
     check_settings({key: parser.get_parsed_content(key) for key in RULES if key in parser})
+    if "output_dir" in parser:
+        check_folder(parser.get_parsed_content("output_dir"))
 
 
 def check_networks() -> None:
@@ -219,14 +229,34 @@ def check_size(network: nn.Module, size: int) -> None:
         )
 
 
-def _load_weights(network: nn.Module, checkpoint: str | Path) -> None:
+def check_patch(network: Any, patch: int) -> None:
+    """Refuse patches of which a network leaves less than two pixels a side, before any is trained on.
+
+    Args:
+        network: averages up to ``factor`` pixels into one, along a side.
+        patch: pixels a side.
+
+    Raises:
+        RetinaError: ``patch`` is smaller than ``2 * factor``.
+    """
+    if patch < 2 * network.factor:
+        raise RetinaError(
+            f"patch {patch} is too small for a network that makes one pixel of {network.factor}: give a --patch of "
+            f"{2 * network.factor} or more, or fewer --levels"
+        )
+
+
+def _take_over(network: nn.Module, state: dict[str, Any], checkpoint: str | Path) -> None:
     try:
-        network.load_state_dict(load_file(checkpoint))
+        network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise RetinaError(
             f"{checkpoint} holds the weights of another network than {type(network).__name__}"
             f"{getattr(network, 'arguments', '')}"
         ) from error
+    broken = [key for key, value in state.items() if isinstance(value, Tensor) and not value.isfinite().all()]
+    if broken:
+        raise RetinaError(f"{checkpoint} holds weights that are no numbers (NaN or infinite): {join_first(broken, 3)}")
 
 
 def _build_network(path: Path) -> nn.Module:
@@ -296,7 +326,7 @@ def release(run_dir: str | Path, bundle: str | Path) -> Path:
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
     network: nn.Module = parser.get_parsed_content("network_def")
-    _load_weights(network, run / "model.pt")
+    _take_over(network, load_file(run / "model.pt"), run / "model.pt")
     parameters = dict(network.named_parameters())
     state = {name: tensor.half() if name in parameters else tensor for name, tensor in network.state_dict().items()}
     table = root / "configs" / "appearances.json"

@@ -16,7 +16,16 @@ from typing import IO, Any, ClassVar
 
 from retina_monai.errors import RetinaError
 
-__all__ = ["Claim", "append_line", "make_folder", "process_mask", "replacing", "write_json", "write_text"]
+__all__ = [
+    "Claim",
+    "append_line",
+    "check_folder",
+    "make_folder",
+    "process_mask",
+    "replacing",
+    "write_json",
+    "write_text",
+]
 
 logger = logging.getLogger("retina_monai")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -134,6 +143,23 @@ def append_line(path: str | Path, line: str) -> None:
                 raise
     except OSError as error:
         raise RetinaError(_refusal(path, error)) from error
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse a folder that cannot be made, or not be written to, before the work whose results go there; makes none.
+
+    Raises:
+        RetinaError: it is such a folder.
+    """
+    folder = Path(path).absolute()
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        code = errno.EEXIST if there == folder else errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise RetinaError(f"{path} cannot be made ({os.strerror(code)}); choose another place")
 
 
 def make_folder(path: str | Path) -> Path:

@@ -55,11 +55,12 @@ class Number:
 
 
 COUNT, INDEX = Number(1, whole=True), Number(0, whole=True)
+SIDE = Number(16, whole=True)  # pixels; of fewer no network makes anything
 WEIGHT, SHARE, SHARE_BELOW_1 = Number(0), Number(0, 1), Number(0, 1, open="high")
 
 RULES: dict[str, Number] = {
     "seed": Number(0, 2**32 - 1, whole=True),
-    "size": COUNT,
+    "size": SIDE,
     "levels": Number(2, whole=True),
     "features": COUNT,
     "width": COUNT,
@@ -70,8 +71,8 @@ RULES: dict[str, Number] = {
     "turned": SHARE,
     "iterations": INDEX,
     "small_levels": Number(2, whole=True),
-    "window": COUNT,
-    "patch": COUNT,
+    "window": SIDE,
+    "patch": SIDE,
     "cross_entropy_weight": WEIGHT,
     "dice_weight": WEIGHT,
     "smallest_eye": Number(0, open="low"),

@@ -23,27 +23,35 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 from wrong_input.cases import CASES, Case
-from wrong_input.material import Material, Overrides, contents
+from wrong_input.material import Material, Overrides, contents, small_weights
 
 from retina_monai.__main__ import VERBS
 from retina_monai.data import LoadEyed, find_datalist, write_phantoms
-from retina_monai.data.reading import read_photograph
+from retina_monai.data.reading import read_array
 from retina_monai.errors import root_error
 from retina_monai.evaluation.sets import EyeSet, list_synthetic
 
-CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
-CONFIG_FILES: dict[str, Any] = {
-    "training": CONFIGS / "train.json",
-    "evaluation": [CONFIGS / "train.json", CONFIGS / "evaluate.json"],
-    "inference": CONFIGS / "inference.json",
+BUNDLES = {"": "pix2pix_vessel", "iternet_": "iternet_vessel", "encoder_": "retina_encoder"}
+CONFIG_FILES: dict[str, Any] = {}
+DATA = {"synthesize": "input_dir", "evaluate": "synthetic_dir"}
+for _start, _bundle in BUNDLES.items():
+    _configs = Path(__file__).resolve().parents[1] / "bundles" / _bundle / "configs"
+    CONFIG_FILES |= {
+        f"{_start}training": _configs / "train.json",
+        f"{_start}evaluation": [_configs / "train.json", _configs / "evaluate.json"],
+        f"{_start}inference": _configs / "inference.json",
+    }
+    DATA |= {
+        f"{_start}training": "dataset_dir",
+        f"{_start}evaluation": "dataset_dir",
+        f"{_start}inference": "input_dir",
+    }
+OWN: dict[str, Overrides] = {
+    "iternet_training": {"allow_synthetic": True},
+    "encoder_evaluation": {"splits": ["training", "validation", "test"]},
+    "encoder_inference": {"batch_size": 1},
 }
-DATA = {
-    "training": "dataset_dir",
-    "evaluation": "dataset_dir",
-    "inference": "input_dir",
-    "synthesize": "input_dir",
-    "evaluate": "synthetic_dir",
-}
+"""What is right about a command, with phantoms for eyes."""
 SIZE = 128
 AT_A_TIME = 2
 
@@ -59,8 +67,9 @@ def settings(entry: str, overrides: Overrides, folder: Path, phantoms: Path, tra
     complete = {"output_dir": folder / "output"} | ({} if data is None else {DATA.get(entry, "data"): data})
     if entry == "evaluate":
         complete |= {"real_dir": others(phantoms), "size": SIZE, "families": "image", "mlflow": False}
-    elif entry not in ("training", "prepare"):
-        complete |= {"checkpoint": trained / "model.pt"}
+    elif entry != "prepare" and not entry.endswith("training"):
+        complete |= {"checkpoint": weights(entry, phantoms, trained)}
+    complete |= OWN.get(entry, {})
     return {key: str(value) if isinstance(value, Path) else value for key, value in (complete | given).items()}
 
 
@@ -68,6 +77,13 @@ def others(phantoms: Path) -> Path:
     """A real set to evaluate against: other phantoms, made once."""
     folder = phantoms.parent / "others"
     return folder if folder.is_dir() else write_phantoms(folder, 4, SIZE, seed=7)
+
+
+def weights(entry: str, phantoms: Path, trained: Path) -> Path:
+    """Those of the bundle; of the other bundles made once."""
+    kind, _, task = entry.partition("_")
+    folder = trained if not task else phantoms.parent / f"weights_{kind}"
+    return folder / "model.pt" if folder.is_dir() else small_weights(folder, kind)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +94,8 @@ def enter(run_config: RunConfig, phantoms: Path, trained: Path) -> Entry:
         given = settings(entry, overrides, folder, phantoms, trained)
         if entry in CONFIG_FILES:
             parser = run_config(CONFIG_FILES[entry], **given)
-            if entry == "inference":
-                return generated(Path(given["output_dir"]))
+            if entry.endswith("inference"):
+                return (encoded if entry == "encoder_inference" else generated)(Path(given["output_dir"]))
             eyes = parser.get_parsed_content("train#dataset" if entry == "training" else "validate#dataset")
             if entry == "training":
                 return by_patient([eyes.deterministic(place) for place in range(len(eyes))])
@@ -103,7 +119,13 @@ def command(entry: str, given: Overrides) -> list[str]:
 
 def generated(folder: Path) -> Outcome:
     lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
-    return {line["patient"]: [read_photograph(folder / line["image"])] for line in lines}
+    pictures = {line["patient"]: [line[key] for key in ("image", "probability") if key in line] for line in lines}
+    return {patient: [read_array(folder / name) for name in names] for patient, names in pictures.items()}
+
+
+def encoded(folder: Path) -> Outcome:
+    with np.load(folder / "features.npz") as found:
+        return {str(patient): [1000 * row] for patient, row in zip(found["patients"], found["features"], strict=True)}
 
 
 def listed(folder: str) -> Outcome:
@@ -134,7 +156,7 @@ def sound(enter: Entry, phantoms: Path, trained: Path, tmp_path_factory: pytest.
     """What the generating entry points make of sound eyes, and the eyes themselves."""
     eyes = Material(tmp_path_factory.mktemp("eyes"), phantoms, trained).eyes().folder
     made = {"eyes": listed(str(eyes)), "evaluate": seen(EyeSet(eyes, list_synthetic(eyes, []), SIZE))}
-    for entry in ("inference", "synthesize"):
+    for entry in ("inference", "synthesize", "iternet_inference", "encoder_inference"):
         folder = tmp_path_factory.mktemp(entry)
         made[entry] = enter(entry, {"data": Material(folder, phantoms, trained).eyes().folder}, folder)
     return made
@@ -195,7 +217,8 @@ def accept(case: Case, entry: str, enter: Entry, overrides: Overrides, sound: Ou
         expected = {patient: eye for patient, eye in expected.items() if patient in made}
         assert made
     assert made.keys() == expected.keys()
-    rounding = int("batch_size" in overrides and entry in sound)  # convolutions of a batch add up in another order
+    batched = "batch_size" in overrides and entry in sound  # convolutions of a batch add up in another order
+    rounding = int(batched or entry == "encoder_inference")  # whose features are no pixels
     for patient, eye in made.items():
         for array, other in zip(eye, expected[patient], strict=True):
             np.testing.assert_allclose(array.astype(int), other, atol=rounding)
@@ -218,6 +241,10 @@ COMMANDS = [
     ("output_directory_of_another_training", "training"),
     ("switch_that_is_neither", "training"),
     ("server_that_does_not_answer", "training"),
+    ("list_of_photographs_alone", "encoder_training"),
+    ("weights_of_a_training_of_another_network", "iternet_inference"),
+    ("three_broken_photographs", "encoder_inference"),
+    ("patch_that_the_network_makes_nothing_of", "iternet_training"),
     ("broken_file_of_a_name_with_newlines", "prepare"),
     ("unknown_appearance", "synthesize"),
     ("decompression_bomb", "evaluation"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from retina_monai.data.checking import check_eye
 from retina_monai.data.eyes import TEXTS, find_fov
-from retina_monai.data.layout import Item
+from retina_monai.data.layout import SPLITS, Item
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import write_phantoms
 from retina_monai.data.reading import read_mask, read_photograph
@@ -22,7 +22,7 @@ from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.encoder_tasks import STRUCTURES
 from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
 
-__all__ = ["LoadAnatomyd", "find_anatomy", "repeat_photographs"]
+__all__ = ["LoadAnatomyd", "check_anatomy", "choose_splits", "find_anatomy", "repeat_photographs"]
 
 logger = logging.getLogger("retina_monai")
 PHANTOM = "phantom"
@@ -57,6 +57,47 @@ def find_anatomy(
     return find_datalist(dataset_dir, skip)
 
 
+def check_anatomy(datalist: Mapping[str, Any]) -> None:
+    """Refuse to train, or to validate, on photographs of which nothing is known.
+
+    Args:
+        datalist: lists of eyes by their split; there need be none to validate.
+
+    Raises:
+        RetinaError: no eye of a split has a mask, nor was looked for what a mask would show.
+    """
+    for split in ("training", "validation"):
+        items = datalist[split]
+        if items and not any(_is_known(item, key) for item in items for key in STRUCTURES):
+            raise RetinaError(
+                f"no eye for {split} has a mask of {', '.join(STRUCTURES)}: give a data set with masks of some of them"
+            )
+
+
+def choose_splits(datalist: Mapping[str, Any], splits: str | Sequence[str], fewest: int = 1) -> list[Item]:
+    """The eyes of some splits.
+
+    Args:
+        datalist: lists of eyes by their split.
+        splits: one, or several.
+        fewest: patients that are needed.
+
+    Raises:
+        RetinaError: an unknown split, or fewer patients in all.
+    """
+    chosen = [splits] if isinstance(splits, str) else splits
+    if not isinstance(chosen, Sequence) or not chosen or any(split not in SPLITS for split in chosen):
+        raise RetinaError(f"splits is {splits!r}: it takes one of {', '.join(SPLITS)}, or a list of them")
+    items = [item for split in dict.fromkeys(chosen) for item in datalist[split]]
+    patients = len({item["patient"] for item in items})
+    if patients < fewest:
+        raise RetinaError(
+            f"the data set has eyes of {patients} patients for {' and '.join(chosen)}, and {fewest} are needed: name "
+            "more --splits, or give a larger data set"
+        )
+    return items
+
+
 def repeat_photographs(items: Sequence[Item], times: int) -> list[Item]:
     """The items, with each that is no phantom that many times: real eyes are few, and count as much."""
     return [item for item in items for _ in range(1 if item["dataset"] == PHANTOM else times)]
@@ -87,7 +128,7 @@ class LoadAnatomyd(Transform):
         check_eye(image, masks.get("vessel"), data, fov)
         _check_sizes(data, image, masks)
         box = fov_box(fov)
-        known = [key in masks or key in data.get("annotated", ()) for key in STRUCTURES]
+        known = [_is_known(data, key) for key in STRUCTURES]
         empty = torch.zeros((1, self.mask_size, self.mask_size), dtype=torch.uint8)
         fitted = {key: _fit(mask * np.uint8(255), box, self.mask_size) for key, mask in masks.items()}
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
@@ -98,6 +139,10 @@ class LoadAnatomyd(Transform):
             "known": torch.tensor(known),
             "grade": float(data.get("grade", "nan")),
         }
+
+
+def _is_known(item: Mapping[Hashable, Any], structure: str) -> bool:
+    return structure in item or structure in item.get("annotated", ())
 
 
 def _check_sizes(item: Mapping[Hashable, Any], image: NDArray, masks: Mapping[str, NDArray]) -> None:

@@ -3,7 +3,7 @@
 from retina_monai.evaluation.extractors import load_extractors
 from retina_monai.evaluation.judge import load_judge
 from retina_monai.evaluation.photographs import PhotographReport
-from retina_monai.evaluation.sensitivity import SensitivityReport
+from retina_monai.evaluation.sensitivity import FEWEST, SensitivityReport
 from retina_monai.evaluation.vessels import VesselReport
 
-__all__ = ["PhotographReport", "SensitivityReport", "VesselReport", "load_extractors", "load_judge"]
+__all__ = ["FEWEST", "PhotographReport", "SensitivityReport", "VesselReport", "load_extractors", "load_judge"]

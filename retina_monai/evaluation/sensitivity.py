@@ -23,7 +23,16 @@ from retina_monai.files import write_json, write_text
 from retina_monai.metrics import extract_features, halve, polynomial_mmd
 from retina_monai.transforms import DEGRADATIONS, STRUCTURES, degrade
 
-__all__ = ["REPEATED", "STRENGTHS", "Sensitivity", "SensitivityReport", "measure_sensitivity", "repeat", "spoil"]
+__all__ = [
+    "FEWEST",
+    "REPEATED",
+    "STRENGTHS",
+    "Sensitivity",
+    "SensitivityReport",
+    "measure_sensitivity",
+    "repeat",
+    "spoil",
+]
 
 Features = NDArray[np.float32]
 

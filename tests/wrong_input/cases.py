@@ -7,6 +7,7 @@ equal, if not the phantoms; the rest are settings.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -34,6 +35,7 @@ from wrong_input.material import (
     lying,
     pixels,
     png16,
+    small_weights,
     upright,
     veiled,
 )
@@ -44,6 +46,12 @@ ALL_BUT_PREPARE = (*TRAINING, *GENERATING, "evaluate")
 LOOKING = (*TRAINING, "prepare", "evaluate")
 """At photographs, and not at vessel maps alone."""
 ALL = (*TRAINING, "prepare", *GENERATING, "evaluate")
+"""Of ``pix2pix_vessel``, and the verbs. The other bundles share most of the code, so they meet what is theirs."""
+
+LEARNING = ("iternet_training", "encoder_training")
+TESTING = ("iternet_evaluation", "encoder_evaluation")
+APPLYING = ("iternet_inference", "encoder_inference")
+OTHERS = (*LEARNING, *TESTING, *APPLYING)
 
 Make = Callable[[Material], Overrides]
 
@@ -175,6 +183,22 @@ def links_in_a_circle(material: Material) -> Overrides:
     return {"data": eyes.folder}
 
 
+def list_of_photographs_alone(material: Material) -> Overrides:
+    shutil.copytree(material.phantoms / "images", material.folder / "eyes" / "images")
+    items = [{"image": f"images/phantom_{eye:05d}.png", "patient": str(eye)} for eye in range(8)]
+    lists = {"training": items[:4], "validation": items[4:6], "test": items[6:]}
+    (material.folder / "eyes" / "datalist.json").write_text(json.dumps(lists))
+    return {"data": material.folder / "eyes"}
+
+
+def list_without_validation_eyes(material: Material) -> Overrides:
+    return {"data": material.eyes().write_list({"training": (0, 1, 2, 3, 4, 5), "test": (6, 7)})}
+
+
+def split_of_a_folder_that_tells_none(material: Material) -> Overrides:
+    return photographs_alone(material) | {"split": "test"}
+
+
 # Files
 
 
@@ -201,6 +225,16 @@ def three_broken_files(material: Material) -> Overrides:
     eyes = material.eyes()
     spoil_three(eyes.path("vessel", 1), eyes.path("image", 2), eyes.path("vessel", 3))
     return {"data": eyes.folder}
+
+
+def three_broken_photographs(material: Material) -> Overrides:
+    eyes = material.eyes()
+    spoil_three(*(eyes.path("image", eye) for eye in (1, 2, 3)))
+    return {"data": eyes.folder}
+
+
+def three_broken_photographs_skipped(material: Material) -> Overrides:
+    return three_broken_photographs(material) | {"skip_unreadable": "true"}
 
 
 def three_broken_files_skipped(material: Material) -> Overrides:
@@ -409,6 +443,10 @@ def setting(key: str, value: Any) -> Make:
     return make
 
 
+def patch_that_the_network_makes_nothing_of(material: Material) -> Overrides:
+    return {"patch": 16, "levels": 6}
+
+
 def unknown_appearance(material: Material) -> Overrides:
     return {"appearance": "sepia"}
 
@@ -459,6 +497,39 @@ def malicious_weights(material: Material) -> Overrides:
     return {"checkpoint": material.checkpoint(content)}
 
 
+def weights_of_a_training_of_another_network(material: Material) -> Overrides:
+    """With ``network.json`` beside, which tells how to build that network."""
+    shutil.copytree(material.trained, material.folder / "trained")
+    return {"checkpoint": material.folder / "trained" / "model.pt"}
+
+
+def network_that_is_none(material: Material) -> Overrides:
+    path = weights_of_a_training_of_another_network(material)["checkpoint"]
+    path.with_name("network.json").write_text('{"_target_": "os.system", "command": "touch malice_was_executed"}')
+    return {"checkpoint": path}
+
+
+def nan_in_weights(kind: str) -> Make:
+    def make(material: Material) -> Overrides:
+        source = material.trained if kind == "pix2pix" else small_weights(material.folder / "sound", kind).parent
+        state = torch.load(source / "model.pt", weights_only=True)
+        next(value for value in state.values() if value.is_floating_point())[0] = torch.nan
+        shutil.copytree(source, material.folder / "weights")
+        torch.save(state, material.folder / "weights" / "model.pt")
+        return {"checkpoint": material.folder / "weights" / "model.pt"}
+
+    make.__name__ = f"nan_in_weights_of_{kind}"
+    return make
+
+
+def no_initial_weights(material: Material) -> Overrides:
+    return {"initial_weights": material.folder / "nothing.pt"}
+
+
+def initial_weights_of_another_network(material: Material) -> Overrides:
+    return {"initial_weights": weights_of_a_training_of_another_network(material)["checkpoint"]}
+
+
 # Where to write
 
 
@@ -485,6 +556,16 @@ def output_directory_of_a_set_with_other_settings(material: Material) -> Overrid
 def output_directory_in_use(material: Material) -> Overrides:
     """By another process, which starts when the case does; see ``busy``."""
     return {"output_dir": material.folder / "busy"}
+
+
+def output_directory_with_features(material: Material) -> Overrides:
+    (material.folder / "encoded").mkdir()
+    (material.folder / "encoded" / "features.csv").write_text("name,patient\n")
+    return {"output_dir": material.folder / "encoded"}
+
+
+def training_of_another_bundle_to_resume(material: Material) -> Overrides:
+    return output_directory_of_another_training(material) | {"resume": "true"}
 
 
 def nothing_to_resume(material: Material) -> Overrides:
@@ -614,21 +695,40 @@ def server_that_does_not_answer(material: Material) -> Overrides:
 
 
 NO_FOLDER = r"/nowhere (does not exist: give a directory|is not a directory: name the folder)"
-NO_LAYOUT = r"/letters (is laid out as none of the data sets|holds no vessel map)"
+NO_LAYOUT = r"/letters (is laid out as none of the data sets|holds no (vessel map|photograph))"
 NO_VESSEL = r"phantom_0000\d.png has no vessel in it"
 NOT_EIGHT = r"phantom_0000\d.png has values up to \d+, finer than the 256 steps of 8 bits: convert it"
 NO_MODE = r"phantom_0000\d.(jpg|tif|png) .*(CMYK|LAB|transparent)"
 
 CASES = [
-    refused(no_such_directory, NO_FOLDER),
-    refused(directory_that_no_adapter_recognises, NO_LAYOUT),
-    refused(photograph_without_its_vessel_map, r"images/phantom_00003.png is a photograph without its vessel map"),
+    refused(no_such_directory, NO_FOLDER, *ALL, *OTHERS),
+    refused(directory_that_no_adapter_recognises, NO_LAYOUT, *ALL, *OTHERS),
+    refused(
+        photograph_without_its_vessel_map,
+        r"images/phantom_00003.png is a photograph without its vessel map",
+        *ALL,
+        "iternet_training",
+    ),
     refused(vessel_map_without_its_photograph, r"vessels/phantom_00003.png is a vessel map without its photograph"),
     refused(list_of_a_picture_that_is_not_there, r"vessels/phantom_00006.png is not there"),
     refused(list_that_is_not_json, r"/datalist.json is not (JSON|a datalist)"),
     refused(patient_in_two_splits, r"/datalist.json: patient 'patient 3' is in training and in test"),
-    refused(list_without_test_eyes, r"no eye of the data set is for test", "evaluation"),
-    refused(list_of_test_eyes_only, r"no eye of the data set is for training", "training", accepted=("evaluation",)),
+    refused(list_without_test_eyes, r"no eye of the data set is for test", "evaluation", "iternet_evaluation"),
+    refused(
+        list_of_test_eyes_only,
+        r"no eye of the data set is for training",
+        "training",
+        *LEARNING,
+        accepted=("evaluation",),
+    ),
+    Case(
+        list_of_photographs_alone,
+        {
+            "iternet_training": r"dataset_dir \S*/eyes has no eye with a vessel map: give a data set that has",
+            "encoder_training": r"no eye for training has a mask of vessel, disc, .*: give a data set with masks of",
+        },
+    ),
+    refused(split_of_a_folder_that_tells_none, r"/set tells no splits: leave out --split test", "iternet_inference"),
     refused(
         fewer_eyes_than_a_batch,
         r"batch_size 6 is too large for 5 eyes for training: give a smaller --batch_size, or more eyes",
@@ -650,6 +750,12 @@ CASES = [
     refused(sizes_that_differ, r"vessels/phantom_00006.png is 90 x 100 pixels, .*images/phantom_00006.png is 128 x"),
     refused(truncated_photograph, r"images/phantom_00006.png is damaged, truncated or not a picture"),
     refused(empty_photograph, r"images/phantom_00006.png is empty \(0 bytes\)"),
+    refused(
+        three_broken_photographs,
+        r"3 of 8 eyes cannot .*images/phantom_00001.*images/phantom_00002.*images/phantom_00003.*skip_unreadable",
+        *OTHERS,
+    ),
+    accepted(three_broken_photographs_skipped, *APPLYING, without=("patient 1", "patient 2", "patient 3")),
     refused(three_broken_files, r"(?=.*vessels/phantom_00001)(?=.*images/phantom_00002).*vessels/phantom_00003"),
     accepted(three_broken_files_skipped, without=("patient 1", "patient 2", "patient 3")),
     refused(empty_vessel_map, r"maps/eye.png is empty \(0 bytes\)", *GENERATING),
@@ -659,7 +765,7 @@ CASES = [
     refused(vessel_map_without_a_vessel, NO_VESSEL),
     refused(vessel_map_all_white, r"phantom_0000\d.png marks 100% of the eye"),
     refused(vessel_map_inverted, r"phantom_0000\d.png marks \d\d% of the eye"),
-    refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)"),
+    refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)", *ALL, *APPLYING),
     refused(black_map_alone, r"maps/eye.png has no vessel in it", *GENERATING),
     accepted(grey_photographs),
     accepted(palette_photographs),
@@ -679,8 +785,44 @@ CASES = [
     refused(photographs_that_exif_turns_away_from_their_maps, r"vessels/phantom_00000.png is 128 x 112 pixels"),
     refused(size_that_the_network_cannot_take, r"size 100 .* give a --size that is a multiple of 16", "training"),
     refused(size_that_the_weights_cannot_take, r"size 72 .* multiple of 16", "inference", "evaluation"),
-    refused(setting("size", -1), r"size must be a whole number from 1, not -1", *TRAINING, "inference", "evaluate"),
-    refused(setting("batch_size", 0), r"batch_size must be a whole number from 1, not 0", *TRAINING, *GENERATING),
+    refused(setting("size", -1), r"size must be a whole number from 16, not -1", *TRAINING, "inference", "evaluate"),
+    refused(setting("size", 12), r"size must be a whole number from 16, not 12", *OTHERS),
+    refused(setting("patch", 4), r"patch must be a whole number from 16, not 4", "iternet_training"),
+    refused(
+        patch_that_the_network_makes_nothing_of,
+        r"patch 16 is too small for a network that makes one pixel of 32: give a --patch of 64 or more",
+        "iternet_training",
+    ),
+    refused(
+        setting("window", 0),
+        r"window must be a whole number from 16, not 0",
+        "iternet_training",
+        "iternet_inference",
+    ),
+    refused(setting("iterations", -1), r"iterations must be a whole number from 0, not -1", "iternet_training"),
+    refused(setting("norm", "instance"), r"norm must be one of batch, none, not 'instance'", "iternet_training"),
+    refused(setting("size", 200), r"size must be a multiple of 16, not 200", "encoder_training", "encoder_evaluation"),
+    refused(setting("turned", 2), r"turned must be a number from 0 to 1, not 2", "encoder_training"),
+    refused(setting("batch_size", 99), r"batch_size 99 is too large for 5 eyes for training: give a", *LEARNING),
+    refused(setting("split", "some"), r"split some is unknown: give training, validation, .* all", "iternet_inference"),
+    refused(
+        setting("splits", ["test", "some"]),
+        r"splits is \['test', 'some'\]: it takes one of training, validation, test, or a list",
+        "encoder_evaluation",
+    ),
+    refused(
+        setting("splits", "test"),
+        r"the data set has eyes of 2 patients for test, and 8 are needed: name more --splits",
+        "encoder_evaluation",
+    ),
+    refused(setting("allow_synthetic", "perhaps"), r"allow_synthetic is a switch and takes true", "iternet_training"),
+    refused(
+        setting("batch_size", 0),
+        r"batch_size must be a whole number from 1, not 0",
+        *TRAINING,
+        *GENERATING,
+        "encoder_inference",
+    ),
     refused(setting("seed", "text"), r"seed must be a whole number from 0 to 4294967295, not 'text'", *TRAINING),
     refused(setting("seed", "once"), r"seed must be a whole number from 0 to \d+, not 'once'", *GENERATING, "evaluate"),
     refused(setting("levels", 1), r"levels must be a whole number from 2, not 1", "training"),
@@ -707,26 +849,100 @@ CASES = [
     refused(unknown_appearance, r"appearance sepia is unknown: give average, random, a camera \(phantom", *GENERATING),
     refused(appearance_of_an_unknown_camera, r"appearance random:sepia is unknown: give average, random", *GENERATING),
     refused(switch_that_is_neither, r"linear_decay is a switch and takes true, false, .* not 'perhaps'", "training"),
-    refused(skipping_perhaps, r"skip_unreadable is a switch and takes true, false, .* not 'perhaps'"),
-    refused(no_such_weights, r"there is no checkpoint \S*/nothing.pt", "evaluation", *GENERATING),
+    refused(skipping_perhaps, r"skip_unreadable is a switch and takes true, false, .* not 'perhaps'", *ALL, *OTHERS),
+    refused(no_such_weights, r"there is no checkpoint \S*/nothing.pt", "evaluation", *GENERATING, *TESTING, *APPLYING),
     refused(
-        weights_of_another_network, r"/other.pt holds the weights of another network than Pix2PixUNet", *GENERATING
+        weights_of_another_network,
+        r"/other.pt holds the weights of another network than (Pix2PixUNet|IterNet|RetinaEncoder)",
+        *GENERATING,
+        *APPLYING,
     ),
-    refused(truncated_weights, r"weights/model.pt is truncated or not a checkpoint", "evaluation", *GENERATING),
+    refused(
+        weights_of_a_training_of_another_network,
+        r"/trained/model.pt holds the weights of a Pix2PixUNet, not of (IterNet|RetinaEncoder)",
+        *TESTING,
+        *APPLYING,
+    ),
+    refused(network_that_is_none, r"/network.json is refused: os.system is not a network of retina_monai", *APPLYING),
+    refused(
+        nan_in_weights("pix2pix"), r"/model.pt holds weights that are no numbers \(NaN or infinite\): \S+", *GENERATING
+    ),
+    refused(
+        nan_in_weights("iternet"),
+        r"/model.pt holds weights that are no numbers \(NaN or infinite\): \S+",
+        "iternet_evaluation",
+        "iternet_inference",
+    ),
+    refused(
+        nan_in_weights("encoder"),
+        r"/model.pt holds weights that are no numbers \(NaN or infinite\): \S+",
+        "encoder_evaluation",
+        "encoder_inference",
+    ),
+    refused(no_initial_weights, r"there is no checkpoint \S*/nothing.pt", *LEARNING),
+    refused(
+        initial_weights_of_another_network,
+        r"/trained/model.pt holds the weights of another network than (IterNet|RetinaEncoder)",
+        *LEARNING,
+    ),
+    refused(
+        truncated_weights,
+        r"weights/model.pt is truncated or not a checkpoint",
+        "evaluation",
+        *GENERATING,
+        *TESTING,
+        *APPLYING,
+    ),
     refused(
         malicious_weights,
         r"weights/model.pt is refused: it holds more than tensors and may run",
         "evaluation",
         *GENERATING,
+        *TESTING,
+        *APPLYING,
     ),
-    refused(output_directory_that_cannot_be_written, r"/file/run\S* cannot be (made|written) \(Not a dir", *ALL),
-    refused(output_directory_of_another_training, r"/trained already holds a training: give another", "training"),
-    refused(output_directory_of_another_set, r"/set holds a data set that was not made here", *GENERATING),
-    refused(output_directory_of_a_set_with_other_settings, r"/set holds a set made with other settings", *GENERATING),
     refused(
-        output_directory_in_use, r"another process is writing to \S*/busy: wait", "training", *GENERATING, "evaluate"
+        output_directory_that_cannot_be_written, r"/file/run\S* cannot be (made|written) \(Not a dir", *ALL, *OTHERS
     ),
-    refused(nothing_to_resume, r"there is no checkpoint to resume in \S*/output: train without --resume", "training"),
+    refused(
+        output_directory_of_another_training,
+        r"/trained already holds a training: give another",
+        "training",
+        *LEARNING,
+    ),
+    refused(
+        training_of_another_bundle_to_resume,
+        r"epoch_0001.pt was saved by another training: its network networks.(segmenter|encoder) does not fit",
+        *LEARNING,
+    ),
+    refused(
+        output_directory_of_another_set,
+        r"/set holds a data set that was not made here",
+        *GENERATING,
+        "iternet_inference",
+    ),
+    refused(
+        output_directory_of_a_set_with_other_settings,
+        r"/set holds a set made with other settings",
+        *GENERATING,
+        "iternet_inference",
+    ),
+    refused(output_directory_with_features, r"/encoded holds features.csv already: give another", "encoder_inference"),
+    refused(
+        output_directory_in_use,
+        r"another process is writing to \S*/busy: wait",
+        "training",
+        *GENERATING,
+        "evaluate",
+        *LEARNING,
+        *APPLYING,
+    ),
+    refused(
+        nothing_to_resume,
+        r"there is no checkpoint to resume in \S*/output: train without --resume",
+        "training",
+        *LEARNING,
+    ),
     refused(cache_that_cannot_be_made, r"/file/cache cannot be (made|written) ", "training"),
     refused(
         address_of_nothing,
@@ -749,7 +965,12 @@ CASES = [
         "evaluate",
     ),
     accepted(photographs_alone, "evaluate"),
-    refused(photographs_with_nan, r"phantom_0000\d.tif holds values from nan to nan: a picture has 0 to 255", *LOOKING),
+    refused(
+        photographs_with_nan,
+        r"phantom_0000\d.tif holds values from nan to nan: a picture has 0 to 255",
+        *LOOKING,
+        *OTHERS,
+    ),
     refused(volumes_with_nan, r"phantom_0000\d.nii.gz holds values from nan to nan: a picture has 0 to 255", *LOOKING),
     refused(
         synthetic_set_that_is_the_real_one,
@@ -769,7 +990,14 @@ CASES = [
     refused(set_that_is_not_finished, r"/eyes is not finished, it has no datalist.json: run again", "evaluate"),
     refused(report_among_the_eyes, r"output_dir \S*/eyes is one of the sets: give a folder for the report", "evaluate"),
     refused(output_directory_of_another_page, r"/page/index.html was not written by an evaluation: give", "evaluate"),
-    refused(output_directory_that_is_a_file, r"/file cannot be made \(File exists\); choose another", "evaluate"),
+    refused(
+        output_directory_that_is_a_file,
+        r"/file cannot be made \(File exists\); choose another",
+        "training",
+        "inference",
+        "evaluate",
+        *OTHERS,
+    ),
     refused(no_weights_of_the_judge, r"no weights \S*/nothing.pt of the judge iternet_vessel: give oth", "evaluate"),
     refused(malicious_weights_of_the_judge, r"weights/model.pt is refused: it holds more than tensors", "evaluate"),
     refused(no_weights_of_the_encoder, r"there is no checkpoint \S*/nothing.pt", "evaluate"),
@@ -777,7 +1005,7 @@ CASES = [
     refused(setting("mode", "slow"), r"mode is 'slow': it takes quick or full", "evaluate"),
     refused(setting("families", "beauty"), r"families is beauty: it takes all, or some of image, distrib", "evaluate"),
     refused(setting("families", ""), r"families is empty: it takes all, or some of image, distribution", "evaluate"),
-    refused(setting("size", 8), r"size is 8: give at least 32 pixels a side", "evaluate"),
+    refused(setting("size", 24), r"size is 24: give at least 32 pixels a side", "evaluate"),
     refused(setting("real_dir", 2024), r"real_dir must be a path, not 2024: give one such as ./2024", "evaluate"),
     refused(setting("synthetic_dir", ""), r"synthetic_dir must be a path, not ''", "evaluate"),
     refused(setting("mlflow", "perhaps"), r"mlflow is a switch and takes true, .* not 'perhaps'", "evaluate"),

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+
+from retina_monai.networks import IterNet, RetinaEncoder
 
 Overrides = dict[str, Any]
 
@@ -94,6 +97,18 @@ class Eyes:
             changed.save(self.move(key, eye, f"phantom_{eye:05d}{suffix}"), **how)
         self.write_list()
         return self
+
+
+def small_weights(folder: Path, kind: str) -> Path:
+    """``model.pt`` of a small network of a bundle that nobody trained, as a training writes it."""
+    torch.manual_seed(0)
+    networks = {"iternet": lambda: IterNet(4, 2, 1, 2), "encoder": lambda: RetinaEncoder(4, 4, 64)}
+    network = networks[kind]()
+    folder.mkdir(parents=True)
+    torch.save(network.state_dict(), folder / "model.pt")
+    name = f"{type(network).__module__}.{type(network).__qualname__}"
+    (folder / "network.json").write_text(json.dumps({"_target_": name, **network.arguments}))
+    return folder / "model.pt"
 
 
 def grey(picture: Image.Image) -> Image.Image:
