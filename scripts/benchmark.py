@@ -1,4 +1,4 @@
-"""Measure training, inference, data sets, readers and metrics on the processor, and write docs/benchmarks.md.
+"""Measure training, inference, data sets, readers, metrics and reports on the processor, and write docs/benchmarks.md.
 
     python scripts/benchmark.py                                    # all: about an hour on two idle cores
     python scripts/benchmark.py --quick                            # does it run? some minutes, on the screen only
@@ -32,6 +32,7 @@ from benchmarks.networks import pixels_of
 from benchmarks.overhead import measure_overhead
 from benchmarks.page import page
 from benchmarks.readers import measure_readers
+from benchmarks.report import measure_report
 from benchmarks.training import measure_training
 
 from retina_monai.data import write_phantoms
@@ -40,7 +41,7 @@ from retina_monai.files import write_text
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 FULL = Effort(3, 4, 16, 8, 29, 1.0, ("paper", "released"), True)
-QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False, metric_counts=(10, 20))
+QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False, metric_counts=(10, 20), report_count=10)
 PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "training": measure_training,
     "overhead": measure_overhead,
@@ -49,6 +50,7 @@ PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "datasets": measure_datasets,
     "readers": measure_readers,
     "metrics": measure_metrics,
+    "report": measure_report,
 }
 
 
@@ -107,7 +109,7 @@ def main(
         rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
         output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
             measured on the same machine.
-        only: some of training,overhead,inference,loading,datasets,readers,metrics.
+        only: some of training,overhead,inference,loading,datasets,readers,metrics,report.
         dataset_dir: a data set or a list of them, for datasets; phantoms if not given.
     """
     short = parse_switch(quick, "quick")

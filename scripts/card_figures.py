@@ -19,9 +19,9 @@ def main(reports: dict[str, str]) -> None:
     """Print a table of paired quality for each report, and one of power spectra for all.
 
     Args:
-        reports: name -> the ``output_dir`` of an evaluation.
+        reports: name -> the ``output_dir`` of an evaluation, or its report.
     """
-    loaded = {name: json.loads((Path(folder) / "report.json").read_text()) for name, folder in reports.items()}
+    loaded = {name: json.loads(_report(folder).read_text()) for name, folder in reports.items()}
     print("| weights | appearance | test eyes | MSE | PSNR | SSIM | PSNR in the field of view | SSIM there |")
     print("|---|---|---|---|---|---|---|---|")
     for protocol in PROTOCOLS:
@@ -33,6 +33,10 @@ def main(reports: dict[str, str]) -> None:
         for dataset, spectrum in report["spectrum"].items():
             within = sum(abs(ratio - 1) <= 0.25 for ratio in spectrum["ratio"]) / len(spectrum["ratio"])
             print(f"| {name} | {dataset} | {spectrum['lowest']:.2f} | {spectrum['highest']:.2f} | {within:.0%} |")
+
+
+def _report(place: str) -> Path:
+    return Path(place) / "report.json" if Path(place).is_dir() else Path(place)
 
 
 def _row(name: str, protocol: str, dataset: str, report: dict[str, Any]) -> str:

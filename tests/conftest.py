@@ -46,6 +46,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "features": 4,
         "discriminator_features": 8,
         "discriminator_levels": 2,
+        "segmenter_features": [4, 4, 4, 4, 4, 4],
         "repeats": 2,
         "patch": 16,
         "judge_size": 64,

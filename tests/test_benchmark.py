@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
     page,
     processes,
     readers,
+    report,
     training,
 ) = (
     importlib.import_module(name)
@@ -52,6 +53,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
         "benchmarks.page",
         "benchmarks.processes",
         "benchmarks.readers",
+        "benchmarks.report",
         "benchmarks.training",
     )
 )
@@ -228,6 +230,15 @@ def test_every_family_of_metrics_measures_as_many_photographs_as_it_says(
     cost = metrics.time_family(family, count, 64)
     assert cost.eyes == count and cost.seconds > 0
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_timed_from_sets_of_the_size_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "in_own_process", lambda job: job())
+    effort = replace(TINY, report_count=4, report_families="image,distribution")
+    text = report.measure_report(Path(), effort)
+    cells = text.splitlines()[-1].strip("| ").split(" | ")
+    assert cells[:2] == ["4 + 4", "image,distribution"] and float(cells[3]) >= 1 and float(cells[4]) > 200
+    assert (benchmark.FULL.report_count, benchmark.FULL.report_families) == (100, "all")
 
 
 def test_the_costs_of_metrics_stand_beside_their_ratios() -> None:

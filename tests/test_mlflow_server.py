@@ -25,7 +25,7 @@ from retina_monai.data import find_datalist, fingerprint
 
 TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs" / "train.json"
 PATIENCE = 120
-LOSSES = {"d_real", "d_fake", "g_l1", "g_adversarial", "g_spectrum", "loss"}
+LOSSES = {"s_real", "d_real", "d_fake", "g_l1", "g_adversarial", "g_features", "g_spectrum", "g_faithfulness", "loss"}
 METRICS = {"selection", "cldice", "dice", "ssim_fov", "psnr_fov", "mse_fov", "ssim", "psnr", "mse"}
 
 

@@ -3,6 +3,7 @@
 from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
+from retina_monai.networks.pyramid_discriminator import PyramidDiscriminator
 from retina_monai.networks.resize_convolution import ResizeConvolution
 from retina_monai.networks.retina_encoder import MultiTaskEncoder, RetinaEncoder
 from retina_monai.networks.unet import Pix2PixUNet
@@ -12,6 +13,7 @@ __all__ = [
     "IterNet",
     "MultiTaskEncoder",
     "Pix2PixUNet",
+    "PyramidDiscriminator",
     "ResizeConvolution",
     "RetinaEncoder",
     "initialize_weights",

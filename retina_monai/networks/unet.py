@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from retina_monai.networks.resize_convolution import ResizeConvolution
 
@@ -15,7 +16,7 @@ __all__ = ["Pix2PixUNet"]
 DROPOUT_LEVELS = 3
 WIDEST = 8
 NORMS = ("batch", "instance", "none")
-UPSAMPLINGS = ("transpose", "resize")
+UPSAMPLINGS = ("transpose", "resize", "smooth")
 
 
 class Pix2PixUNet(nn.Module):
@@ -31,8 +32,12 @@ class Pix2PixUNet(nn.Module):
         features: channels after the first convolution; doubled at each level up to eight times this number.
         dropout: probability in the three innermost decoder blocks (the one that leaves the bottleneck included).
         norm: ``batch``, ``instance`` or ``none``.
-        upsampling: ``transpose`` (4x4 transposed convolution, as published) or ``resize`` (nearest neighbour, then a
-            3x3 convolution: no checkerboard, Odena et al. 2016).
+        upsampling: ``transpose`` (4x4 transposed convolution, as published), ``resize`` (nearest neighbour, then a
+            3x3 convolution: less of a checkerboard, Odena et al. 2016) or ``smooth`` (the same, then a binomial blur,
+            which lets nothing through that alternates from pixel to pixel: Zhang, ICML 2019,
+            https://arxiv.org/abs/1904.11486).
+        detail: channels of a branch at full resolution, which sees the condition as it is, where the outermost skip has
+            half of it: vessels of a pixel keep their course. 0 for none, as published.
         circular_fov: paint black (-1) whatever lies outside the circle inscribed in the picture, the default field of
             view of a fundus photograph that is cropped to it and padded square.
 
@@ -49,6 +54,7 @@ class Pix2PixUNet(nn.Module):
         dropout: float = 0.5,
         norm: str = "batch",
         upsampling: str = "transpose",
+        detail: int = 0,
         circular_fov: bool = False,
     ) -> None:
         super().__init__()
@@ -60,6 +66,7 @@ class Pix2PixUNet(nn.Module):
             "dropout": dropout,
             "norm": norm,
             "upsampling": upsampling,
+            "detail": detail,
             "circular_fov": circular_fov,
         }
         if levels < 2:
@@ -81,7 +88,10 @@ class Pix2PixUNet(nn.Module):
             depth = levels - 1 - level
             rate = dropout if depth < DROPOUT_LEVELS else 0.0
             self.decoder.append(_decoder_block(skipped * widths[level], widths[level - 1], norm, upsampling, rate))
-        self.head = nn.Sequential(nn.ReLU(), *_upsample(2 * widths[0], out_channels, upsampling, bias=True), nn.Tanh())
+        self.detail = _detail_block(in_channels, detail) if detail else None
+        outermost = _upsample(2 * widths[0], detail or out_channels, upsampling, bias=True)
+        self.head = nn.Sequential(nn.ReLU(), *outermost, *([] if detail else [nn.Tanh()]))
+        self.finish = _finish(2 * detail, out_channels) if detail else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Condition ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
@@ -104,10 +114,21 @@ class Pix2PixUNet(nn.Module):
         for index, block in enumerate(self.decoder):
             x = torch.cat([block(x), skips[self.levels - 2 - index]], dim=1)
         pred = self.head(x)
+        if self.detail is not None and self.finish is not None:
+            pred = self.finish(torch.cat([pred, self.detail(image)], dim=1))
         if self.circular_fov:
             inside = _inscribed_circle(pred)
             pred = pred * inside + (inside - 1)
         return pred
+
+
+class Binomial(nn.Module):
+    """Blur with (1, 2, 1) x (1, 2, 1) / 16; at the border, with as much of it as lies inside."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` -> the same shape."""
+        between = avg_pool2d(image, 2, stride=1, padding=1, count_include_pad=False)
+        return avg_pool2d(between, 2, stride=1)
 
 
 def _encoder_block(inputs: int, outputs: int, norm: str) -> nn.Sequential:
@@ -123,7 +144,17 @@ def _decoder_block(inputs: int, outputs: int, norm: str, upsampling: str, dropou
 def _upsample(inputs: int, outputs: int, kind: str, bias: bool) -> list[nn.Module]:
     if kind == "transpose":
         return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)]
-    return [ResizeConvolution(inputs, outputs, bias)]
+    return [ResizeConvolution(inputs, outputs, bias), *([Binomial()] if kind == "smooth" else [])]
+
+
+def _detail_block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1), nn.LeakyReLU(0.2), nn.Conv2d(outputs, outputs, 3, 1, 1))
+
+
+def _finish(inputs: int, outputs: int) -> nn.Sequential:
+    half = inputs // 2
+    layers = [nn.LeakyReLU(0.2), nn.Conv2d(inputs, half, 3, 1, 1), nn.LeakyReLU(0.2), nn.Conv2d(half, outputs, 3, 1, 1)]
+    return nn.Sequential(*layers, nn.Tanh())
 
 
 def _norm(kind: str, channels: int) -> list[nn.Module]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +24,21 @@ class Pix2Pix:
     Args:
         generator: condition ``(B, C, H, W)`` -> image ``(B, 3, H, W)``, both in [-1, 1].
         discriminator: ``cat(condition, image)``, ``(B, C + 3, H, W)`` -> list of feature maps, the last of which are
-            the patch logits (the form of MONAI's ``PatchDiscriminator``).
+            the patch logits (the form of MONAI's ``PatchDiscriminator``), or such a list for each scale
+            (``PyramidDiscriminator``).
         l1_weight: lambda of eq. 4.
         adversarial_weight: weight of the generator's adversarial term; at 0 the discriminator is neither asked nor
             trained (the L1-only row of the paper's table 1).
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
         spectrum_weight: weight of the mean absolute difference of the logarithms of the two spectra, in the spirit of
             Durall et al., CVPR 2020, https://arxiv.org/abs/2003.01826: an L1 blur loses the fine rings first.
+        feature_matching_weight: weight of the mean absolute difference of the discriminator's features of the generated
+            and of the real picture (pix2pixHD, Wang et al., CVPR 2018, eq. 4): texture without L1's blur.
+        segmenter: image ``(B, 3, H, W)`` -> logits ``(B, 1, H, W)`` of the vessels; needed if ``faithfulness_weight``
+            is not 0. It learns along, from the real photographs alone.
+        faithfulness_weight: weight of the cross-entropy between the vessels that the segmenter finds in the generated
+            picture and the condition: a vessel is drawn where the map has one, as visible as it is in photographs, and
+            nowhere else.
         appearance: ``(picture, fov)`` -> the picture brought to the appearance that the training photographs were
             brought to, before any loss sees it: what an output is given afterwards is then what it was trained for.
         condition_key, image_key, fov_key: entries of the batch; the field of view is ``(B, 1, H, W)`` in {0, 1}.
@@ -48,6 +55,9 @@ class Pix2Pix:
         adversarial_weight: float = 1.0,
         spectrum: Masked | None = None,
         spectrum_weight: float = 0.0,
+        feature_matching_weight: float = 0.0,
+        segmenter: nn.Module | None = None,
+        faithfulness_weight: float = 0.0,
         appearance: Masked | None = None,
         condition_key: str = "vessel",
         image_key: str = "image",
@@ -55,15 +65,22 @@ class Pix2Pix:
     ) -> None:
         if spectrum_weight and spectrum is None:
             raise ValueError("spectrum_weight needs a spectrum to weigh")
+        if faithfulness_weight and segmenter is None:
+            raise ValueError("faithfulness_weight needs a segmenter that finds vessels")
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
-        generator_step = Step("generator", ("generator",), self.generator_losses)
-        discriminator_step = Step("discriminator", ("discriminator",), self.discriminator_losses)
-        both: tuple[Step, ...] = (discriminator_step, generator_step)
-        self.steps = both if adversarial_weight else (generator_step,)
+        steps = [Step("generator", ("generator",), self.generator_losses)]
+        if adversarial_weight:
+            steps.insert(0, Step("discriminator", ("discriminator",), self.discriminator_losses))
+        if segmenter is not None and faithfulness_weight:
+            self.networks["segmenter"] = segmenter
+            steps.insert(0, Step("segmenter", ("segmenter",), self.segmenter_losses))
+        self.steps = tuple(steps)
         self.l1_weight = l1_weight
         self.adversarial_weight = adversarial_weight
         self.spectrum = spectrum
         self.spectrum_weight = spectrum_weight
+        self.feature_matching_weight = feature_matching_weight
+        self.faithfulness_weight = faithfulness_weight
         self.appearance = appearance
         self.condition_key = condition_key
         self.image_key = image_key
@@ -74,29 +91,64 @@ class Pix2Pix:
         pred, fov = self.networks["generator"](batch[self.condition_key]).float(), batch[self.fov_key]
         return {"pred": pred * fov + (fov - 1) if self.appearance is None else self.appearance(pred, fov)}
 
+    def segmenter_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
+        """Find the vessels of real photographs."""
+        vessel = (batch[self.condition_key] + 1) / 2
+        return {"s_real": self._segmentation(batch, batch[self.image_key], vessel)}
+
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Real pairs to 1, generated pairs to 0; halved as in section 3.3."""
-        real = self._logits(batch, batch[self.image_key])
-        fake = self._logits(batch, outputs["pred"].detach())
-        return {"d_real": 0.5 * _bce(real, 1.0), "d_fake": 0.5 * _bce(fake, 0.0)}
+        real = self._features(batch, batch[self.image_key])
+        fake = self._features(batch, outputs["pred"].detach())
+        return {"d_real": 0.5 * _verdict(real, 1.0), "d_fake": 0.5 * _verdict(fake, 0.0)}
 
     def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Stay near the photograph (eq. 3), fool the discriminator (eq. 1), keep the photograph's power spectrum."""
+        """Stay near the photograph (eq. 3), fool the discriminator (eq. 1), keep spectrum, features and vessels."""
         pred, image, fov = outputs["pred"], batch[self.image_key], batch[self.fov_key]
         losses = {"g_l1": self.l1_weight * _l1_inside(pred, image, fov)}
         if self.adversarial_weight:
-            losses["g_adversarial"] = self.adversarial_weight * _bce(self._logits(batch, pred), 1.0)
+            fake = self._features(batch, pred)
+            losses["g_adversarial"] = self.adversarial_weight * _verdict(fake, 1.0)
+            if self.feature_matching_weight:
+                with torch.no_grad():
+                    real = self._features(batch, image)
+                losses["g_features"] = self.feature_matching_weight * _feature_distance(fake, real)
         if self.spectrum is not None and self.spectrum_weight:
             losses["g_spectrum"] = self.spectrum_weight * _log_distance(self.spectrum, pred, image, fov)
+        if self.faithfulness_weight:
+            losses["g_faithfulness"] = self.faithfulness_weight * self._segmentation(batch, pred, self._visible(batch))
         return losses
 
-    def _logits(self, batch: Batch, image: Tensor) -> Tensor:
-        logits: Any = self.networks["discriminator"](torch.cat([batch[self.condition_key], image], dim=1))[-1]
-        return logits
+    def _features(self, batch: Batch, image: Tensor) -> list[list[Tensor]]:
+        """Of each scale."""
+        features = self.networks["discriminator"](torch.cat([batch[self.condition_key], image], dim=1))
+        return [features] if isinstance(features[0], Tensor) else features
+
+    @torch.no_grad()
+    def _visible(self, batch: Batch) -> Tensor:
+        """What the photograph shows of the condition's vessels: many a thin one is on the map and hardly to be seen."""
+        found = self.networks["segmenter"](batch[self.image_key]).float().sigmoid()
+        return torch.minimum(found, (batch[self.condition_key] + 1) / 2)
+
+    def _segmentation(self, batch: Batch, image: Tensor, vessel: Tensor) -> Tensor:
+        fov = batch[self.fov_key]
+        logits = self.networks["segmenter"](image).float()
+        entropy = binary_cross_entropy_with_logits(logits, vessel, weight=fov, reduction="sum")
+        return entropy / fov.sum().clamp_min(1)
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:
     return binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, target, dtype=torch.float32))
+
+
+def _verdict(features: list[list[Tensor]], target: float) -> Tensor:
+    return torch.stack([_bce(scale[-1], target) for scale in features]).mean()
+
+
+def _feature_distance(fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
+    """Mean over scales and layers, the logits left out."""
+    pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
+    return torch.stack([(ours.float() - theirs.float()).abs().mean() for ours, theirs in pairs]).mean()
 
 
 def _l1_inside(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:

@@ -40,8 +40,10 @@ class BareLoop:
 
     def bce(self, vessel: Tensor, image: Tensor, target: float) -> Tensor:
         with self.autocast():
-            logits = self.discriminator(torch.cat([vessel, image], dim=1))[-1].float()
-        return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+            scales = self.discriminator(torch.cat([vessel, image], dim=1))
+        logits = [features[-1].float() for features in scales]
+        verdicts = [binary_cross_entropy_with_logits(each, torch.full_like(each, target)) for each in logits]
+        return torch.stack(verdicts).mean()
 
     def update(self, network: nn.Module, loss: Tensor) -> None:
         self.optimizers[network].zero_grad()

@@ -33,6 +33,8 @@ class Effort:
         reader_size: of the picture that the readers read, pixels a side.
         metric_counts: photographs in the small and in the large set whose metrics are taken.
         metric_size: of these photographs, pixels a side.
+        report_count: photographs on each side of the report that is timed.
+        report_families: that it asks for.
     """
 
     rounds: int
@@ -49,6 +51,8 @@ class Effort:
     reader_size: int = 960
     metric_counts: tuple[int, int] = (100, 1000)
     metric_size: int = 256
+    report_count: int = 100
+    report_families: str = "all"
 
 
 class Timing(NamedTuple):

@@ -18,7 +18,7 @@ BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel"
 SIZES = {"paper": ("train.json", "paper.json"), "released": ("train.json",)}
 TITLES = {
     "paper": "paper (8 levels, 64 features, discriminator 64)",
-    "released": "released (7 levels, 32 features, discriminator 32)",
+    "released": "released (7 levels, 32 features, discriminators 48)",
 }
 PRECISIONS = ("fp32", "bf16")
 

@@ -15,7 +15,15 @@ from benchmarks.measuring import EPOCH, Effort, Stopwatch, Timing, in_turns, tab
 from benchmarks.networks import PRECISIONS, SIZES, TITLES, build_networks, config_files, phantom_batch, pixels_of
 from benchmarks.processes import in_own_process
 
-PUBLISHED = {"norm": "batch", "upsampling": "transpose", "network_def#circular_fov": False}
+PUBLISHED = {
+    "norm": "batch",
+    "upsampling": "transpose",
+    "detail": 0,
+    "dropout": 0.5,
+    "discriminator_norm": "batch",
+    "discriminator_scales": 1,
+    "network_def#circular_fov": False,
+}
 
 
 def time_reference(size: str, effort: Effort) -> Timing:
@@ -61,9 +69,10 @@ iterations after {effort.warm_up} that do not count. *Reference*: pix2pix as pub
 (torch's default Adam, fp32, default malloc, batch norm, transposed convolutions) on one batch that lies in memory:
 nothing is loaded, saved or logged. *Bundle*: `train.json` (paper size: and `paper.json`, but with `ema` on) through
 `monai.bundle` on phantoms from the cache, with augmentation, moving average, checkpoint and MLflow in SQLite; the
-released size has the spectrum term too. x: iterations per second over the reference's. The end of an epoch (checkpoint,
-weights, MLflow) is given by itself, and in the last column shared out over {EPOCH} iterations; validation, by default
-each fifth epoch, is not in it. Aim at the paper's size: 1.3 in fp32, 1.7 in bf16.
+released size has a second discriminator, a segmenter and their terms too. x: iterations per second over the
+reference's. The end of an epoch (checkpoint, weights, MLflow) is given by itself, and in the last column shared out
+over {EPOCH} iterations; validation, by default each fifth epoch, is not in it. Aim at the paper's size: 1.3 in fp32,
+1.7 in bf16.
 
 {table(head, rows)}"""
 

@@ -83,10 +83,13 @@ def test_the_same_command_trains_the_same_weights(trained: Path, train: Train) -
         ("learning_rate", 1e-4),
         ("betas", [0.9, 0.999]),
         ("batch_size", 2),
-        ("l1_weight", 10.0),
+        ("l1_weight", 100.0),
         ("adversarial_weight", 2.0),
         ("spectrum_weight", 0.0),
-        ("dropout", 0.0),
+        ("feature_matching_weight", 0.0),
+        ("faithfulness_weight", 0.0),
+        ("discriminator_learning_rate", 1e-3),
+        ("dropout", 0.5),
         ("horizontal_flip", 0.0),
         ("vertical_flip", 1.0),
         ("rotation", 0.0),
@@ -138,27 +141,32 @@ def test_gradients_are_clipped(trained: Path, train: Train) -> None:
 @pytest.mark.parametrize(("linear_decay", "rate"), [("true", RATE / 2), ("false", RATE)])
 def test_learning_rate_of_the_last_of_four_epochs(train: Train, linear_decay: str, rate: float) -> None:
     state = checkpoint(train(linear_decay=linear_decay, max_epochs=4), 4)
-    for player in ("generator", "discriminator"):
+    for player, times in (("segmenter", 1), ("generator", 1), ("discriminator", 2)):
         (group,) = state[f"optimizers.{player}"]["param_groups"]
-        assert math.isclose(group["lr"], rate)
+        assert math.isclose(group["lr"], times * rate)
 
 
 def test_without_the_adversarial_term_the_discriminator_is_neither_asked_nor_trained(train: Train) -> None:
     state = checkpoint(train(adversarial_weight=0))
     assert state["optimizers.discriminator"]["state"] == {}
-    tracked = [value for key, value in state["networks.discriminator"].items() if key.endswith("num_batches_tracked")]
-    assert tracked and all(int(count) == 0 for count in tracked)
+    start = checkpoint(train("still", learning_rate=0.0, discriminator_learning_rate=0.0))
+    assert equal(state["networks.discriminator"], start["networks.discriminator"])
 
 
 def test_terms_of_the_loss_follow_their_weights(run_config: Callable[..., ConfigParser], tmp_path: Path) -> None:
     def losses(name: str, **overrides: Any) -> dict[str, float]:
-        settings = {"learning_rate": 0.0, "output_dir": str(tmp_path / name)} | overrides
+        settings = {
+            "learning_rate": 0.0,
+            "discriminator_learning_rate": 0.0,
+            "output_dir": str(tmp_path / name),
+        } | overrides
         return run_config(CONFIGS / "train.json", **settings).get_parsed_content("train#trainer").state.metrics
 
     plain = losses("plain")
-    double = losses("double", l1_weight=200.0, adversarial_weight=2.0, spectrum_weight=2.0)
-    none = losses("none", adversarial_weight=0, spectrum_weight=0)
-    for term in ("g_l1", "g_adversarial", "g_spectrum"):
+    weights = {"l1_weight": 20.0, "adversarial_weight": 2.0, "spectrum_weight": 2.0}
+    double = losses("double", **weights, feature_matching_weight=20.0, faithfulness_weight=80.0)
+    none = losses("none", adversarial_weight=0, spectrum_weight=0, faithfulness_weight=0)
+    for term in ("g_l1", "g_adversarial", "g_spectrum", "g_features", "g_faithfulness"):
         assert double[term] == pytest.approx(2 * plain[term], rel=1e-4)
     assert none.keys() == {"g_l1", "loss"}
     assert none["loss"] == pytest.approx(plain["g_l1"], rel=1e-4)

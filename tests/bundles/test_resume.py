@@ -29,7 +29,7 @@ KILL = {
         }
     ]
 }
-SETTINGS = {"max_epochs": EPOCHS, "keep_checkpoints": EPOCHS, "mlflow": True}
+SETTINGS = {"dropout": 0.5, "max_epochs": EPOCHS, "keep_checkpoints": EPOCHS, "mlflow": True}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def test_the_kill_came_in_the_middle_of_the_second_epoch(story: Story, workers: 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_network_optimizer_and_average_ends_the_same(story: Story, workers: int, epoch: int) -> None:
     expected, found = checkpoint(story.uninterrupted, epoch), checkpoint(story.resumed[workers], epoch)
-    parts = {"networks.generator", "networks.discriminator", "optimizers.generator", "optimizers.discriminator"}
+    players = {"generator", "discriminator", "segmenter"}
+    parts = {f"{kind}.{player}" for kind in ("networks", "optimizers") for player in players}
     assert set(expected) > parts | {"averaged", "epoch", "iteration", "best_metric"}
     assert expected["iteration"] == epoch * EYES
     assert differing(expected, found) == ["/run_id"]
@@ -126,7 +127,13 @@ def test_training_went_on_after_the_kill(story: Story) -> None:
     moved = [key for key in differing(second, third) if key.startswith("/networks.generator")]
     assert len(moved) == len(second["networks.generator"])
     config = json.loads((story.uninterrupted / "config.json").read_text())
-    assert config["dropout"] > 0 and config["rotation"] > 0 and config["horizontal_flip"] > 0 and config["ema"]
+    assert (
+        config["dropout"] > 0
+        and config["faithfulness_weight"] > 0
+        and config["rotation"] > 0
+        and config["horizontal_flip"] > 0
+        and config["ema"]
+    )
 
 
 def test_the_resumed_training_goes_on_in_its_own_run_and_swallows_no_other(story: Story) -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "pix2pix_vessel"
 TRAIN = Path("bundles/pix2pix_vessel/configs/train.json")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
-LOSSES = {"d_real", "d_fake", "g_l1", "g_adversarial", "g_spectrum", "loss"}
+LOSSES = {"s_real", "d_real", "d_fake", "g_l1", "g_adversarial", "g_features", "g_spectrum", "g_faithfulness", "loss"}
 METRICS = {"selection", "cldice", "dice", "ssim_fov", "psnr_fov", "mse_fov", "ssim", "psnr", "mse"}
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -103,9 +103,12 @@ def test_papers_settings_are_the_papers_network(small: dict[str, Any], phantoms:
     generator = parser.get_parsed_content("network_def")
     assert round(sum(parameter.numel() for parameter in generator.parameters()) / 1e6, 1) == 54.4
     assert generator.arguments["norm"] == "batch" and generator.arguments["upsampling"] == "transpose"
-    assert parser.get_parsed_content("objective").spectrum_weight == 0
+    objective = parser.get_parsed_content("objective")
+    weights = (objective.l1_weight, objective.adversarial_weight, objective.spectrum_weight)
+    assert weights == (100, 1, 0) and objective.feature_matching_weight == objective.faithfulness_weight == 0
+    assert objective.networks.keys() == {"generator", "discriminator"}
     groups = [optimizer.defaults for optimizer in parser.get_parsed_content("optimizers").values()]
-    assert [(group["lr"], tuple(group["betas"])) for group in groups] == [(2e-4, (0.5, 0.999))] * 2
+    assert [(group["lr"], tuple(group["betas"])) for group in groups] == [(2e-4, (0.5, 0.999))] * 3
     assert (parser["batch_size"], parser["max_epochs"]) == (1, 40)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retina_monai.networks import Pix2PixUNet, ResizeConvolution
+from retina_monai.networks.unet import Binomial
 from retina_monai.transforms.field_of_view import circle
 
 NORM_LAYERS = (nn.BatchNorm2d, nn.InstanceNorm2d)
@@ -70,7 +73,7 @@ def test_a_size_that_the_levels_do_not_halve_is_refused(height: int, width: int)
     [
         ({"levels": 1}, "levels must be at least 2, not 1"),
         ({"norm": "layer"}, "norm must be one of batch, instance, none, not 'layer'"),
-        ({"upsampling": "bilinear"}, "upsampling must be one of transpose, resize, not 'bilinear'"),
+        ({"upsampling": "bilinear"}, "upsampling must be one of transpose, resize, smooth, not 'bilinear'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -103,14 +106,41 @@ def test_dropout_is_noise_in_training_only() -> None:
     assert torch.equal(network(vessel()), network(vessel()))
 
 
-@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("upsampling", ["transpose", "resize", "smooth"])
 def test_upsampling_is_of_the_kind_asked_for(upsampling: str) -> None:
     network = unet(upsampling=upsampling)
     kind, other = nn.ConvTranspose2d, ResizeConvolution
-    if upsampling == "resize":
+    if upsampling != "transpose":
         kind, other = other, kind
     assert sum(isinstance(part, kind) for part in network.modules()) == 4
     assert not holds(network, other)
+    assert sum(isinstance(part, Binomial) for part in network.modules()) == (4 if upsampling == "smooth" else 0)
+
+
+def test_the_blur_is_binomial_and_stops_what_alternates() -> None:
+    image = torch.rand(2, 3, 9, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = ndimage.correlate(image.numpy(), np.outer([1, 2, 1], [1, 2, 1])[None, None] / 16)
+    inner = (..., slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(Binomial()(image)[inner], torch.from_numpy(expected)[inner])
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    for alternating in (rows, columns, rows + columns):
+        stopped = Binomial()((alternating % 2 * 2.0 - 1)[None, None])
+        assert stopped[inner].abs().max() < 1e-6
+    torch.testing.assert_close(Binomial()(torch.full((1, 1, 5, 5), 3.0)), torch.full((1, 1, 5, 5), 3.0))
+
+
+def test_the_detail_branch_lets_a_single_pixel_through() -> None:
+    """Two maps that differ by which pixel of a 2 x 2 block is a vessel; the outermost skip alone cannot place it."""
+    network, without = unet(detail=3, norm="none").eval(), unet(norm="none").eval()
+    left = torch.full((1, 1, 32, 32), -1.0)
+    left[..., 10, 10] = 1
+    right = left.roll(1, dims=3)
+    shift = {
+        net: (net(left).roll(1, dims=3) - net(right))[..., 7:15, 7:15].abs().mean() / net(left).std()
+        for net in (network, without)
+    }
+    assert shift[network] < 0.7 * shift[without]
+    assert without.detail is None
 
 
 def test_it_is_the_papers_network_written_out() -> None:
@@ -156,6 +186,7 @@ def test_outside_the_circle_is_black_and_inside_nothing_changes(size: int) -> No
         {},
         {"upsampling": "resize", "norm": "instance", "circular_fov": True},
         {"norm": "none", "dropout": 0.0},
+        {"upsampling": "smooth", "detail": 3, "circular_fov": True},
     ],
 )
 @pytest.mark.parametrize("size", [16, 64])
@@ -179,7 +210,7 @@ def test_a_batch_of_one_trains_where_the_bottleneck_is_one_pixel(norm: str) -> N
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"in_channels": 2, "out_channels": 1, "levels": 3, "features": 3, "norm": "instance", "dropout": 0.1},
-     {"upsampling": "resize", "circular_fov": True, "norm": "none"}],
+     {"upsampling": "resize", "circular_fov": True, "norm": "none"}, {"upsampling": "smooth", "detail": 2}],
 )  # fmt: skip
 def test_arguments_build_the_same_network(arguments: dict[str, Any]) -> None:
     network = unet(**arguments).eval()

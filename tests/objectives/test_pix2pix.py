@@ -184,6 +184,91 @@ def test_a_spectrum_weight_without_spectrum_is_refused() -> None:
         objective(spectrum_weight=1.0)
 
 
+def test_several_scales_count_alike() -> None:
+    class Scales(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.judge = Judge()
+
+        def forward(self, pair: Tensor) -> list[list[Tensor]]:
+            return [self.judge(pair), self.judge(-pair)]
+
+    data = batch()
+    pix2pix = Pix2Pix(Painter(), Scales())
+    outputs = pix2pix.forward(data)
+    logits = patch_logits(data["vessel"], outputs["pred"])
+    expected = (cross_entropy(logits, 1) + cross_entropy(-logits, 1)) / 2
+    assert pix2pix.generator_losses(data, outputs)["g_adversarial"].item() == pytest.approx(expected, rel=1e-5)
+    fake = pix2pix.discriminator_losses(data, outputs)["d_fake"].item()
+    assert fake == pytest.approx((cross_entropy(logits, 0) + cross_entropy(-logits, 0)) / 4, rel=1e-5)
+
+
+def test_features_are_matched_but_not_logits() -> None:
+    """The judge has one layer: patch means of the pair, times a weight for each channel."""
+    data, pix2pix = batch(), objective(feature_matching_weight=7.0)
+    outputs = pix2pix.forward(data)
+    difference = (
+        (outputs["pred"] - data["image"]).detach().numpy().reshape(2, 3, SIZE // 4, 4, SIZE // 4, 4).mean((3, 5))
+    )
+    distance = np.abs(difference * np.array([-2.0, 0.5, 3.0]).reshape(1, 3, 1, 1)).sum() / difference[:, :1].size / 4
+    loss = pix2pix.generator_losses(data, outputs)["g_features"]
+    assert loss.item() == pytest.approx(7 * distance, rel=1e-5)
+    same = pix2pix.generator_losses(data, {"pred": data["image"]})["g_features"]
+    assert same.item() == 0
+
+
+class DarkIsVessel(nn.Module):
+    """Logits: how dark green is, times a factor."""
+
+    def __init__(self, factor: float = 4.0) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return -self.factor * image[:, 1:2]
+
+
+def entropy_inside(image: Tensor, vessel: np.ndarray, fov: Tensor) -> float:
+    found = 1 / (1 + np.exp(4 * image.detach().numpy()[:, 1:2].astype(np.float64)))
+    each = -(vessel * np.log(found) + (1 - vessel) * np.log(1 - found))
+    return float(each[fov.numpy() == 1].mean())
+
+
+def test_the_segmenter_learns_from_real_photographs_alone() -> None:
+    data, pix2pix = batch(), objective(segmenter=DarkIsVessel(), faithfulness_weight=5.0)
+    assert [step.name for step in pix2pix.steps] == ["segmenter", "discriminator", "generator"]
+    losses = pix2pix.segmenter_losses(data, pix2pix.forward(data))
+    expected = entropy_inside(data["image"], (data["vessel"].numpy() + 1) / 2, data["fov"])
+    assert losses.keys() == {"s_real"} and losses["s_real"].item() == pytest.approx(expected, rel=1e-5)
+    losses["s_real"].backward()
+    assert pix2pix.networks["segmenter"].factor.grad is not None
+    assert pix2pix.networks["generator"].scale.grad is None
+
+
+def test_vessels_are_to_be_as_visible_as_in_the_photograph_and_only_where_the_map_has_them() -> None:
+    data, pix2pix = batch(), objective(segmenter=DarkIsVessel(), faithfulness_weight=5.0)
+    outputs = pix2pix.forward(data)
+    shown = 1 / (1 + np.exp(4 * data["image"].numpy()[:, 1:2].astype(np.float64)))
+    visible = np.minimum(shown, (data["vessel"].numpy() + 1) / 2)
+    loss = pix2pix.generator_losses(data, outputs)["g_faithfulness"]
+    assert loss.item() == pytest.approx(5 * entropy_inside(outputs["pred"], visible, data["fov"]), rel=1e-5)
+    loss.backward()
+    assert pix2pix.networks["generator"].scale.grad.abs()[1] > 0
+
+
+def test_without_its_weight_there_is_no_segmenter_to_train() -> None:
+    pix2pix = objective(segmenter=DarkIsVessel())
+    assert "segmenter" not in pix2pix.networks and [step.name for step in pix2pix.steps] == [
+        "discriminator",
+        "generator",
+    ]
+
+
+def test_a_faithfulness_weight_without_segmenter_is_refused() -> None:
+    with pytest.raises(ValueError, match="faithfulness_weight needs a segmenter"):
+        objective(faithfulness_weight=1.0)
+
+
 def test_the_generated_picture_can_be_brought_to_an_appearance_before_any_loss() -> None:
     data, mean, std = batch(), (0.2, -0.5, -0.7), (0.2, 0.1, 0.05)
     pred = objective(appearance=MatchAppearance(mean, std)).forward(data)["pred"].detach()

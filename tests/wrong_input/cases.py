@@ -827,7 +827,7 @@ CASES = [
     refused(setting("seed", "once"), r"seed must be a whole number from 0 to \d+, not 'once'", *GENERATING, "evaluate"),
     refused(setting("levels", 1), r"levels must be a whole number from 2, not 1", "training"),
     refused(setting("norm", "foo"), r"norm must be one of batch, instance, none, not 'foo'", "training"),
-    refused(setting("upsampling", "foo"), r"upsampling must be one of transpose, resize, not 'foo'", "training"),
+    refused(setting("upsampling", "foo"), r"upsampling must be one of \S+ \S+ smooth, not 'foo'", "training"),
     refused(setting("discriminator_norm", "foo"), r"discriminator_def cannot be built: .*'FOO'", "training"),
     refused(setting("initialization", "foo"), r"cannot be built: .*'?foo'?", "training"),
     refused(setting("features", "wide"), r"features must be a whole number from 1, not 'wide'", "training"),

@@ -1,0 +1,125 @@
+"""Print what the reports of ``retina_monai evaluate`` say, as the Markdown tables of a model card.
+
+``python scripts/report_figures.py FOLDER`` reads ``test_SET.json`` (photographs from the vessel maps of test eyes) and
+``warped_SET.json`` (from warped maps of training eyes) of each data set in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import fire
+
+Figures = Mapping[str, Any]
+
+
+def main(folder: str) -> None:
+    """Print a table for each question.
+
+    Args:
+        folder: of the reports.
+    """
+    for title, prefix, header, row in TABLES:
+        print(f"\n{title}\n\n{header}\n{'|---' * header.count(' | ')}|---|")
+        for path in sorted(Path(folder).glob(f"{prefix}_*.json")):
+            report = json.loads(path.read_text(encoding="utf-8"))
+            sections = {name: section["figures"] for name, section in report["sections"].items()}
+            for cells in row(path.stem.removeprefix(f"{prefix}_"), sections):
+                print(f"| {' | '.join(cells)} |")
+
+
+def faithfulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
+    """What the judge finds in generated and in real photographs, and what became of branches taken out."""
+    agreement = sections["faithfulness"]["agreement"]["vessel"][dataset]
+    branches = sections["faithfulness"]["branches"]["all"]
+    cells = [f"{dataset}, {agreement['dice']['generated']['N']}"]
+    for metric in ("dice", "cldice", "roc_auc"):
+        cells += [interval(agreement[metric]["generated"]), interval(agreement[metric]["real"])]
+    gone, passed = branches["gone"] / branches["shown"], branches["passed_of_shown"]
+    yield [*cells, f"{gone:.0%} of {branches['branches'] * branches['shown']:.0f}", f"{passed:.0%}"]
+
+
+def realism(dataset: str, sections: Figures) -> Iterator[list[str]]:
+    """KID beside its floor, recall beside that of real photographs."""
+    ((extractor, figures),) = sections["distribution"]["extractors"].items()
+    kid, floor = figures["kid"], figures["floor"]
+    recall, real = figures["manifold_at_the_floors_N"]["recall"], figures["manifold_floor"]["recall"]
+    yield [
+        f"{dataset}, {kid['of']}",
+        f"{kid['N']}",
+        f"{kid['value']:.3f} ({kid['standard_error']:.3f})",
+        f"{floor['kid']:.3f}",
+        f"{kid['ratio']:.1f}",
+        f"{recall:.2f}",
+        f"{real:.2f}",
+        extractor,
+    ]
+
+
+def privacy(dataset: str, sections: Figures) -> Iterator[list[str]]:
+    """Copies, authenticity and membership inference."""
+    figures = sections["privacy"]
+    copies, authenticity, membership = figures["copies"]["judged"], figures["authenticity"], figures["membership"]
+    yield [
+        f"{dataset}, {copies['count']}",
+        f"{copies['hits']} ({copies['low']:.0%} to {copies['high']:.0%})",
+        f"{figures['false_positives']['hits']} of {figures['false_positives']['count']}",
+        f"{authenticity['synthetic']:.2f}",
+        f"{authenticity['held_out']:.2f}",
+        *(f"{m['auc']:.2f} ({m['low']:.2f} to {m['high']:.2f})" for m in membership.values()),
+        str(figures["calibration"]["score"]["patients"]),
+    ]
+
+
+def usefulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
+    """A network that learned from synthetic eyes, from real ones and from both, on real test eyes."""
+    figures = sections["usefulness"]
+    for network, results in figures["results"].items():
+        arms = results["arms"]
+        yield [
+            f"{dataset}, {arms['real']['dice']['N']}",
+            network,
+            *(interval(arms[arm]["dice"]) for arm in ("synthetic", "real", "real + synthetic")),
+            interval(results["real_minus_synthetic"]),
+        ]
+
+
+def interval(figure: Figures) -> str:
+    """Mean and 95 % interval."""
+    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+Row = Callable[[str, Figures], Iterator[list[str]]]
+TABLES: tuple[tuple[str, str, str, Row], ...] = (
+    (
+        "Vessel maps of test eyes: what the judge finds",
+        "test",
+        "| test eyes | Dice | real | clDice | real | AUC | real | branches gone | gone, and nothing else |",
+        faithfulness,
+    ),
+    (
+        "Warped maps of training eyes: realism",
+        "warped",
+        "| photographs | N | KID (standard error) | floor | ratio | recall | real | extractor |",
+        realism,
+    ),
+    (
+        "Warped maps of training eyes: privacy",
+        "warped",
+        "| photographs | copies | real eyes called copies | authenticity | real | membership AUC by pixels "
+        "| by embedding | training patients |",
+        privacy,
+    ),
+    (
+        "Warped maps of training eyes: usefulness, Dice on real test eyes",
+        "warped",
+        "| test eyes | network | learned from synthetic | from real | from both | real less synthetic |",
+        usefulness,
+    ),
+)
+
+if __name__ == "__main__":
+    fire.Fire(main)
