@@ -37,14 +37,14 @@ class Pix2Pix:
         segmenter: image ``(B, 3, H, W)`` -> logits ``(B, 1, H, W)`` of the vessels; needed if ``faithfulness_weight``
             is not 0. It learns along, from the real photographs alone.
         faithfulness_weight: weight of the cross-entropy between the vessels that the segmenter finds in the generated
-            picture and the condition: a vessel is drawn where the map has one, as visible as it is in photographs, and
-            nowhere else.
+            picture and those of the condition that it finds in the photograph (the smaller of the two, pixel by pixel):
+            a vessel is drawn where the map has one, as visible as it is in photographs, and nowhere else.
         appearance: ``(picture, fov)`` -> the picture brought to the appearance that the training photographs were
             brought to, before any loss sees it: what an output is given afterwards is then what it was trained for.
         condition_key, image_key, fov_key: entries of the batch; the field of view is ``(B, 1, H, W)`` in {0, 1}.
 
     Raises:
-        ValueError: ``spectrum_weight`` without ``spectrum``.
+        ValueError: ``spectrum_weight`` without ``spectrum``, or ``faithfulness_weight`` without ``segmenter``.
     """
 
     def __init__(
