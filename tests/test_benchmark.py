@@ -284,6 +284,10 @@ def test_command_line_refuses_what_it_does_not_know() -> None:
         benchmark.main(quick="perhaps")
 
 
+def test_the_page_has_a_section_for_every_part() -> None:
+    assert tuple(part.capitalize() for part in benchmark.PARTS) == page.SECTIONS
+
+
 def test_command_line_writes_the_parts_that_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "QUICK", TINY)
     monkeypatch.setitem(benchmark.PARTS, "loading", lambda eyes, effort: f"{effort.phantoms} eyes")

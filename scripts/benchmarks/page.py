@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-SECTIONS = ("Training", "Overhead", "Inference", "Loading", "Datasets", "Readers", "Metrics")
+SECTIONS = ("Training", "Overhead", "Inference", "Loading", "Datasets", "Readers", "Metrics", "Report")
 
 
 def machine() -> str:
