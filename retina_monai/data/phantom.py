@@ -262,8 +262,9 @@ def _write_phantom(directory: Path, index: int, plan: _Plan) -> dict[str, Any]:
     name, arrays = f"phantom_{index:05d}", generate_phantom(own, plan.size, **traits)
     for key, folder in plan.folders().items():
         write_png(directory / folder / f"{name}.png", arrays[key] * np.uint8(1 if key == "image" else 255))
-    line = {"name": name, "patient": f"phantom/{index:05d}", "laterality": arrays["laterality"], "index": index}
-    return {**line, "seed": own, "size": plan.size, **traits, "software": software(), "synthetic": True}
+    who = {"name": name, "patient": f"phantom/{plan.seed}-{index:05d}", "laterality": arrays["laterality"]}
+    about = {"index": index, "seed": own, "size": plan.size, **traits}
+    return {**who, **about, "software": software(), "synthetic": True}
 
 
 def _item(line: dict[str, Any], folders: dict[str, str]) -> dict[str, Any]:

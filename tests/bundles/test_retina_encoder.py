@@ -147,7 +147,7 @@ def test_features_of_a_folder_are_those_of_the_network(
 
 def test_features_of_a_data_set_carry_patients(trained: Path, phantoms: Path, run_config: Run, tmp_path: Path) -> None:
     found = encode(run_config, trained, phantoms, tmp_path / "set")
-    assert len(found["features"]) == 8 and found["patients"][3] == "phantom/00003"
+    assert len(found["features"]) == 8 and found["patients"][3] == "phantom/0-00003"
 
 
 def refusal(run_config: Run, trained: Path, folder: Path, output_dir: Path, **overrides: Any) -> str:

@@ -28,7 +28,7 @@ def test_masks_are_those_of_the_phantom_and_all_is_known(ill: Path) -> None:
     rows, columns = (np.flatnonzero(expected["fov"][0].any(axis)) for axis in (1, 0))
     side = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     loaded = LoadAnatomyd(side, side)(item)
-    assert loaded["known"].all() and loaded["grade"] == 3.0 and loaded["patient"] == "phantom/00000"
+    assert loaded["known"].all() and loaded["grade"] == 3.0 and loaded["patient"] == "phantom/2-00000"
     assert loaded["image"].shape == (3, side, side) and loaded["anatomy"].shape == (len(STRUCTURES), side, side)
     for index, key in enumerate(STRUCTURES):
         assert int((loaded["anatomy"][index] > 127).sum()) == int(expected[key].sum()), key

@@ -240,7 +240,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_set_is_what_monai_and_its_manifest_read(written: Path) -> None:
     lines = [json.loads(line) for line in (written / "manifest.jsonl").read_text().splitlines()]
-    assert [line["patient"] for line in lines] == [f"phantom/{i:05d}" for i in range(12)]
+    assert [line["patient"] for line in lines] == [f"phantom/7-{i:05d}" for i in range(12)]
     parts = {key: load_decathlon_datalist(str(written / "datalist.json"), True, key) for key in SPLIT}
     assert {key: len(part) for key, part in parts.items()} == SPLIT
     items = [item for part in parts.values() for item in part]

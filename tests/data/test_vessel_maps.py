@@ -49,7 +49,7 @@ def test_maps_as_they_are_tell_their_eye(phantoms: Path) -> None:
     item = VesselMaps(phantoms, 32)[2]
     told = {key: item[key] for key in ("name", "patient", "condition", "augmented", "index")}
     name = "phantom_00002"
-    assert told == {"name": name, "patient": "phantom/00002", "condition": name, "augmented": 0, "index": 2}
+    assert told == {"name": name, "patient": "phantom/0-00002", "condition": name, "augmented": 0, "index": 2}
     assert item["condition_dataset"] == "phantom" and item["laterality"] in ("L", "R")
     alone = VesselMaps(phantoms / "vessels", 32)[2]
     assert (alone["condition"], alone["condition_dataset"], alone["laterality"]) == (name, "", "")

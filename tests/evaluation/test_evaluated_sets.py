@@ -165,7 +165,7 @@ def test_a_name_says_nothing_of_eyes_that_tell_another_patient(tmp_path: Path, p
 
 def test_phantoms_are_a_synthetic_set_too(phantoms: Path) -> None:
     eyes = EyeSet(phantoms, list_synthetic(phantoms, []), SIZE)
-    assert eyes[0].condition == Condition("phantom/00000", "phantom_00000")
+    assert eyes[0].condition == Condition("phantom/0-00000", "phantom_00000")
 
 
 def pairs(phantoms: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -85,7 +85,7 @@ def test_warped_maps_of_a_split(bundle: str, phantoms: Path, tmp_path: Path) -> 
     assert sorted(lines) == sorted(f"{name}_a{time}" for name in training for time in (1, 2))
     line = lines[f"{training[0]}_a2"]
     assert line["condition"] == {"name": training[0], "dataset": "phantom", "augmented": True}
-    assert line["patient"] == f"phantom/{training[0][-5:]}" and line["laterality"] in ("L", "R")
+    assert line["patient"] == f"phantom/0-{training[0][-5:]}" and line["laterality"] in ("L", "R")
     items = [item for items in find_datalist(folder).values() for item in items]
     assert all(item["condition"] == lines[item["name"]]["condition"] for item in items)
     settings = json.loads((folder / "settings.json").read_text())
@@ -125,7 +125,8 @@ def test_a_bundle_that_does_not_know_a_setting(bundle: str, phantoms: Path, tmp_
     shutil.copytree(Path(bundle), tmp_path / "old")
     path = tmp_path / "old" / "configs" / "inference.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    del config["skip_unreadable"], config["switches"], config["dataset"]["skip_unreadable"], config["initialize"][0]
+    for place in (config, config["switches"], config["dataset"]):
+        del place["skip_unreadable"]
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(RetinaError, match=r"/old has no setting skip_unreadable: take a newer copy of the bundle"):
         synthesize(tmp_path / "old", phantoms, tmp_path / "set", skip_unreadable=True)
