@@ -18,6 +18,7 @@ __all__ = ["FAMILIES", "QUESTIONS", "Family", "NotAtHandError", "Task", "Tools",
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HELD_OUT = ("validation", "test")
+LEARNED = ("vessel", "disc")  # masks that usefulness is measured with, the first that there is
 
 
 class NotAtHandError(RetinaError):
@@ -182,10 +183,16 @@ def _usefulness(task: Task, folder: Path) -> Section:
 
     training, test = task.real.of_split("training"), task.real.of_split("test")
     how: dict[str, Any] = {"mode": task.mode, "seed": task.seed, "cache_dir": task.cache_dir / "trainings"}
+    key = _learned(task.synthetic, training, test)
     try:
-        return usefulness_section(task.synthetic, training, test, **how, output_dir=folder)
+        return usefulness_section(task.synthetic, training, test, **how, output_dir=folder, key=key)
     except LeakError as error:  # test eyes among the conditions, which the other families need
         raise NotAtHandError(str(error)) from error
+
+
+def _learned(*sets: EyeSet) -> str:
+    """The first kind of mask that all sets have; where there is none, what is missing is said of vessels."""
+    return next((key for key in LEARNED if all(any(key in item for item in eyes.items) for eyes in sets)), LEARNED[0])
 
 
 FAMILIES = {

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from retina_monai.bundle import REPOSITORY, digest
 from retina_monai.data import write_phantoms
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import extractors, report
+from retina_monai.evaluation import extractors, report, usefulness
 from retina_monai.evaluation.eye import Eye, as_image, as_mask
 from retina_monai.evaluation.families import FAMILIES, Tools
 from retina_monai.evaluation.kept import as_plain, read_section, write_section
@@ -216,6 +216,23 @@ def test_a_set_that_knows_test_eyes_is_grey_for_usefulness(
     assert found["answers"]["privacy"]["light"] == LIGHTS["privacy"]
     with pytest.raises(RetinaError, match="were made from masks of test patients"):
         run(synthetic_dir=tmp_path / "made", real_dir=tmp_path / "real", families="usefulness")
+
+
+def test_of_a_set_without_vessel_maps_the_discs_are_learned(
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(usefulness.MODES, "quick", usefulness.Plan(("U-Net",), steps=2, seeds=1, most=4))
+    shutil.copytree(synthetic, tmp_path / "discs")
+    datalist = json.loads((tmp_path / "discs" / "datalist.json").read_text())
+    for split in ("training", "validation", "test"):
+        datalist[split] = [{key: item[key] for key in item if key != "vessel"} for item in datalist[split]]
+    (tmp_path / "discs" / "datalist.json").write_text(json.dumps(datalist))
+    learned = {
+        folder.name: read(run(synthetic_dir=folder, families="usefulness", output_dir=tmp_path / f"r_{folder.name}"))
+        for folder in (synthetic, tmp_path / "discs")
+    }
+    keys = {name: report["sections"]["usefulness"]["figures"]["key"] for name, report in learned.items()}
+    assert keys == {synthetic.name: "vessel", "discs": "disc"}
 
 
 def test_sizes_and_eyes_left_out_are_told(
