@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set up, then run the whole test suite. Arguments go to pytest; paths in them are seen from the repository's top.
+# Set up, then run the whole test suite, in a process for each core up to four. Arguments go to pytest, in one process;
+# paths in them are seen from the repository's top.
 #
 #   scripts/test.sh [-k NAME] [-x] [tests/test_packaging.py] ...
 set -euo pipefail
@@ -7,4 +8,9 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 python="$("$root/scripts/setup.sh" test)"
 cd "$root"
+workers=$(($(nproc) < 4 ? $(nproc) : 4))
+if [[ $# -eq 0 && $workers -gt 1 ]]; then
+    export OMP_NUM_THREADS=1 # the processes have the cores
+    set -- --numprocesses "$workers" --dist loadfile
+fi
 exec "$python" -m pytest "$@"
