@@ -102,6 +102,7 @@ def synthesize(
     skip_unreadable: Any = False,
     split: str = "all",
     augment: int = 0,
+    texture: Any = True,
 ) -> str:
     """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
 
@@ -110,13 +111,14 @@ def synthesize(
         input_dir: a folder of vessel maps, or a data set; without it, phantoms.
         output_dir: where to write; an interrupted set there is completed. Without it: a folder in the bundle's runs.
         count: how many phantoms, where there is no input_dir.
-        seed: of phantoms, random appearances and warps.
+        seed: of phantoms, random appearances, textures and warps.
         appearance: average, a camera, random, random:CAMERA, or the path of a photograph.
         checkpoint: other weights than the released ones.
         batch_size: photographs at a time.
         skip_unreadable: true leaves out vessel maps that cannot be read, and says which.
         split: training, validation or test: vessel maps of that split of input_dir only.
         augment: warp each map so many times, and generate from the warped ones only.
+        texture: false leaves photographs as the network paints them, without the texture of real backgrounds.
     """
     from retina_monai.synthesis import synthesize as run
 
@@ -127,6 +129,7 @@ def synthesize(
         "skip_unreadable": skip,
         "split": str(split),
         "augment": augment,
+        "texture": parse_switch(texture, "texture"),
     }
     written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, **options)
     return f"a synthetic set in {written}; train on it with --dataset_dir {written}"

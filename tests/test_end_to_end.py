@@ -21,6 +21,7 @@ from PIL import Image
 
 import retina_monai
 from retina_monai.data import find_datalist
+from retina_monai.data.manifest import read_manifest
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
@@ -140,8 +141,9 @@ def test_generated_photographs_are_round_marked_and_not_flat(synthetic_set: Path
 
 def test_load_paints_what_the_command_wrote(training: Path, eyes: Path, synthetic_set: Path) -> None:
     paint = retina_monai.load("pix2pix_vessel", training / "model.pt")
+    places = {line["name"]: line["index"] for line in read_manifest(synthetic_set)}
     for item in find_datalist(eyes)["test"]:
-        painted = paint(read_mask(item["vessel"]), read_mask(item["fov"]))
+        painted = paint(read_mask(item["vessel"]), read_mask(item["fov"]), index=places[item["name"]])
         written = read_photograph(synthetic_set / "images" / f"{item['name']}.png")
         assert np.array_equal(painted, written)
 

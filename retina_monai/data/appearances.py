@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import torch
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.reading import read_photograph
 from retina_monai.errors import RetinaError
-from retina_monai.files import write_json
+from retina_monai.files import write_text
 from retina_monai.transforms.appearance import Appearance, measure_appearance
-from retina_monai.transforms.field_of_view import compute_fov
+from retina_monai.transforms.field_of_view import compute_fov, resize_area
+from retina_monai.transforms.texture import Texture, measure_texture
 
 __all__ = ["Appearances", "photograph_appearance"]
 
@@ -28,7 +29,8 @@ class Appearances:
     """The appearance of each training eye, as a table that travels with the weights.
 
     Args:
-        eyes: one dictionary per eye: ``name``, ``dataset`` (the camera), ``mean`` and ``std``.
+        eyes: one dictionary per eye: ``name``, ``dataset`` (the camera), ``mean``, ``std``, and ``texture`` (of
+            :class:`retina_monai.transforms.Texture`) where it was measured.
 
     Raises:
         RetinaError: no eyes.
@@ -48,33 +50,38 @@ class Appearances:
         """
         try:
             eyes = json.loads(Path(path).read_text())["eyes"]
-            return cls([{**eye, "mean": tuple(eye["mean"]), "std": tuple(eye["std"])} for eye in eyes])
+            return cls([_read(eye) for eye in eyes])
         except OSError as error:
             raise RetinaError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise RetinaError(f"{path} is not a table of appearances: it needs eyes with mean and std") from error
 
     @classmethod
-    def measure(cls, eyes: CachedEyes) -> Appearances:
-        """Measure a data set's photographs, uint8, inside their fields of view."""
+    def measure(cls, eyes: CachedEyes, size: int | None = None) -> Appearances:
+        """Measure a data set's photographs, uint8, inside their fields of view.
+
+        Args:
+            eyes: with ``image`` and ``fov``, and ``vessel`` where textures are asked for.
+            size: pixels a side of the photographs whose textures are measured, reduced by area; ``None``: no textures.
+        """
         measured = []
         for place in range(len(eyes)):
             eye = eyes.deterministic(place)
             appearance = measure_appearance(eye["image"].float() / 127.5 - 1, eye["fov"] >= 128)
-            measured.append({"name": eye["name"], "dataset": eye["dataset"], **asdict(appearance)})
+            about = {"name": eye["name"], "dataset": eye["dataset"], "mean": appearance.mean, "std": appearance.std}
+            texture = None if size is None else _texture(eye, size)
+            measured.append(about if texture is None else {**about, "texture": texture})
         return cls(measured)
 
     def save(self, path: str | Path) -> None:
-        """Write what :meth:`load` reads, with four decimals (a hundredth of a grey level).
+        """Write what :meth:`load` reads, an eye a line, with four digits (a hundredth of a grey level).
 
         Raises:
             RetinaError: the file cannot be written.
         """
-        rounded = [
-            {**eye, "mean": np.round(eye["mean"], 4).tolist(), "std": np.round(eye["std"], 4).tolist()}
-            for eye in self.eyes
-        ]
-        write_json(path, {"scale": "[-1, 1]", "channels": "RGB", "eyes": rounded})
+        eyes = ",\n        ".join(json.dumps(_written(eye)) for eye in self.eyes)
+        head = '    "scale": "[-1, 1]",\n    "channels": "RGB"'
+        write_text(path, f'{{\n{head},\n    "eyes": [\n        {eyes}\n    ]\n}}\n')
 
     @property
     def cameras(self) -> list[str]:
@@ -82,14 +89,14 @@ class Appearances:
         return sorted({eye["dataset"] for eye in self.eyes})
 
     def average(self, camera: str | None = None) -> Appearance:
-        """Mean of the eyes' means and standard deviations, of one camera or of all.
+        """Mean of the eyes' means, standard deviations and textures, of one camera or of all.
 
         Raises:
             RetinaError: no eye of that camera.
         """
         eyes = self._of(camera)
         mean, std = (np.mean([eye[key] for eye in eyes], axis=0).tolist() for key in ("mean", "std"))
-        return Appearance(tuple(mean), tuple(std))
+        return Appearance(tuple(mean), tuple(std), _mean_texture([eye.get("texture") for eye in eyes]))
 
     def drawn(self, seed: int, index: int, camera: str | None = None) -> Appearance:
         """The appearance of one eye; sample ``index`` of a run draws the same whatever was drawn before.
@@ -100,14 +107,15 @@ class Appearances:
         eyes = self._of(camera)
         digest = hashlib.sha256(json.dumps(["appearance", seed, index]).encode()).digest()
         eye = eyes[int.from_bytes(digest[:8], "big") % len(eyes)]
-        return Appearance(tuple(eye["mean"]), tuple(eye["std"]))
+        return Appearance(tuple(eye["mean"]), tuple(eye["std"]), eye.get("texture"))
 
     def choose(self, choice: str, seed: int = 0, index: int = 0) -> Appearance:
         """What a user asks for.
 
         Args:
             choice: ``average`` of all training eyes; a camera (``HRF``): its average; ``random``: drawn from the
-                training eyes by the seed, ``random:HRF`` from that camera's; or the path of a photograph.
+                training eyes by the seed, ``random:HRF`` from that camera's; or the path of a photograph, whose
+                colours it gets, and the average texture, since where its vessels are is not known.
             seed, index: of the draw.
 
         Raises:
@@ -121,7 +129,7 @@ class Appearances:
         if kind == DRAWN and (not camera or camera in self.cameras):
             return self.drawn(seed, index, camera or None)
         if Path(choice).is_file():
-            return photograph_appearance(choice)
+            return replace(photograph_appearance(choice), texture=self.average().texture)
         raise RetinaError(
             f"appearance {choice} is unknown: give {AVERAGE}, {DRAWN}, a camera ({', '.join(self.cameras)}), "
             f"{DRAWN}:CAMERA, or the path of a photograph"
@@ -144,3 +152,43 @@ def photograph_appearance(path: str | Path) -> Appearance:
     """
     image = read_photograph(path)
     return measure_appearance(torch.from_numpy(image).float() / 127.5 - 1, torch.from_numpy(compute_fov(image)))
+
+
+def _texture(eye: Mapping[str, Any], size: int) -> Texture | None:
+    """Of an eye in uint8, at another size."""
+    image, fov, vessel = (
+        torch.from_numpy(resize_area(eye[key].numpy().astype(np.float32), size)) for key in ("image", "fov", "vessel")
+    )
+    return measure_texture(image / 127.5 - 1, fov >= 128, vessel >= 128)
+
+
+def _mean_texture(textures: Sequence[Texture | None]) -> Texture | None:
+    """Of those that are known; ``None`` where none is."""
+    known = [texture for texture in textures if texture is not None]
+    if not known:
+        return None
+    mean = np.mean([texture.covariances for texture in known], axis=0).tolist()
+    return _as_texture(mean, float(np.mean([texture.patchiness for texture in known])))
+
+
+def _as_texture(covariances: Sequence[Sequence[Sequence[float]]], patchiness: float) -> Texture:
+    return Texture(tuple(tuple(tuple(row) for row in octave) for octave in covariances), float(patchiness))
+
+
+def _written(eye: Mapping[str, Any]) -> dict[str, Any]:
+    """An eye of the table as JSON holds it."""
+    texture = {"texture": _rounded(asdict(eye["texture"]))} if eye.get("texture") else {}
+    return {**eye, **{key: np.round(eye[key], 4).tolist() for key in ("mean", "std")}, **texture}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with four digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, tuple) else float(f"{value:.4g}")
+
+
+def _read(eye: Mapping[str, Any]) -> dict[str, Any]:
+    """An eye of the table as :class:`Appearances` holds it."""
+    texture = {"texture": _as_texture(**eye["texture"])} if "texture" in eye else {}
+    return {**eye, "mean": tuple(eye["mean"]), "std": tuple(eye["std"]), **texture}

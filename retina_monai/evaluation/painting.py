@@ -23,7 +23,7 @@ logger = logging.getLogger("retina_monai")
 
 
 class Painter:
-    """Paint a photograph around a vessel map, with the appearance of another.
+    """Paint a photograph around a vessel map, with the colours of another; without texture, which is not the network's.
 
     Args:
         bundle: name of the bundle, or its path.

@@ -1,5 +1,8 @@
 """The figures of a generator of photographs: paired quality under each appearance protocol, and power spectra.
 
+Figures are of photographs without texture, which is drawn at random and agrees with no other photograph pixel by pixel;
+of the pictures, the column of the camera's average has it, as every photograph that is written.
+
 Protocols, since six numbers that no vessel map determines are worth 4 to 5 dB:
 
 - ``given``: the generated photograph gets the appearance of the real one before they are compared;
@@ -25,7 +28,8 @@ from retina_monai.evaluation.tables import markdown_table, summarize, write_csv
 from retina_monai.files import write_json, write_text
 from retina_monai.handlers import to_uint8
 from retina_monai.metrics import frequencies, mse, psnr, radial_power_spectrum, ssim
-from retina_monai.transforms import Appearance, apply_appearance, measure_appearance
+from retina_monai.transforms import Appearance, apply_appearance, measure_appearance, render_appearance
+from retina_monai.transforms.texture import sample_random
 
 __all__ = ["PhotographReport"]
 
@@ -45,7 +49,7 @@ class PhotographReport:
     Args:
         output_dir: where to write.
         appearances: of the training eyes.
-        seed: of the drawn appearance.
+        seed: of the drawn appearance, and of the texture in pictures.
         about: what was measured (checkpoint, resolution, ...), copied into ``report.json``.
     """
 
@@ -76,13 +80,16 @@ class PhotographReport:
         """Measure one eye: ``generated``, ``photograph``, ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` and texts."""
         real, fov = item["photograph"].float(), item["fov"].float()
         shown = [to_uint8(item["vessel"])]
+        random = sample_random(self.seed, len(self.rows))
         for protocol, appearance in self._appearances(item).items():
             pred = apply_appearance(item["generated"].float(), fov, appearance)
             texts = {key: item[key] for key in ("dataset", "name", "patient")}
             self.rows.append({**texts, "appearance": protocol, **_figures(pred, real, fov)})
-            if protocol in ("given", "camera"):
-                shown.append(to_uint8(pred))
+            if protocol == "camera":
+                textured = render_appearance(item["generated"].float(), fov, item["vessel"] >= 0, appearance, random)
+                shown.append(to_uint8(textured))
             if protocol == "given":
+                shown.append(to_uint8(pred))
                 self._add_spectra(item["dataset"], pred, real, fov)
         self.pictures.setdefault(item["dataset"], []).append([*shown, to_uint8(real)])
 
@@ -94,7 +101,7 @@ class PhotographReport:
         write_text(self.output_dir / "table.md", "\n".join([markdown_table(table), "", *lines, ""]))
         write_csv(self.output_dir / "eyes.csv", self.rows)
         write_json(self.output_dir / "report.json", {"about": self.about, "table": table, "spectrum": spectra})
-        titles = ["vessel map", "appearance given", "camera's average", "real"]
+        titles = ["vessel map", "colours given", "camera's average", "real"]
         drawn = [self.output_dir / f"spectrum_{dataset}.png" for dataset in self.spectra]
         overview = [row for rows in self.pictures.values() for row in rows[:IN_OVERVIEW]]
         grids = {"grid": overview, **{f"grid_{dataset}": rows for dataset, rows in self.pictures.items()}}

@@ -18,11 +18,13 @@ class AppearanceTable:
     Args:
         eyes: the training eyes.
         output_dir: where to write.
+        size: pixels a side of the photographs whose textures are measured; ``None``: no textures.
         enabled: whether this process writes (rank 0).
     """
 
-    def __init__(self, eyes: CachedEyes, output_dir: str | Path, enabled: bool = True) -> None:
+    def __init__(self, eyes: CachedEyes, output_dir: str | Path, size: int | None = None, enabled: bool = True) -> None:
         self.eyes = eyes
+        self.size = size
         self.path = Path(output_dir) / "appearances.json"
         self.enabled = enabled
 
@@ -31,4 +33,4 @@ class AppearanceTable:
             engine.add_event_handler(Events.STARTED, self.write)
 
     def write(self) -> None:
-        Appearances.measure(self.eyes).save(self.path)
+        Appearances.measure(self.eyes, self.size).save(self.path)

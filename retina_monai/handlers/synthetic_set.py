@@ -13,7 +13,8 @@ from torch import Tensor
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.sample_set import SampleSet
-from retina_monai.transforms.appearance import Appearance, apply_appearance
+from retina_monai.transforms.appearance import Appearance, render_appearance
+from retina_monai.transforms.texture import sample_random
 
 __all__ = ["SyntheticSet"]
 
@@ -28,7 +29,8 @@ class SyntheticSet(SampleSet):
     Args:
         output_dir: where to write.
         appearance: ``(index)`` -> the appearance to give to sample ``index``.
-        settings: what the samples depend on (weights, appearance, seed); kept in ``settings.json``.
+        settings: what the samples depend on (weights, appearance, ``seed``); kept in ``settings.json``.
+        texture: whether the appearance's texture is drawn, where it has one.
         condition_key: entry of the evaluator's batch: vessel map ``(1, H, W)`` in [-1, 1].
 
     Raises:
@@ -42,19 +44,24 @@ class SyntheticSet(SampleSet):
         output_dir: str | Path,
         appearance: Callable[[int], Appearance],
         settings: Mapping[str, Any],
+        texture: bool = True,
         condition_key: str = "image",
     ) -> None:
         super().__init__(output_dir, settings, {"name": "synthetic", "synthetic": True})
         self.appearance = appearance
+        self.texture = texture
         self.condition_key = condition_key
 
     def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
         name, fov = str(item["name"]), _plain(item["fov"]).cpu().float()
-        appearance = self.appearance(int(item["index"]))
-        image = apply_appearance(_plain(pred).cpu().float() / 127.5 - 1, fov, appearance)
+        index, appearance = int(item["index"]), self.appearance(int(item["index"]))
+        vessel = to_uint8(_plain(item[self.condition_key])) >= 128
+        random = sample_random(int(self.settings.get("seed", 0)), index) if self.texture else None
+        painted = _plain(pred).cpu().float() / 127.5 - 1
+        image = render_appearance(painted, fov, torch.from_numpy(vessel), appearance, random)
         pictures = {
             "image": ("images", to_uint8(image)),
-            "vessel": ("vessels", (to_uint8(_plain(item[self.condition_key])) >= 128) * np.uint8(255)),
+            "vessel": ("vessels", vessel * np.uint8(255)),
             "fov": ("fovs", (fov.numpy() > 0) * np.uint8(255)),
         }
         paths = {key: f"{folder}/{name}.png" for key, (folder, _) in pictures.items()}
@@ -66,7 +73,7 @@ class SyntheticSet(SampleSet):
             "patient": str(item["patient"]),
             "dataset": "synthetic",
             "source": Path(str(item["source"])).name,
-            "index": int(item["index"]),
+            "index": index,
             "seed": self.settings.get("seed"),
             "appearance": {"mean": list(appearance.mean), "std": list(appearance.std)},
             **_told(item),

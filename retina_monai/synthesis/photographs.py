@@ -13,7 +13,8 @@ from retina_monai.data.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
 from retina_monai.synthesis.bundles import bundle_parts
-from retina_monai.transforms import Appearance, apply_appearance
+from retina_monai.transforms import Appearance, render_appearance
+from retina_monai.transforms.texture import sample_random
 
 __all__ = ["PhotographGenerator", "generate"]
 
@@ -50,7 +51,7 @@ class PhotographGenerator:
                 vessels above 127.
             fov: field of view of the same shape, by the same rule; ``None``: the circle inscribed in the frame.
             appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
-            seed, index: of a random appearance.
+            seed, index: of a random appearance, and of the texture.
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
@@ -63,15 +64,23 @@ class PhotographGenerator:
         if inside is not None and inside.shape != mask.shape:
             raise RetinaError(f"fov is {inside.shape[1:]} and vessel {mask.shape[1:]}: give arrays of one size")
         fitted = fit_vessel_map(mask, inside, self.size)
-        return self.paint(fitted["image"], fitted["fov"], self.appearances.choose(appearance, seed, index))
+        chosen = self.appearances.choose(appearance, seed, index)
+        return self.paint(fitted["image"], fitted["fov"], chosen, sample_random(seed, index))
 
-    def paint(self, vessel: np.ndarray, fov: np.ndarray, appearance: Appearance) -> np.ndarray:
+    def paint(
+        self,
+        vessel: np.ndarray,
+        fov: np.ndarray,
+        appearance: Appearance,
+        random: np.random.Generator | None = None,
+    ) -> np.ndarray:
         """Paint around a vessel map that is of the network's size and form already.
 
         Args:
             vessel: float32 ``(size, size)`` in [0, 255], the share of each pixel that vessels cover.
             fov: ``(1, size, size)`` in {0, 1}.
             appearance: that the photograph gets.
+            random: of the appearance's texture; ``None``: no texture.
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
@@ -81,7 +90,8 @@ class PhotographGenerator:
         with torch.inference_mode():
             pred = postprocessing({"pred": inferer(inputs=condition, network=network)[0]})["pred"]
         image = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().float() / 127.5 - 1
-        return to_uint8(apply_appearance(image, torch.from_numpy(fov), appearance))
+        drawn = torch.from_numpy(to_uint8(condition[0]) >= 128)
+        return to_uint8(render_appearance(image, torch.from_numpy(fov), drawn, appearance, random))
 
 
 def generate(

@@ -26,6 +26,7 @@ def synthesize(
     skip_unreadable: bool = False,
     split: str = "all",
     augment: int = 0,
+    texture: bool = True,
 ) -> Path:
     """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
 
@@ -36,13 +37,14 @@ def synthesize(
         input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
         output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the bundle.
         count: how many phantoms, at least 3; only where there is no ``input_dir``.
-        seed: of phantoms, random appearances and warps.
+        seed: of phantoms, random appearances, textures and warps.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
         checkpoint: other weights than the released ones.
         batch_size: photographs at a time; they depend on it by rounding alone (one grey level, here and there).
         skip_unreadable: leave out vessel maps that cannot be read, and log which.
         split: ``training``, ``validation`` or ``test``: vessel maps of that split of ``input_dir`` only; ``all``.
         augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
+        texture: draw the appearance's texture, by the seed; without it photographs are as the network paints them.
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
@@ -70,6 +72,7 @@ def synthesize(
         "skip_unreadable": skip_unreadable or None,
         "split": None if split == "all" else split,
         "augment": augment or None,
+        "texture": None if texture else False,
     }
     given = {key: value for key, value in settings.items() if value is not None}
     parser = ConfigParser()

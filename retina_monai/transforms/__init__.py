@@ -8,6 +8,7 @@ from retina_monai.transforms.appearance import (
     MatchAppearance,
     apply_appearance,
     measure_appearance,
+    render_appearance,
 )
 from retina_monai.transforms.degradation import DEGRADATIONS, degrade
 from retina_monai.transforms.encoder_tasks import (
@@ -22,6 +23,7 @@ from retina_monai.transforms.judged import Judged
 from retina_monai.transforms.own_size import ToOwnSized, to_own_size
 from retina_monai.transforms.patches import PhotographRanged, RandCamerad, RandPatchd
 from retina_monai.transforms.scale import ReduceEyed
+from retina_monai.transforms.texture import Texture, add_texture, measure_texture
 
 __all__ = [
     "CANONICAL",
@@ -40,10 +42,14 @@ __all__ = [
     "RandSpoiltd",
     "RandViewd",
     "ReduceEyed",
+    "Texture",
     "ToOwnSized",
     "ToldStructuresd",
+    "add_texture",
     "apply_appearance",
     "degrade",
     "measure_appearance",
+    "measure_texture",
+    "render_appearance",
     "to_own_size",
 ]

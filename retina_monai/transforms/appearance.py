@@ -1,9 +1,9 @@
-"""Appearance: mean and standard deviation of each colour channel inside the field of view.
+"""Appearance: mean and deviation of each colour channel inside the field of view, and the texture of the background.
 
-Six numbers that no vessel map determines: they are the camera's and the eye's. Training photographs are brought to
-one canonical appearance, so that the network spends nothing on guessing them, and a generated photograph is given the
-appearance that the user chooses. Matching channel statistics is Reinhard's colour transfer (Reinhard et al. 2001,
-IEEE Computer Graphics and Applications 21(5), eq. 10 and 11), here in RGB and inside the field of view.
+No vessel map determines them: they are the camera's and the eye's. Training photographs are brought to one canonical
+appearance, so that the network spends nothing on guessing colours, and a generated photograph is given the appearance
+that the user chooses. Matching channel statistics is Reinhard's colour transfer (Reinhard et al. 2001, IEEE Computer
+Graphics and Applications 21(5), eq. 10 and 11), here in RGB and inside the field of view.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
+
+from retina_monai.transforms.texture import Texture, add_texture
 
 __all__ = [
     "CANONICAL",
@@ -25,6 +28,7 @@ __all__ = [
     "MatchAppearance",
     "apply_appearance",
     "measure_appearance",
+    "render_appearance",
 ]
 
 FLAT = 1e-4
@@ -34,10 +38,16 @@ TINY = 1e-12  # keeps the gradient of the root of a flat picture's variance fini
 
 @dataclass(frozen=True)
 class Appearance:
-    """Statistics of one photograph, or of a camera: ``mean`` and ``std`` per channel R, G, B on the [-1, 1] scale."""
+    """Statistics of one photograph, or of a camera.
+
+    Attributes:
+        mean, std: per channel R, G, B on the [-1, 1] scale.
+        texture: of the background; ``None``: not known, and none is drawn.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    texture: Texture | None = None
 
 
 CANONICAL = Appearance(mean=(0.25, -0.5, -0.8), std=(0.28, 0.16, 0.08))
@@ -80,6 +90,30 @@ def apply_appearance(image: Tensor, fov: Tensor, appearance: Appearance) -> Tens
     _refuse_empty(inside)
     matched = MatchAppearance(appearance.mean, appearance.std)(batch, inside).clamp(-1, 1)
     return _red_leads(matched, appearance).view_as(image)
+
+
+def render_appearance(
+    image: Tensor, fov: Tensor, vessel: Tensor, appearance: Appearance, random: np.random.Generator | None
+) -> Tensor:
+    """:func:`apply_appearance`, and then what the photograph lacks of the appearance's texture, drawn at random.
+
+    Args:
+        image: ``(C, H, W)`` in [-1, 1].
+        fov: ``(1, H, W)`` in {0, 1}.
+        vessel: ``(1, H, W)`` in {0, 1}, away from which textures are compared.
+        appearance: of as many channels as the image.
+        random: of the texture; ``None``: no texture.
+
+    Returns:
+        ``(C, H, W)`` in [-1, 1].
+
+    Raises:
+        ValueError: as :func:`apply_appearance`.
+    """
+    result = apply_appearance(image, fov, appearance)
+    if random is None or appearance.texture is None:
+        return result
+    return add_texture(result, fov, vessel, appearance.texture, random)
 
 
 class MatchAppearance:

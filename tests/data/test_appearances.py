@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from retina_monai.data.appearances import Appearances, photograph_appearance
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.errors import RetinaError
-from retina_monai.transforms import Appearance
+from retina_monai.transforms import Appearance, Texture
 from retina_monai.transforms.field_of_view import circle, compute_fov
 
 
@@ -116,6 +117,57 @@ def test_training_eyes_are_measured_as_they_are_cached() -> None:
         inside = source["image"].numpy()[:, circle(16)[0].astype(bool)] / 127.5 - 1
         np.testing.assert_allclose(measured["mean"], inside.mean(1), atol=1e-5)
         np.testing.assert_allclose(measured["std"], inside.std(1), atol=1e-5)
+
+
+def texture(strength: float, patchiness: float) -> Texture:
+    band = ((strength, 0.0, 0.0), (0.0, 2 * strength, 0.0), (0.0, 0.0, strength / 3))
+    return Texture((band,) * 10, patchiness)
+
+
+def textured() -> Appearances:
+    known = {"a": texture(1e-4, 0.2), "b": texture(3e-4, 0.4), "c": texture(5e-6, 0.1)}
+    return Appearances([item | ({"texture": known[item["name"]]} if item["name"] in known else {}) for item in TABLE])
+
+
+def test_textures_are_averaged_drawn_and_kept(tmp_path: Path) -> None:
+    """Of the eye whose texture is not known there is nothing to average, and nothing to draw."""
+    textured().save(tmp_path / "appearances.json")
+    loaded = Appearances.load(tmp_path / "appearances.json")
+    assert loaded.eyes[2]["texture"] == replace(texture(5e-6, 0.1), covariances=loaded.eyes[2]["texture"].covariances)
+    np.testing.assert_allclose(loaded.eyes[2]["texture"].covariances, texture(5e-6, 0.1).covariances, rtol=1e-3)
+    average = loaded.average("HRF").texture
+    assert average is not None and average.patchiness == pytest.approx(0.3)
+    np.testing.assert_allclose(average.covariances, texture(2e-4, 0.3).covariances, rtol=1e-3)
+    drawn = {loaded.drawn(0, index, "HRF") for index in range(40)}
+    assert {item.texture for item in drawn} == {loaded.eyes[0]["texture"], loaded.eyes[1]["texture"], None}
+    assert Appearances(TABLE).average().texture is None
+
+
+def test_a_photograph_gives_its_colours_and_the_average_texture(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "photograph.png")
+    chosen = textured().choose(str(tmp_path / "photograph.png"))
+    assert chosen == replace(photograph_appearance(tmp_path / "photograph.png"), texture=textured().average().texture)
+    assert chosen.texture is not None
+
+
+def test_textures_are_measured_at_the_size_that_is_painted() -> None:
+    def noise(size: int, seed: int) -> torch.Tensor:
+        values = np.random.default_rng(seed).normal(128, 8, (3, size, size)).clip(0, 255)
+        return torch.from_numpy(values.astype(np.uint8))
+
+    masks = {"fov": torch.from_numpy(circle(128)) * 255, "vessel": torch.zeros(1, 128, 128, dtype=torch.uint8)}
+    fine = noise(64, 0).repeat_interleave(2, 1).repeat_interleave(2, 2)  # all of it survives the reduction to 64
+    items = [
+        {"image": fine, "name": "fine", "dataset": "HRF", **masks},
+        {"image": noise(128, 1), "name": "finer", "dataset": "HRF", **masks},
+        {"image": fine, "name": "none", "dataset": "HRF", **masks, "vessel": masks["vessel"] + 255},
+    ]
+    eyes = CachedEyes([{"name": str(index)} for index in range(3)], [Lookup(items)])
+    table = Appearances.measure(eyes, 64)
+    kept, averaged = (np.trace(np.sum(eye["texture"].covariances, 0)) / 3 for eye in table.eyes[:2])
+    assert kept == pytest.approx((8 / 127.5) ** 2, rel=0.2)
+    assert averaged == pytest.approx((4 / 127.5) ** 2, rel=0.2), "a mean of four pixels"
+    assert "texture" not in table.eyes[2] and "texture" not in Appearances.measure(eyes).eyes[0]
 
 
 class Lookup(Transform):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from retina_monai.data import find_datalist
 from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import SyntheticSet, finished_samples
-from retina_monai.transforms import Appearance
+from retina_monai.transforms import Appearance, Texture
 from retina_monai.transforms.field_of_view import circle
 
 EMPTY_RUN = pytest.mark.filterwarnings("ignore:`dataloader` is empty:UserWarning")
@@ -68,6 +69,7 @@ def generate(
     batch_size: int = 2,
     settings: dict[str, Any] | None = None,
     choose: Callable[[int], Appearance] = appearance,
+    texture: bool = True,
 ) -> None:
     """As ``inference.json`` does: finished samples are left out of the data set."""
     items = [item for item in conditions(count) if item["name"] not in finished_samples(folder)]
@@ -76,7 +78,7 @@ def generate(
         val_data_loader=DataLoader(Dataset(items), batch_size=batch_size),
         network=Painter(),
         postprocessing=ScaleIntensityRanged("pred", -1, 1, 0, 255, clip=True),
-        val_handlers=[SyntheticSet(folder, choose, SETTINGS if settings is None else settings)],
+        val_handlers=[SyntheticSet(folder, choose, SETTINGS if settings is None else settings, texture)],
     ).run()
 
 
@@ -116,6 +118,25 @@ def test_photographs_have_the_appearance_asked_for_and_the_networks_texture(tmp_
         painted = Painter()(vessel(index)[None])[0].numpy()[:, inside]
         for channel in range(3):
             assert np.corrcoef(image[channel], painted[channel])[0, 1] > 0.99
+
+
+def test_texture_is_drawn_where_it_is_known_and_asked_for(tmp_path: Path) -> None:
+    def with_texture(index: int) -> Appearance:
+        band = ((4e-4, 0.0, 0.0), (0.0, 1e-4, 0.0), (0.0, 0.0, 1e-5))
+        return replace(appearance(index), texture=Texture((band,) * 10, 0.3))
+
+    for name, choose, texture in (
+        ("plain", appearance, True),
+        ("off", with_texture, False),
+        ("on", with_texture, True),
+    ):
+        generate(tmp_path / name, choose=choose, texture=texture)
+    plain, off, on = (files(tmp_path / name) for name in ("plain", "off", "on"))
+    images = [name for name in plain if name.startswith("images/")]
+    assert len(images) == 4 and all(plain[name] == off[name] != on[name] for name in images)
+    assert all(plain[name] == on[name] for name in plain if name.startswith(("vessels/", "fovs/")))
+    grain = read(tmp_path / "on" / images[0]).astype(float) - read(tmp_path / "off" / images[0])
+    assert grain[0].std() > 1.5 * grain[1].std() > 2 * grain[2].std() > 0
 
 
 def test_pictures_say_that_they_are_synthetic(tmp_path: Path) -> None:
