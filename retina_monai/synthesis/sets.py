@@ -72,7 +72,7 @@ def synthesize(
         "skip_unreadable": skip_unreadable or None,
         "split": None if split == "all" else split,
         "augment": augment or None,
-        "texture": None if texture else False,
+        "texture": None if texture is True else texture,
     }
     given = {key: value for key, value in settings.items() if value is not None}
     parser = ConfigParser()

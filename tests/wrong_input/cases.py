@@ -848,6 +848,7 @@ CASES = [
     refused(setting("appearance", "@seed"), r"appearance @seed is unknown: give ./@seed if it is", "synthesize"),
     refused(unknown_appearance, r"appearance sepia is unknown: give average, random, a camera \(phantom", *GENERATING),
     refused(appearance_of_an_unknown_camera, r"appearance random:sepia is unknown: give average, random", *GENERATING),
+    refused(setting("texture", "perhaps"), r"texture is a switch and takes true, false, .* not .perhaps.", *GENERATING),
     refused(switch_that_is_neither, r"linear_decay is a switch and takes true, false, .* not 'perhaps'", "training"),
     refused(skipping_perhaps, r"skip_unreadable is a switch and takes true, false, .* not 'perhaps'", *ALL, *OTHERS),
     refused(no_such_weights, r"there is no checkpoint \S*/nothing.pt", "evaluation", *GENERATING, *TESTING, *APPLYING),
