@@ -50,8 +50,10 @@ OWN: dict[str, Overrides] = {
     "iternet_training": {"allow_synthetic": True},
     "encoder_evaluation": {"splits": ["training", "validation", "test"]},
     "encoder_inference": {"batch_size": 1},
+    "inference": {"texture": False},
+    "synthesize": {"texture": False},
 }
-"""What is right about a command, with phantoms for eyes."""
+"""What is right about a command, with phantoms for eyes; texture goes by an eye's place among those that are read."""
 SIZE = 128
 AT_A_TIME = 2
 
