@@ -8,7 +8,7 @@ scripts/quickstart.sh [--dataset_dir DIR]... [--output_dir DIR] [--epochs N]
 
   --dataset_dir DIR   train on this data set instead of the phantom; several times, or "['A','B']", for several sets
   --output_dir DIR    where everything is written; runs/quickstart in the repository if not given
-  --epochs N          how long to train; 40 if not given
+  --epochs N          how long to train; 12 if not given
 USAGE
 }
 fail() {
@@ -18,7 +18,7 @@ fail() {
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 output="$root/runs/quickstart"
-epochs=40
+epochs=12
 datasets=()
 
 while [[ $# -gt 0 ]]; do
