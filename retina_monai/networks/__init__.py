@@ -1,20 +1,26 @@
 """The networks that MONAI lacks."""
 
+from retina_monai.networks.fourier_convolution import FourierConvolution, FourierUnit, SpectralTransform
 from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
+from retina_monai.networks.lama import LamaGenerator
 from retina_monai.networks.pyramid_discriminator import PyramidDiscriminator
 from retina_monai.networks.resize_convolution import ResizeConvolution
 from retina_monai.networks.retina_encoder import MultiTaskEncoder, RetinaEncoder
 from retina_monai.networks.unet import Pix2PixUNet
 
 __all__ = [
+    "FourierConvolution",
+    "FourierUnit",
     "InceptionV3",
     "IterNet",
+    "LamaGenerator",
     "MultiTaskEncoder",
     "Pix2PixUNet",
     "PyramidDiscriminator",
     "ResizeConvolution",
     "RetinaEncoder",
+    "SpectralTransform",
     "initialize_weights",
 ]

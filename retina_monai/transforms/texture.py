@@ -7,8 +7,8 @@ in video (Norkin and Birkbeck, DCC 2018).
 
 Measured is the power spectrum of the background, with the colours' cross-spectra, away from vessels and from the rim.
 Drawn is the Gaussian texture of that spectrum (Galerne, Gousseau and Morel 2011, IEEE Transactions on Image Processing
-20(1), section II), times a smooth amplitude: a Gaussian scale mixture (Wainwright and Simoncelli, NeurIPS 1999, section
-2), which is stronger in some places than in others, as in photographs.
+20(1)), times a smooth amplitude: a Gaussian scale mixture (Wainwright and Simoncelli, NeurIPS 1999), which is stronger
+in some places than in others, as in photographs.
 """
 
 from __future__ import annotations

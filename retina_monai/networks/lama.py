@@ -1,0 +1,89 @@
+"""LaMa's generator: a few downsamplings, residual blocks of fast Fourier convolutions, as many upsamplings.
+
+Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022
+(https://arxiv.org/abs/2109.07161): with 64 features, 3 downsamplings and 9 blocks 27.05 M weights, with 18 blocks
+50.98 M.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from retina_monai.networks.fourier_convolution import FourierConvolution
+
+__all__ = ["LamaGenerator"]
+
+
+class LamaGenerator(nn.Module):
+    """Paints what of a picture is not known.
+
+    Args:
+        in_channels: of the picture and its mask, which comes last.
+        out_channels: of the picture.
+        features: of the first convolution, doubled by each downsampling.
+        downsamplings: how often the picture is halved, and doubled again.
+        blocks: residual blocks of two Fourier convolutions each.
+        global_share: of a residual block's channels that are global; 0: plain convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 3,
+        features: int = 64,
+        downsamplings: int = 3,
+        blocks: int = 9,
+        global_share: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.arguments = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "features": features,
+            "downsamplings": downsamplings,
+            "blocks": blocks,
+            "global_share": global_share,
+        }
+        self.factor = 2**downsamplings
+        widths = [features * 2**level for level in range(downsamplings + 1)]
+        layers: list[nn.Module] = [FourierConvolution(in_channels, widths[0], 0, 0, kernel_size=7)]
+        for level in range(downsamplings):
+            share = global_share if level == downsamplings - 1 else 0.0
+            layers.append(FourierConvolution(widths[level], widths[level + 1], 0, share, stride=2))
+        layers += [_ResidualBlock(widths[-1], global_share) for _ in range(blocks)]
+        for level in range(downsamplings, 0, -1):
+            layers.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 3, 2, 1, output_padding=1))
+            layers += [nn.BatchNorm2d(widths[level - 1]), nn.ReLU()]
+        layers += [nn.Conv2d(widths[0], out_channels, 7, padding=3, padding_mode="reflect"), nn.Sigmoid()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Picture and mask ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
+
+        The mask is 1 where the picture is to be painted and -1 where it is known; what it holds where it is to be
+        painted does not count. Inside, all is in [0, 1] with 0 for the unknown, as published. Sizes that are no
+        multiple of ``2 ** downsamplings`` are padded by reflection and cut again.
+        """
+        height, width = image.shape[-2], image.shape[-1]
+        positive = (image + 1) / 2
+        mask = positive[:, -1:]
+        known = torch.cat([positive[:, :-1] * (1 - mask), mask], dim=1)
+        below, right = -height % self.factor, -width % self.factor
+        painted: Tensor = self.layers(pad(known, [0, right, 0, below], mode="reflect"))
+        return painted[:, :, :height, :width] * 2 - 1
+
+
+class _ResidualBlock(nn.Module):
+    """What it is given, and two Fourier convolutions of it."""
+
+    def __init__(self, channels: int, global_share: float) -> None:
+        super().__init__()
+        convolutions = [FourierConvolution(channels, channels, global_share, global_share) for _ in range(2)]
+        self.convolutions = nn.Sequential(*convolutions)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, channels, H, W)`` -> the same shape."""
+        mended: Tensor = self.convolutions(image)
+        return image + mended

@@ -1,0 +1,150 @@
+"""LaMa's generator: published sizes, any height and width, what is unknown does not count, float32 in Fourier space."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from retina_monai.networks import FourierConvolution, FourierUnit, LamaGenerator, SpectralTransform
+
+
+def small(**changes: float) -> LamaGenerator:
+    torch.manual_seed(0)
+    return LamaGenerator(**({"features": 8, "downsamplings": 2, "blocks": 2} | changes)).eval()  # type: ignore[arg-type]
+
+
+def picture(height: int = 48, width: int = 48, seed: int = 0) -> Tensor:
+    """Colours, and a mask whose left half is to be painted."""
+    random = torch.Generator().manual_seed(seed)
+    mask = -torch.ones(1, 1, height, width)
+    mask[..., : width // 2] = 1
+    return torch.cat([torch.rand(1, 3, height, width, generator=random) * 2 - 1, mask], dim=1)
+
+
+@pytest.mark.parametrize(("blocks", "weights"), [(9, 27.05), (18, 50.98)])
+def test_published_sizes(blocks: int, weights: float) -> None:
+    """In millions, of the paper's networks."""
+    with torch.device("meta"):
+        network = LamaGenerator(blocks=blocks)
+    assert sum(weight.numel() for weight in network.parameters()) / 1e6 == pytest.approx(weights, abs=0.005)
+
+
+def test_layers_have_the_published_shapes() -> None:
+    with torch.device("meta"):
+        shapes = {name: tuple(weight.shape) for name, weight in LamaGenerator().state_dict().items()}
+    assert shapes["layers.0.local_to_local.weight"] == (64, 4, 7, 7)
+    assert shapes["layers.3.local_to_local.weight"] == (128, 256, 3, 3)
+    assert shapes["layers.3.local_to_global.weight"] == (384, 256, 3, 3)
+    block = "layers.4.convolutions.1"
+    assert shapes[f"{block}.local_to_local.weight"] == (128, 128, 3, 3)
+    assert shapes[f"{block}.global_to_local.weight"] == (128, 384, 3, 3)
+    assert shapes[f"{block}.global_to_global.reduce.0.weight"] == (192, 384, 1, 1)
+    assert shapes[f"{block}.global_to_global.fourier.mix.0.weight"] == (384, 384, 1, 1)
+    assert shapes[f"{block}.global_to_global.expand.weight"] == (384, 192, 1, 1)
+    assert shapes["layers.13.weight"] == (512, 256, 3, 3)
+    assert shapes["layers.22.weight"] == (3, 64, 7, 7)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (50, 37), (65, 96)])
+def test_sizes_that_are_no_powers_of_two(height: int, width: int) -> None:
+    with torch.inference_mode():
+        pred = small()(picture(height, width))
+    assert pred.shape == (1, 3, height, width)
+    assert pred.min() >= -1 and pred.max() <= 1
+
+
+def test_what_is_unknown_does_not_count() -> None:
+    one, other = picture(seed=0), picture(seed=0)
+    other[:, :3, :, :24] = 0.3
+    network = small()
+    with torch.inference_mode():
+        assert torch.equal(network(one), network(other))
+        other[:, :3, 20, 30] += 0.5
+        assert not torch.equal(network(one), network(other))
+
+
+def test_a_corner_sees_the_other_only_by_the_global_channels() -> None:
+    """One block at full resolution: its kernels reach five pixels, its Fourier units the whole picture."""
+
+    def reach(share: float) -> float:
+        network = small(downsamplings=1, blocks=1, global_share=share)
+        one = picture(64, 64)
+        other = one.clone()
+        other[:, :3, -3:, -3:] *= -1
+        with torch.inference_mode():
+            return float((network(one) - network(other))[..., :16, :16].abs().max())
+
+    assert reach(0.0) == 0.0
+    assert reach(0.75) > 0
+
+
+def test_a_fourier_unit_is_numpys() -> None:
+    """An independent transform, and a mixture by hand in place of the 1x1 convolution."""
+    unit = FourierUnit(2).eval()
+    weights = torch.rand(4, 4, generator=torch.Generator().manual_seed(1)) - 0.3
+    unit.mix[0].weight.data = weights[:, :, None, None]  # type: ignore[union-attr]
+    image = torch.rand(1, 2, 6, 9, generator=torch.Generator().manual_seed(2))
+    waves = np.fft.rfft2(image[0].double().numpy(), norm="ortho")
+    parts = np.stack([waves[0].real, waves[0].imag, waves[1].real, waves[1].imag])
+    mixed = np.maximum(np.einsum("ab,bhw->ahw", weights.double().numpy(), parts) / np.sqrt(1 + 1e-5), 0)
+    expected = np.fft.irfft2(np.stack([mixed[0] + 1j * mixed[1], mixed[2] + 1j * mixed[3]]), s=(6, 9), norm="ortho")
+    with torch.inference_mode():
+        np.testing.assert_allclose(unit(image)[0].numpy(), expected, atol=1e-5)
+
+
+def test_fourier_units_stay_in_float32_under_autocast() -> None:
+    unit = FourierUnit(3).eval()
+    image = torch.rand(1, 3, 16, 16)
+    types: list[torch.dtype] = []
+    unit.mix[0].register_forward_hook(lambda _, inputs, output: types.extend([inputs[0].dtype, output.dtype]))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert unit(image.bfloat16()).dtype == torch.bfloat16
+        under = unit(image)
+    assert types == [torch.float32] * 4
+    with torch.inference_mode():
+        assert torch.equal(under, unit(image))
+
+
+def test_a_stride_has_no_fourier_path() -> None:
+    with pytest.raises(ValueError, match="a stride of 2 with global channels on both sides"):
+        FourierConvolution(8, 8, 0.5, 0.5, stride=2)
+
+
+def test_local_and_global_channels_add_up() -> None:
+    """By hand, from the four paths."""
+    torch.manual_seed(0)
+    layer = FourierConvolution(8, 12, 0.5, 0.75).eval()
+    image = torch.rand(1, 8, 16, 16)
+    local, wide = image[:, :4], image[:, 4:]
+    assert isinstance(layer.global_to_global, SpectralTransform)
+    assert layer.global_to_local is not None and layer.local_to_global is not None
+    with torch.inference_mode():
+        near = layer.local_to_local(local) + layer.global_to_local(wide)
+        far = layer.local_to_global(local) + layer.global_to_global(wide)
+        expected = torch.cat([near, far], 1).div(np.sqrt(1 + 1e-5)).clamp_min(0)
+        torch.testing.assert_close(layer(image), expected)
+
+
+def test_scripted_it_paints_the_same_at_any_size() -> None:
+    network = small()
+    scripted = torch.jit.script(network)
+    with torch.inference_mode():
+        for size in ((48, 48), (50, 37)):
+            torch.testing.assert_close(scripted(picture(*size)), network(picture(*size)))
+
+
+def test_one_picture_is_overfitted() -> None:
+    """A hundred steps bring the error of a smooth picture to a tenth of what painting it grey would have."""
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 32), torch.linspace(-1, 1, 32), indexing="ij")
+    target = torch.stack([rows, columns, rows * columns])[None] * 0.8
+    network = small().train()
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    condition = torch.cat([target, picture(32, 32)[:, 3:]], dim=1)
+    for _ in range(100):
+        loss = nn.functional.l1_loss(network(condition), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * target.abs().mean().item()
