@@ -10,6 +10,7 @@ from retina_monai.transforms.appearance import (
     measure_appearance,
     render_appearance,
 )
+from retina_monai.transforms.color_vessel import ColorVesseld, color_vessel, vessel_weight
 from retina_monai.transforms.degradation import DEGRADATIONS, degrade
 from retina_monai.transforms.encoder_tasks import (
     STRUCTURES,
@@ -32,6 +33,7 @@ __all__ = [
     "TRAITS",
     "Appearance",
     "CanonicalAppearanced",
+    "ColorVesseld",
     "EncoderAnswersd",
     "Judged",
     "LikeAppearanced",
@@ -47,9 +49,11 @@ __all__ = [
     "ToldStructuresd",
     "add_texture",
     "apply_appearance",
+    "color_vessel",
     "degrade",
     "measure_appearance",
     "measure_texture",
     "render_appearance",
     "to_own_size",
+    "vessel_weight",
 ]
