@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from retina_monai.networks import FourierConvolution, FourierUnit, LamaGenerator, SpectralTransform
 
 
-def small(**changes: float) -> LamaGenerator:
+def small(downsamplings: int = 2, blocks: int = 2, global_share: float = 0.75) -> LamaGenerator:
     torch.manual_seed(0)
-    return LamaGenerator(**({"features": 8, "downsamplings": 2, "blocks": 2} | changes)).eval()  # type: ignore[arg-type]
+    return LamaGenerator(4, 3, 8, downsamplings, blocks, global_share).eval()
 
 
 def picture(height: int = 48, width: int = 48, seed: int = 0) -> Tensor:
@@ -84,7 +84,7 @@ def test_a_fourier_unit_is_numpys() -> None:
     """An independent transform, and a mixture by hand in place of the 1x1 convolution."""
     unit = FourierUnit(2).eval()
     weights = torch.rand(4, 4, generator=torch.Generator().manual_seed(1)) - 0.3
-    unit.mix[0].weight.data = weights[:, :, None, None]  # type: ignore[union-attr]
+    unit.mix[0].load_state_dict({"weight": weights[:, :, None, None]})
     image = torch.rand(1, 2, 6, 9, generator=torch.Generator().manual_seed(2))
     waves = np.fft.rfft2(image[0].double().numpy(), norm="ortho")
     parts = np.stack([waves[0].real, waves[0].imag, waves[1].real, waves[1].imag])
