@@ -172,7 +172,7 @@ def _mean_texture(textures: Sequence[Texture | None]) -> Texture | None:
 
 
 def _as_texture(covariances: Sequence[Sequence[Sequence[float]]], patchiness: float) -> Texture:
-    return Texture(tuple(tuple(tuple(row) for row in octave) for octave in covariances), float(patchiness))
+    return Texture(tuple(tuple(tuple(row) for row in band) for band in covariances), float(patchiness))
 
 
 def _written(eye: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Averaged:
     def network(self) -> nn.Module:
         return self.source if self.average is None else self.average.module
 
+    @property
+    def updates(self) -> int:
+        """How often weights were taken into the average; counted on the CPU, where asking waits for no device."""
+        return 0 if self.average is None else int(self.average.n_averaged)
+
     def attach(self, engine: Engine) -> None:
         if self.average is not None:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self.update)
@@ -54,7 +59,7 @@ class Averaged:
 
     def begin(self) -> None:
         """Average at least once before the first validation, however short the epoch."""
-        if self.average is not None and int(self.average.n_averaged) == 0:
+        if self.updates == 0:
             self.update()
 
     def update(self) -> None:
@@ -70,5 +75,5 @@ class Averaged:
             self.average.load_state_dict(state)
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
-        updates = int(self.average.n_averaged)  # type: ignore[union-attr]  # on the CPU, unlike count: no synchronisation
-        get_ema_multi_avg_fn(min(self.decay, (1 + updates) / (WARM_UP + updates)))(averaged, current, torch.tensor(0))
+        decay = min(self.decay, (1 + self.updates) / (WARM_UP + self.updates))
+        get_ema_multi_avg_fn(decay)(averaged, current, torch.tensor(0))

@@ -59,6 +59,8 @@ class Tracker(MLFlowHandler):
             logged cannot be written (a full disk, say).
     """
 
+    experiment: Any  # MONAI's handler declares it as None, and fills it in _set_experiment
+
     def __init__(
         self,
         tracking_uri: str,
@@ -109,8 +111,7 @@ class Tracker(MLFlowHandler):
         self._connect()
         self._set_experiment()
         if self.run_id is None or not self._is_there(self.run_id):
-            experiment_id = self.experiment.experiment_id  # type: ignore[attr-defined]  # set by _set_experiment
-            self.run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
+            self.run_id = self.client.create_run(self.experiment.experiment_id, run_name=self.run_name).info.run_id
         else:
             self.client.update_run(self.run_id, status="RUNNING")
         self.cur_run = self.client.get_run(self.run_id)
