@@ -20,6 +20,7 @@ __all__ = [
     "Datalist",
     "Item",
     "Layout",
+    "NoVesselMapsError",
     "describe",
     "folder_named",
     "folders_at",
@@ -145,15 +146,21 @@ def refuse_lonely(masks: Mapping[str, Path], images: Mapping[str, Path]) -> None
             raise RetinaError(f"{path} is a mask without its photograph: give both one name, or remove the mask")
 
 
+class NoVesselMapsError(RetinaError):
+    """Photographs of a data set and none of its vessel maps: enough for who asks for photographs."""
+
+
 def pair(images: Mapping[str, Path], vessels: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:
     """Photograph and vessel map of each key.
 
     Raises:
+        NoVesselMapsError: there are photographs and no vessel map at all.
         RetinaError: one without the other.
     """
+    kind = RetinaError if vessels else NoVesselMapsError
     for key, path in images.items():
         if key not in vessels:
-            raise RetinaError(f"{path} is a photograph without its vessel map: add the map or remove the photograph")
+            raise kind(f"{path} is a photograph without its vessel map: add the map or remove the photograph")
     for key, path in vessels.items():
         if key not in images:
             raise RetinaError(f"{path} is a vessel map without its photograph: add the photograph or remove the map")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retina_monai.data.checking import check_contents, check_eye, check_files
 from retina_monai.data.eyes import find_fov
-from retina_monai.data.layout import SPLITS, Item, describe, folders_at, pictures_by_name
+from retina_monai.data.layout import SPLITS, Item, NoVesselMapsError, describe, folders_at, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, list_eyes
 from retina_monai.data.patches import is_synthetic
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
@@ -127,7 +127,7 @@ def _listed(folder: Path) -> list[Item]:
     """Of a data set, what is of the photographs."""
     try:
         datalist = list_eyes(folder)
-    except UnknownLayoutError:
+    except (UnknownLayoutError, NoVesselMapsError):
         return []
     keys = ("image", "fov", "name", "patient", "dataset", "laterality", "grade", "synthetic")
     return [

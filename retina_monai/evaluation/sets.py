@@ -22,7 +22,16 @@ from torch import Tensor
 from retina_monai.data.checking import check_eye, check_files
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.eyes import find_fov, fit
-from retina_monai.data.layout import LESIONS, SPLITS, Datalist, Item, folders_at, pictures_by_name, refuse_lonely
+from retina_monai.data.layout import (
+    LESIONS,
+    SPLITS,
+    Datalist,
+    Item,
+    NoVesselMapsError,
+    folders_at,
+    pictures_by_name,
+    refuse_lonely,
+)
 from retina_monai.data.layouts import UnknownLayoutError, fingerprint, list_eyes
 from retina_monai.data.manifest import read_manifest
 from retina_monai.data.own_layout import FOLDERS
@@ -228,7 +237,7 @@ class _Names:
 
 def _listed(place: Place) -> list[Item]:
     datalist = _recognised(place)
-    if isinstance(datalist, UnknownLayoutError):  # not raised above: of errors inside each other the first is shown
+    if isinstance(datalist, RetinaError):  # not raised above: of errors inside each other the first is shown
         items = _photographs(Path(place).expanduser()) if isinstance(place, str | Path) else []
         if not items:
             raise RetinaError(f"{datalist}; nor does it hold photographs alone")
@@ -238,10 +247,10 @@ def _listed(place: Place) -> list[Item]:
     return items
 
 
-def _recognised(place: Place) -> Datalist | UnknownLayoutError:
+def _recognised(place: Place) -> Datalist | UnknownLayoutError | NoVesselMapsError:
     try:
         return list_eyes(place)
-    except UnknownLayoutError as error:
+    except (UnknownLayoutError, NoVesselMapsError) as error:
         return error
 
 

@@ -29,6 +29,16 @@ def test_a_folder_of_photographs(folder: Path) -> None:
     assert {item["dataset"] for item in items} == {"photos"}
 
 
+@pytest.mark.parametrize(
+    "names", [("01_dr.jpg", "02_h.jpg"), ("Image_01L.jpg", "Image_01R.jpg"), ("1_A.png", "2_N.png")]
+)
+def test_photographs_of_a_data_set_without_its_vessel_maps(folder: Path, names: tuple[str, ...]) -> None:
+    """Of HRF, CHASE_DB1 and FIVES, as who has only looked for photographs copied them."""
+    for name, path in zip(names, sorted(folder.iterdir()), strict=False):
+        path.rename(folder / name)
+    assert {Path(item["image"]).name for item in find_photographs(folder)} == {*names, "c.left.png"}
+
+
 def test_a_folder_images_in_it(folder: Path) -> None:
     folder.rename(folder.parent / "images")
     assert len(find_photographs(folder.parent)) == 3
