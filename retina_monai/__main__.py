@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import fire
@@ -97,24 +98,26 @@ def synthesize(
     count: int | None = None,
     seed: int = 0,
     appearance: str = "average",
-    checkpoint: str | None = None,
+    checkpoint: Any = None,
     batch_size: int = 1,
     skip_unreadable: Any = False,
     split: str = "all",
     augment: int = 0,
     texture: Any = True,
-) -> str:
+) -> str | None:
     """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
 
+    With several processes: torchrun --nproc_per_node 2 -m retina_monai synthesize ...
+
     Args:
-        bundle: name or path.
+        bundle: name or path of a bundle, or two_stage, which colours the vessels and then paints around them.
         input_dir: a folder of vessel maps, or a data set; without it, phantoms.
         output_dir: where to write; an interrupted set there is completed. Without it: a folder in the bundle's runs.
         count: how many phantoms, where there is no input_dir.
         seed: of phantoms, random appearances, textures and warps.
         appearance: average, a camera, random, random:CAMERA, or the path of a photograph.
-        checkpoint: other weights than the released ones.
-        batch_size: photographs at a time.
+        checkpoint: other weights than the released ones; of two_stage {'lama_fundus': 'FILE'}, or of both its bundles.
+        batch_size: photographs at the same time, on as many threads, for each process; it does not change them.
         skip_unreadable: true leaves out vessel maps that cannot be read, and says which.
         split: training, validation or test: vessel maps of that split of input_dir only.
         augment: warp each map so many times, and generate from the warped ones only.
@@ -122,16 +125,12 @@ def synthesize(
     """
     from retina_monai.synthesis import synthesize as run
 
-    maps, folder, weights = (None if path is None else str(path) for path in (input_dir, output_dir, checkpoint))
-    skip = parse_switch(skip_unreadable, "skip_unreadable")
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "skip_unreadable": skip,
-        "split": str(split),
-        "augment": augment,
-        "texture": parse_switch(texture, "texture"),
-    }
-    written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, **options)
+    maps, folder = (None if path is None else str(path) for path in (input_dir, output_dir))
+    weights = checkpoint if checkpoint is None or isinstance(checkpoint, dict) else str(checkpoint)
+    options = (batch_size, skip_unreadable, str(split), augment, texture)
+    written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, *options)
+    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first speaks
+        return None
     return f"a synthetic set in {written}; train on it with --dataset_dir {written}"
 
 

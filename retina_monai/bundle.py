@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import Tensor, distributed, nn
 
@@ -22,7 +23,7 @@ from retina_monai.errors import RetinaError, join_first, root_error
 from retina_monai.files import check_folder
 from retina_monai.handlers.checkpoints import load_file, save_atomically
 from retina_monai.networks import initialize_weights
-from retina_monai.settings import PATHS, RULES, check_path, check_settings
+from retina_monai.settings import CHOICES, PATHS, RULES, check_path, check_settings
 
 __all__ = [
     "bundle_names",
@@ -37,6 +38,7 @@ __all__ = [
     "find_bundle_root",
     "load_appearances",
     "load_network",
+    "load_stage",
     "new_run_folder",
     "release",
     "run_folder",
@@ -108,7 +110,7 @@ def run_folder(bundle_root: str, resume: bool = False) -> str:
     return str(max(trainings, key=lambda path: max(file.stat().st_mtime for file in path.glob("checkpoints/*.pt"))))
 
 
-def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
+def load_network(network: nn.Module, checkpoint: str | Path, **settings: Any) -> nn.Module:
     """Load released or trained weights, in evaluation mode.
 
     Training writes ``network.json`` beside its weights; where it is there, the network is built from it and
@@ -117,6 +119,7 @@ def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
     Args:
         network: as the bundle's config defines it.
         checkpoint: a flat state_dict such as ``model.pt``; half precision is loaded as float32.
+        settings: arguments that are not the weights' matter, by which those of ``network.json`` are replaced.
 
     Raises:
         RetinaError: missing, truncated or malicious file, or weights of another network, or some that are no numbers.
@@ -124,13 +127,31 @@ def load_network(network: nn.Module, checkpoint: str | Path) -> nn.Module:
     state = load_file(checkpoint)
     arguments = Path(checkpoint).with_name("network.json")
     if arguments.is_file():
-        expected, network = type(network), _build_network(arguments)
+        expected, network = type(network), _build_network(arguments, settings)
         if not isinstance(network, expected):
             raise RetinaError(
                 f"{checkpoint} holds the weights of a {type(network).__name__}, not of {expected.__name__}"
             )
     _take_over(network, state, checkpoint)
     return network.eval()
+
+
+def load_stage(bundle: str, checkpoint: str | Path | None, device: torch.device) -> nn.Module:
+    """The network of another bundle, frozen, whose pictures a training learns from.
+
+    Args:
+        bundle: name of a bundle, or the path of one.
+        checkpoint: its weights; ``None``: the released ones.
+        device: where it works.
+
+    Raises:
+        RetinaError: no such bundle, or as :func:`load_network`.
+    """
+    root = find_bundle(bundle)
+    parser = ConfigParser()
+    parser.read_config(root / "configs" / "inference.json")
+    weights = root / "models" / "model.pt" if checkpoint is None else checkpoint
+    return load_network(parser.get_parsed_content("network_def"), weights).requires_grad_(False).to(device)
 
 
 def start_network(network: nn.Module, initial_weights: str | Path | None, initialization: str = "normal") -> nn.Module:
@@ -164,7 +185,7 @@ def check_config() -> None:
         return
     for key in (key for key in PATHS if key in parser):
         check_path(key, parser[key])
-    check_settings({key: parser.get_parsed_content(key) for key in RULES if key in parser})
+    check_settings({key: parser.get_parsed_content(key) for key in (*RULES, *CHOICES) if key in parser})
     if "output_dir" in parser:
         check_folder(parser.get_parsed_content("output_dir"))
 
@@ -259,9 +280,10 @@ def _take_over(network: nn.Module, state: dict[str, Any], checkpoint: str | Path
         raise RetinaError(f"{checkpoint} holds weights that are no numbers (NaN or infinite): {join_first(broken, 3)}")
 
 
-def _build_network(path: Path) -> nn.Module:
+def _build_network(path: Path, settings: dict[str, Any]) -> nn.Module:
     try:
         arguments = json.loads(path.read_text())
+        arguments |= {key: value for key, value in settings.items() if key in arguments}
         target = str(arguments["_target_"])
     except (ValueError, KeyError, TypeError) as error:
         raise RetinaError(f"{path} does not describe a network: it needs a JSON object with _target_") from error

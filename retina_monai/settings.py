@@ -10,7 +10,7 @@ from typing import Any
 
 from retina_monai.errors import RetinaError, join_first
 
-__all__ = ["PATHS", "RULES", "Number", "check_path", "check_settings"]
+__all__ = ["CHOICES", "PATHS", "RULES", "Number", "check_path", "check_settings"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,19 @@ RULES: dict[str, Number] = {
     "size": SIDE,
     "levels": Number(2, whole=True),
     "features": COUNT,
+    "downsamplings": COUNT,
+    "blocks": INDEX,
+    "global_share": SHARE_BELOW_1,
+    "generated_share": SHARE,
+    "known_weight": WEIGHT,
+    "unknown_weight": WEIGHT,
+    "color_weight": WEIGHT,
+    "perceptual_weight": WEIGHT,
+    "perceptual_features": COUNT,
+    "gradient_penalty": WEIGHT,
+    "penalty_share": Number(0, 1, open="low"),
+    "edge": WEIGHT,
+    "blend": INDEX,
     "width": COUNT,
     "map_weight": WEIGHT,
     "trait_weight": WEIGHT,
@@ -116,6 +129,9 @@ RULES: dict[str, Number] = {
 }
 """By the key, which has one meaning in every config."""
 
+CHOICES: dict[str, tuple[str, ...]] = {"masks": ("vessels", "strokes")}
+"""Words, of which a setting is one."""
+
 PATHS = (
     "bundle_root",
     "dataset_dir",
@@ -123,6 +139,8 @@ PATHS = (
     "output_dir",
     "checkpoint",
     "initial_weights",
+    "color_vessel_weights",
+    "perceptual_weights",
     "judge_weights",
     "encoder_weights",
     "cache_dir",
@@ -133,7 +151,7 @@ PATHS = (
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of the wrong kind or range, all of them in one sentence; keys without a rule are not looked at.
+    """Refuse settings of the wrong kind or range, all of them in one sentence; keys of no rule are not looked at.
 
     Raises:
         RetinaError: there are such settings.
@@ -147,6 +165,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         f"{key} must be {RULES[key]}, not {value!r}"
         for key, value in settings.items()
         if key in RULES and not RULES[key].fits(value)
+    ]
+    wrong += [
+        f"{key} must be one of {', '.join(CHOICES[key])}, not {value!r}"
+        for key, value in settings.items()
+        if key in CHOICES and value not in CHOICES[key]
     ]
     if wrong:
         raise RetinaError(join_first(wrong))

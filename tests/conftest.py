@@ -50,6 +50,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "repeats": 2,
         "patch": 16,
         "judge_size": 64,
+        "blocks": 2,
+        "perceptual_features": 4,
+        "generated_share": 0.0,
     }
     data = {"phantom_dir": str(folder / "phantom"), "cache_dir": str(folder / "cache"), "phantom_count": 8}
     return network | data | {"max_epochs": 1, "val_interval": 1, "precision": "fp32", "mlflow": False}

@@ -54,3 +54,11 @@ def test_every_number_of_a_config_has_a_rule_that_it_keeps(path: Path) -> None:
     check_settings({key: value for key, value in config.items() if not str(value).startswith("@")})
     plain = {key for key, value in config.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     assert (plain | COMPOUND & config.keys()) - RULES.keys() == set()
+
+
+def test_a_word_is_one_of_those_that_mean_something() -> None:
+    check_settings({"masks": "strokes"})
+    with pytest.raises(
+        RetinaError, match=r"^blocks must be .*, not 0.5; masks must be one of vessels, strokes, not 7$"
+    ):
+        check_settings({"masks": 7, "blocks": 0.5})

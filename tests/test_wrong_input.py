@@ -31,7 +31,13 @@ from retina_monai.data.reading import read_array
 from retina_monai.errors import root_error
 from retina_monai.evaluation.sets import EyeSet, list_synthetic
 
-BUNDLES = {"": "pix2pix_vessel", "iternet_": "iternet_vessel", "encoder_": "retina_encoder"}
+BUNDLES = {
+    "": "pix2pix_vessel",
+    "iternet_": "iternet_vessel",
+    "encoder_": "retina_encoder",
+    "color_": "pix2pix_color_vessel",
+    "lama_": "lama_fundus",
+}
 CONFIG_FILES: dict[str, Any] = {}
 DATA = {"synthesize": "input_dir", "evaluate": "synthetic_dir"}
 for _start, _bundle in BUNDLES.items():
@@ -51,6 +57,7 @@ OWN: dict[str, Overrides] = {
     "encoder_evaluation": {"splits": ["training", "validation", "test"]},
     "encoder_inference": {"batch_size": 1},
     "inference": {"texture": False},
+    "lama_inference": {"texture": False},
     "synthesize": {"texture": False},
 }
 """What is right about a command, with phantoms for eyes; texture goes by an eye's place among those that are read."""
@@ -158,7 +165,7 @@ def sound(enter: Entry, phantoms: Path, trained: Path, tmp_path_factory: pytest.
     """What the generating entry points make of sound eyes, and the eyes themselves."""
     eyes = Material(tmp_path_factory.mktemp("eyes"), phantoms, trained).eyes().folder
     made = {"eyes": listed(str(eyes)), "evaluate": seen(EyeSet(eyes, list_synthetic(eyes, []), SIZE))}
-    for entry in ("inference", "synthesize", "iternet_inference", "encoder_inference"):
+    for entry in ("inference", "synthesize", "iternet_inference", "encoder_inference", "lama_inference"):
         folder = tmp_path_factory.mktemp(entry)
         made[entry] = enter(entry, {"data": Material(folder, phantoms, trained).eyes().folder}, folder)
     return made

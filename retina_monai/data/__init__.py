@@ -8,6 +8,7 @@ from typing import Any
 _PLACES = {
     "Appearances": "appearances",
     "CachedEyes": "dataset",
+    "ColorVessels": "color_vessels",
     "LoadAnatomyd": "anatomy",
     "LoadEyed": "eyes",
     "Photographs": "photographs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ class VesselMaps(Dataset):
 
     A map is brought to the network's size as the training maps are: cropped to the field of view if its data set
     tells one, padded square, resized by area, so that each pixel holds the share that vessels cover. A map without a
-    field of view keeps its frame and gets the inscribed circle.
+    field of view keeps its frame and gets the inscribed circle. Warped maps are not held: each is made when it is asked
+    for.
 
     Args:
         input_dir: a folder of vessel maps, or a data set that an adapter recognises.
@@ -65,12 +67,18 @@ class VesselMaps(Dataset):
         seed: int = 0,
     ) -> None:
         self.size = size
-        self.seed = seed
-        items = _samples(find_vessel_maps(input_dir, skip_unreadable, split), augment)
-        super().__init__([item for item in items if item["name"] not in finished], transform)
+        self.augment, self.seed = augment, seed
+        self.maps = find_vessel_maps(input_dir, skip_unreadable, split)
+        places = range(len(self.maps) * max(augment, 1))
+        super().__init__(array("q", (place for place in places if self.name(place) not in finished)), transform)
+
+    def name(self, place: int) -> str:
+        """What sample ``place`` is called, of all that can be made of the maps."""
+        name = str(self.maps[place // max(self.augment, 1)]["name"])
+        return f"{name}_a{place % self.augment + 1}" if self.augment else name
 
     def _transform(self, index: int) -> Any:
-        item = dict(self.data[index])
+        item = self._item(self.data[index])
         vessel, fov = read_mask(item["vessel"]), _field_of_view(item)
         check_vessel(vessel, item, fov)
         sample = {key: item[key] for key in TEXTS} | {"source": item["vessel"]}
@@ -82,16 +90,15 @@ class VesselMaps(Dataset):
             sample |= fit_vessel_map(vessel, fov, self.size)
         return sample if self.transform is None else self.transform(sample)
 
-
-def _samples(items: list[dict[str, Any]], augment: int) -> list[dict[str, Any]]:
-    """The samples to make of the maps, each with its place in the list."""
-    told = [
-        {"laterality": "", **item, "condition": item["name"], "condition_dataset": item.get("dataset", "")}
-        for item in items
-    ]
-    if augment:
-        told = [item | {"name": f"{item['name']}_a{time}"} for item in told for time in range(1, augment + 1)]
-    return [item | {"index": index, "augmented": int(augment > 0)} for index, item in enumerate(told)]
+    def _item(self, place: int) -> dict[str, Any]:
+        """A sample of its own, with what is told of the eye whose map it is."""
+        eye = self.maps[place // max(self.augment, 1)]
+        told = {
+            "condition": eye["name"],
+            "condition_dataset": eye.get("dataset", ""),
+            "augmented": int(self.augment > 0),
+        }
+        return {"laterality": "", **eye, **told, "name": self.name(place), "index": place}
 
 
 def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from retina_monai.evaluation.eye import Extractor, Eyes
 from retina_monai.evaluation.overview import Overview, look_over
 from retina_monai.evaluation.plots import plot_spectrum
 from retina_monai.evaluation.section import Light, Picture, Section, Table
+from retina_monai.evaluation.spectra import describe_ratio
 from retina_monai.metrics import (
     FID,
     KID,
@@ -283,8 +284,7 @@ def _figures(results: Mapping[str, Comparison], made: Overview, true: Overview) 
         "extractors": {name: _figures_of(result) for name, result in results.items()},
         "colour": dict(zip(("red", "green", "blue"), made.colour_distance(true), strict=True)),
         "spectrum": {
-            "lowest": float(ratio.min()),
-            "highest": float(ratio.max()),
+            **describe_ratio(ratio),
             "distance_db": float(np.sqrt(np.mean((10 * np.log10(ratio)) ** 2))),
         },
     }

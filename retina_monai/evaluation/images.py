@@ -28,6 +28,7 @@ from retina_monai.evaluation.eye import Eye, Eyes, as_image, as_mask
 from retina_monai.evaluation.overview import NO_POWER
 from retina_monai.evaluation.plots import image_grid, plot_spectrum
 from retina_monai.evaluation.section import Light, Picture, Section, Table
+from retina_monai.evaluation.spectra import BAND, describe_ratio
 from retina_monai.evaluation.tables import Interval, bootstrap_interval
 from retina_monai.files import replacing
 from retina_monai.metrics import cosine_similarity, frequencies, ms_ssim, mse, psnr, radial_power_spectrum, ssim
@@ -61,6 +62,8 @@ TITLES = {
 AS_IS, MATCHED, OTHER = "as it is", "colours matched", "another real eye, colours matched"
 
 Row = dict[str, Any]
+Spectra = dict[tuple[str, str], np.ndarray]
+"""Data set and way of comparing -> sums over pairs of the power of both, ``(2, rings)``: compared, real."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,13 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
         "identical_to_real": copies,
         "gain_of_correlation": None if gain is None else gain._asdict(),
         "by_dataset": _summary(rows),
+        "spectrum": _spectral_figures(spectra),
     }
     paths = {name: output_dir / f"{name}.png" for name in ("similarity", "spectrum", "pairs")}
     _plot(rows, paths["similarity"])
     size = real[pairs[0].real].image.shape[-1]
-    plot_spectrum(frequencies(size).numpy(), spectra, paths["spectrum"])
+    made, true = np.sum([power for (_, kind), power in spectra.items() if kind == AS_IS], axis=0)
+    plot_spectrum(frequencies(size).numpy(), {"real": true, "synthetic": made}, paths["spectrum"])
     _draw_pairs(rows, synthetic, real, paths["pairs"])
     pictures = [
         Picture("How like the pairs are", paths["similarity"], "Orange should lie to the right of blue."),
@@ -122,7 +127,9 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
             "The least like, the middle and the most like pair", paths["pairs"], "By the correlation of their detail."
         ),
     ]
-    return Section("image", QUESTION, light, answer, figures, [_table(rows)], pictures, _notes(rows, copies, size))
+    return Section(
+        "image", QUESTION, light, answer, figures, [_table(rows, spectra)], pictures, _notes(rows, copies, size)
+    )
 
 
 def find_pairs(synthetic: Eyes, real: Eyes) -> list[Pair]:
@@ -151,10 +158,10 @@ def _other(eyes: Sequence[tuple[str, int]], patient: str, place: int) -> int | N
     return next((other for other in strangers if other > place), strangers[0] if strangers else None)
 
 
-def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[Row], dict[str, np.ndarray], int]:
-    """A row per pair and way of comparing, mean spectra, and the number of pairs that are one picture."""
+def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[Row], Spectra, int]:
+    """A row per pair and way of comparing, their spectra, and the number of pairs that are one picture."""
     rows: list[Row] = []
-    sums: dict[str, np.ndarray] = {}
+    spectra: Spectra = {}
     copies = 0
     for pair in tqdm(pairs, "pairs compared", unit="pair", disable=None):
         made, true = synthetic[pair.synthetic], real[pair.real]
@@ -164,18 +171,19 @@ def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[R
             continue
         about = {"dataset": true.dataset, "patient": true.patient, "name": made.name, "pair": pair}
         other = None if pair.other is None else real[pair.other]
-        rows += [{**about, "kind": kind, **figures} for kind, figures in _compare(made, true, other).items()]
-        for label, eye in (("real", true), ("synthetic", made)):
-            sums[label] = sums.get(label, 0) + _spectrum(eye)
-    return rows, sums, copies
+        for kind, (pred, fov) in _compared(made, true, other).items():
+            rows.append({**about, "kind": kind, **_figures(pred, as_image(true), fov)})
+            power = np.stack([_spectrum(pred, fov), _spectrum(as_image(true), fov)])
+            spectra[true.dataset, kind] = spectra.get((true.dataset, kind), 0) + power
+    return rows, spectra, copies
 
 
-def _compare(made: Eye, true: Eye, other: Eye | None) -> dict[str, dict[str, float]]:
-    target, fov = as_image(true), as_mask(made.fov & true.fov)
-    found = {AS_IS: _figures(as_image(made), target, fov), MATCHED: _figures(_matched(made, true, fov), target, fov)}
+def _compared(made: Eye, true: Eye, other: Eye | None) -> dict[str, tuple[Tensor, Tensor]]:
+    """What is held against a real photograph, and inside which field of view."""
+    fov = as_mask(made.fov & true.fov)
+    found = {AS_IS: (as_image(made), fov), MATCHED: (_matched(made, true, fov), fov)}
     if other is not None and (both := other.fov & true.fov).any():
-        inside = as_mask(both)
-        found[OTHER] = _figures(_matched(other, true, inside), target, inside)
+        found[OTHER] = (_matched(other, true, as_mask(both)), as_mask(both))
     return found
 
 
@@ -222,9 +230,17 @@ def _scales(size: int) -> int:
     return max(scales for scales in range(1, len(MS_WEIGHTS) + 1) if scales == 1 or size >= WINDOW * 2 ** (scales - 1))
 
 
-def _spectrum(eye: Eye) -> np.ndarray:
-    spectrum: np.ndarray = radial_power_spectrum(as_image(eye), as_mask(eye.fov))[0].double().numpy()
+def _spectrum(image: Tensor, fov: Tensor) -> np.ndarray:
+    spectrum: np.ndarray = radial_power_spectrum(image, fov)[0].double().numpy()
     return np.maximum(spectrum, NO_POWER)
+
+
+def _spectral_figures(spectra: Spectra) -> dict[str, dict[str, dict[str, float]]]:
+    """Data set -> way of comparing -> what is said of the mean spectrum over the real one."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (dataset, kind), (compared, true) in spectra.items():
+        found.setdefault(dataset, {})[kind] = describe_ratio(compared / true)
+    return found
 
 
 def _gain(rows: Sequence[Row]) -> Interval | None:
@@ -281,14 +297,19 @@ def _summary(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row], spectra: Spectra) -> Table:
+    spectral = _spectral_figures(spectra)
     cells: list[list[str | float | None]] = []
     for dataset, kinds in _summary(rows).items():
         for kind, metrics in kinds.items():
             count = metrics["mse"]["N"]
-            cells.append([dataset, kind, count, *(_with_interval(metrics[name]) for name in METRICS)])
-    columns = ("data set", "compared", "pairs", *TITLES.values())
-    note = "Inside the field of view, on the [-1, 1] scale; means over pairs, 95 % intervals over patients."
+            rings = f"{spectral[dataset][kind]['within']:.0%}"
+            cells.append([dataset, kind, count, *(_with_interval(metrics[name]) for name in METRICS), rings])
+    columns = ("data set", "compared", "pairs", *TITLES.values(), f"rings within {BAND:.0%}")
+    note = (
+        "Inside the field of view, on the [-1, 1] scale; means over pairs, 95 % intervals over patients. Rings: of "
+        "the mean power spectrum, whose power is that near the real photographs'."
+    )
     return Table("Synthetic photographs and the real ones of the same vessel maps", columns, cells, note)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.bundle import digest, find_bundle
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Eye, as_image, as_mask
-from retina_monai.synthesis.photographs import PhotographGenerator
+from retina_monai.synthesis import Chain, load_chain
 from retina_monai.transforms import measure_appearance
 from retina_monai.transforms.field_of_view import resize_area
 
@@ -26,24 +24,21 @@ class Painter:
     """Paint a photograph around a vessel map, with the colours of another; without texture, which is not the network's.
 
     Args:
-        bundle: name of the bundle, or its path.
-        weights: SHA-256 of the weights.
-
-    Raises:
-        RetinaError: the bundle cannot be loaded.
+        chain: the generator.
     """
 
-    def __init__(self, bundle: str, weights: str) -> None:
-        self.name = f"{Path(bundle).name} {weights[:12]}"
-        self.generator = PhotographGenerator(bundle)
+    def __init__(self, chain: Chain) -> None:
+        weights = [chain.weights] if isinstance(chain.weights, str) else chain.weights.values()
+        self.name = " ".join([chain.name, *(digest[:12] for digest in weights)])
+        self.chain = chain
 
     def __call__(self, vessel: NDArray[np.float32], fov: NDArray[np.bool_], like: Eye) -> NDArray[np.uint8]:
         """From the share of each pixel that vessels cover, (S, S), and the field of view to (3, S, S)."""
         appearance = measure_appearance(as_image(like)[0], as_mask(like.fov)[0])
-        size = self.generator.size
+        size = self.chain.size
         share = resize_area(np.asarray(vessel, np.float32)[None] * 255, size)[0]
         inside = (resize_area(fov[None].astype(np.float32), size) >= 0.5).astype(np.uint8)
-        painted = self.generator.paint(share, inside, appearance)
+        painted = self.chain.paint(share, inside, appearance)
         return np.rint(resize_area(painted, len(vessel))).astype(np.uint8)
 
     def __str__(self) -> str:
@@ -51,16 +46,15 @@ class Painter:
 
 
 def find_painter(settings: Mapping[str, Any]) -> Painter | None:
-    """The generator that wrote these settings, if its bundle is there and holds the very weights.
+    """The generator that wrote these settings, if its bundle, or chain, is there and holds the very weights.
 
     Args:
         settings: of ``settings.json`` in a synthetic set.
     """
-    bundle, weights = str(settings.get("bundle", "")), str(settings.get("weights", ""))
+    bundle = str(settings.get("bundle", ""))
     try:
-        if not bundle or digest(find_bundle(bundle) / "models" / "model.pt") != weights:
-            return None
-        return Painter(bundle, weights)
+        chain = load_chain(bundle) if bundle else None
     except RetinaError as error:
         logger.warning("the generator of the synthetic set is not at hand: %s", error)
         return None
+    return Painter(chain) if chain is not None and chain.weights == settings.get("weights") else None

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from ignite.engine import Engine, Events
 from torch import Tensor
 
 from retina_monai.data.appearances import Appearances
-from retina_monai.data.writing import write_png
-from retina_monai.evaluation.plots import image_grid, plot_spectrum
+from retina_monai.evaluation.eye_report import EyeReport
+from retina_monai.evaluation.plots import plot_spectrum
+from retina_monai.evaluation.spectra import describe_ratio
 from retina_monai.evaluation.tables import markdown_table, summarize, write_csv
 from retina_monai.files import write_json, write_text
 from retina_monai.handlers import to_uint8
@@ -34,12 +33,11 @@ from retina_monai.transforms.texture import sample_random
 __all__ = ["PhotographReport"]
 
 RANGE = 2.0
-IN_OVERVIEW = 2
 _SPECTRUM = "power inside the field of view, generated / real, from {lowest:.2f} to {highest:.2f}"
 METRICS = ("mse", "psnr", "ssim", "mse_fov", "psnr_fov", "ssim_fov")
 
 
-class PhotographReport:
+class PhotographReport(EyeReport):
     """Compare generated with real photographs and write tables, spectra and pictures when the evaluation ends.
 
     Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set), ``grid_<dataset>.png``
@@ -53,6 +51,8 @@ class PhotographReport:
         about: what was measured (checkpoint, resolution, ...), copied into ``report.json``.
     """
 
+    titles = ("vessel map", "colours given", "camera's average", "real")
+
     def __init__(
         self,
         output_dir: str | Path,
@@ -60,21 +60,10 @@ class PhotographReport:
         seed: int = 0,
         about: dict[str, Any] | None = None,
     ) -> None:
-        self.output_dir = Path(output_dir)
+        super().__init__(output_dir, about)
         self.appearances = appearances
         self.seed = seed
-        self.about = dict(about or {})
-        self.rows: list[dict[str, Any]] = []
         self.spectra: dict[str, dict[str, list[np.ndarray]]] = {}
-        self.pictures: dict[str, list[list[np.ndarray]]] = {}
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
-
-    def collect(self, engine: Any) -> None:
-        for item in engine.state.output:
-            self.add({key: v.as_subclass(torch.Tensor) if isinstance(v, Tensor) else v for key, v in item.items()})
 
     def add(self, item: dict[str, Any]) -> None:
         """Measure one eye: ``generated``, ``photograph``, ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` and texts."""
@@ -101,14 +90,8 @@ class PhotographReport:
         write_text(self.output_dir / "table.md", "\n".join([markdown_table(table), "", *lines, ""]))
         write_csv(self.output_dir / "eyes.csv", self.rows)
         write_json(self.output_dir / "report.json", {"about": self.about, "table": table, "spectrum": spectra})
-        titles = ["vessel map", "colours given", "camera's average", "real"]
         drawn = [self.output_dir / f"spectrum_{dataset}.png" for dataset in self.spectra]
-        overview = [row for rows in self.pictures.values() for row in rows[:IN_OVERVIEW]]
-        grids = {"grid": overview, **{f"grid_{dataset}": rows for dataset, rows in self.pictures.items()}}
-        for name, rows in grids.items():
-            drawn.append(self.output_dir / f"{name}.png")
-            write_png(drawn[-1], image_grid(rows, titles))
-        engine.state.pictures = drawn
+        engine.state.pictures = [*drawn, *self.write_grids()]
 
     def _appearances(self, item: dict[str, Any]) -> dict[str, Appearance]:
         camera = item["dataset"] if item["dataset"] in self.appearances.cameras else None
@@ -131,7 +114,7 @@ class PhotographReport:
         path = self.output_dir / f"spectrum_{dataset}.png"
         plot_spectrum(rings, means, path)
         ratio = means["generated"] / means["real"]
-        return {"lowest": float(ratio.min()), "highest": float(ratio.max()), "ratio": ratio.round(4).tolist()}
+        return {**describe_ratio(ratio), "ratio": ratio.round(4).tolist()}
 
 
 def _figures(pred: Tensor, real: Tensor, fov: Tensor) -> dict[str, float]:

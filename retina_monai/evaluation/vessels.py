@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from ignite.engine import Engine, Events
 from torch import Tensor
 
-from retina_monai.data.writing import write_png
-from retina_monai.evaluation.plots import image_grid
+from retina_monai.evaluation.eye_report import EyeReport
 from retina_monai.evaluation.tables import markdown_table, summarize, write_csv
 from retina_monai.files import write_json, write_text
 from retina_monai.metrics import accuracy, cldice, dice, roc_auc, sensitivity, specificity
@@ -22,12 +18,11 @@ __all__ = ["VesselReport", "vessel_figures"]
 THRESHOLD = 0.5
 METRICS = ("dice", "auc", "cldice", "sensitivity", "specificity", "accuracy")
 SHOWN = 384  # pixels a side of a picture in the grids
-IN_OVERVIEW = 2  # eyes of each set
 TITLES = ("photograph", "vessels drawn", "vessels found", "both, missed, invented")
 BOTH, MISSED, INVENTED = (255, 255, 255), (230, 159, 0), (0, 114, 178)  # the last two: Okabe and Ito 2008
 
 
-class VesselReport:
+class VesselReport(EyeReport):
     """Compare found with drawn vessels and write tables and pictures when the evaluation ends.
 
     Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set) and
@@ -38,19 +33,7 @@ class VesselReport:
         about: what was measured (checkpoint, size, ...), copied into ``report.json``.
     """
 
-    def __init__(self, output_dir: str | Path, about: dict[str, Any] | None = None) -> None:
-        self.output_dir = Path(output_dir)
-        self.about = dict(about or {})
-        self.rows: list[dict[str, Any]] = []
-        self.pictures: dict[str, list[list[np.ndarray]]] = {}
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
-
-    def collect(self, engine: Any) -> None:
-        for item in engine.state.output:
-            self.add({key: _plain(value) if isinstance(value, Tensor) else value for key, value in item.items()})
+    titles = TITLES
 
     def add(self, item: dict[str, Any]) -> None:
         """Measure one eye.
@@ -70,11 +53,7 @@ class VesselReport:
         write_csv(self.output_dir / "eyes.csv", self.rows)
         write_json(self.output_dir / "report.json", {"about": self.about, "table": table})
         engine.state.metrics |= {f"{line['dataset']} {line['metric']}": line["mean"] for line in table}
-        overview = [row for rows in self.pictures.values() for row in rows[:IN_OVERVIEW]]
-        grids = {"grid": overview, **{f"grid_{dataset}": rows for dataset, rows in self.pictures.items()}}
-        engine.state.pictures = [self.output_dir / f"{name}.png" for name in grids]
-        for path, rows in zip(engine.state.pictures, grids.values(), strict=True):
-            write_png(path, image_grid(rows, TITLES), synthetic=False)
+        engine.state.pictures = self.write_grids(synthetic=False)
 
 
 def vessel_figures(pred: Tensor, vessel: Tensor, fov: Tensor) -> dict[str, float]:
@@ -111,7 +90,3 @@ def _overlay(light: np.ndarray, drawn: np.ndarray, found: np.ndarray) -> np.ndar
     for where, colour in ((drawn & found, BOTH), (drawn & ~found, MISSED), (~drawn & found, INVENTED)):
         grey = np.where(where, np.array(colour, np.float32)[:, None, None], grey)
     return np.asarray(grey)
-
-
-def _plain(value: Tensor) -> Tensor:
-    return value.detach().cpu().as_subclass(torch.Tensor)

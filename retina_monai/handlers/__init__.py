@@ -2,7 +2,8 @@
 
 from retina_monai.handlers.appearance_table import AppearanceTable
 from retina_monai.handlers.checkpoints import Checkpoints, load_file, newest_checkpoint
-from retina_monai.handlers.epochs import LinearDecay, SeededEpochs
+from retina_monai.handlers.color_vessel_set import ColorVesselSet
+from retina_monai.handlers.epochs import GrowingShare, LinearDecay, SeededEpochs
 from retina_monai.handlers.feature_table import FeatureTable
 from retina_monai.handlers.grid import image_grid
 from retina_monai.handlers.losses import EpochLine, EpochLosses, StopOnNaN
@@ -15,9 +16,11 @@ from retina_monai.handlers.vessel_set import VesselSet
 __all__ = [
     "AppearanceTable",
     "Checkpoints",
+    "ColorVesselSet",
     "EpochLine",
     "EpochLosses",
     "FeatureTable",
+    "GrowingShare",
     "LinearDecay",
     "PictureGrid",
     "SampleSet",

@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from torch import distributed
 from torch.optim import Optimizer
 
-__all__ = ["LinearDecay", "SeededEpochs"]
+__all__ = ["GrowingShare", "LinearDecay", "SeededEpochs"]
 
 
 class SeededEpochs:
@@ -67,3 +67,24 @@ class LinearDecay:
         for optimizer, rates in self.rates:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):  # loading a state makes new groups
                 group["lr"] = rate * factor
+
+
+class GrowingShare:
+    """Let an objective's ``generated_share`` grow evenly over the epochs, from 0 in the first to its full value.
+
+    It depends on the epoch alone, so a resumed run needs no state of it.
+
+    Args:
+        objective: has ``generated_share``.
+        share: in the last epoch, from 0 to 1.
+    """
+
+    def __init__(self, objective: Any, share: float) -> None:
+        self.objective = objective
+        self.share = share
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+
+    def start(self, engine: Any) -> None:
+        self.objective.generated_share = self.share * (engine.state.epoch - 1) / max(1, engine.state.max_epochs - 1)

@@ -1,21 +1,22 @@
-"""A data set that a network writes sample by sample: resumable, by one process, with a line of manifest for each."""
+"""A data set that networks write sample by sample: resumable, with a line of manifest for each."""
 
 from __future__ import annotations
 
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from textwrap import indent
+from typing import IO, Any, ClassVar
 
 from ignite.engine import Engine, Events
 from torch import Tensor
 
 from retina_monai.data.layout import SPLITS
-from retina_monai.data.manifest import read_manifest
+from retina_monai.data.manifest import iterate_manifest, manifest_path, merge_manifest
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, append_line, write_json
+from retina_monai.files import Claim, append_line, replacing, write_json
 
 __all__ = ["SampleSet", "finished_samples"]
 
@@ -27,8 +28,11 @@ class SampleSet:
 
     The layout is the library's own: a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl``. Each file
     appears whole or not at all, a sample's line after its files, so an interrupted run can go on: samples whose line is
-    there are finished (:func:`finished_samples`). While it is written, no other process writes to ``output_dir``
+    there are finished (:func:`finished_samples`). While it is written, no other run writes to ``output_dir``
     (:class:`retina_monai.files.Claim`).
+
+    As a handler it writes what an evaluator makes. Without one: :meth:`check` and :meth:`start`, :meth:`append` what
+    :meth:`write_sample` returned, :meth:`complete`, and :meth:`release` in any case.
 
     Args:
         output_dir: where to write.
@@ -84,26 +88,56 @@ class SampleSet:
         if self.claim is None:
             self.start()
         for item, output in zip(state.batch, state.output, strict=True):
-            line = self.write_sample(item, output["pred"])
-            append_line(self.output_dir / "manifest.jsonl", json.dumps(line))
+            self.append(self.write_sample(item, output["pred"]))
 
     def start(self) -> None:
-        """Take the folder, unless another process has or had it meanwhile, and write what the samples depend on."""
+        """Take the folder, unless another process has or had it meanwhile, and write what the samples depend on.
+
+        What an interruption left half is removed.
+        """
         self.claim = Claim(self.output_dir)
         self.check()
-        _end_last_line(self.output_dir / "manifest.jsonl")
+        for partial in (*self.output_dir.glob(".*.part"), *self.output_dir.glob("*/.*.part")):
+            partial.unlink(missing_ok=True)
+        merge_manifest(self.output_dir)
         if not (self.output_dir / "settings.json").is_file():
             write_json(self.output_dir / "settings.json", self.settings)
 
+    def append(self, line: Mapping[str, Any], rank: int = 0) -> None:
+        """Count a sample as finished.
+
+        Args:
+            line: as :meth:`write_sample` returned it.
+            rank: of the process, if several write this set.
+        """
+        append_line(manifest_path(self.output_dir, rank), json.dumps(line))
+
     def complete(self) -> None:
-        """Write ``datalist.json``: a sample that tells no split trains."""
-        samples = sorted(read_manifest(self.output_dir), key=lambda line: line["name"])
-        datalist: dict[str, Any] = {split: [] for split in SPLITS}
-        for sample in samples:
-            item = {key: sample[key] for key in self.keys if key in sample}
-            datalist[sample.get("split", SPLITS[0])].append(item)
-        write_json(self.output_dir / "datalist.json", {**self.about, **datalist})
-        logger.info("%d samples in %s", len(samples), self.output_dir)
+        """Bring the manifest into order and write ``datalist.json``, item by item: one that tells no split trains."""
+        merge_manifest(self.output_dir)
+        count = 0
+        with replacing(self.output_dir / "datalist.json") as file:
+            file.write(json.dumps(dict(self.about), indent=4).removesuffix("\n}").encode())
+            for split in SPLITS:
+                file.write(f',\n    "{split}": ['.encode())
+                listed = self._list(split, file)
+                file.write(b"\n    ]" if listed else b"]")
+                count += listed
+            file.write(b"\n}\n")
+        logger.info("%d samples in %s", count, self.output_dir)
+
+    def _list(self, split: str, file: IO[bytes]) -> int:
+        """Write the items of a split; returns how many there are."""
+        count = 0
+        for count, item in enumerate(self._items(split), 1):
+            file.write(b"," * (count > 1) + b"\n" + indent(json.dumps(item, indent=4), " " * 8).encode())
+        return count
+
+    def _items(self, split: str) -> Iterator[dict[str, Any]]:
+        """Of a split, as ``datalist.json`` lists them."""
+        for sample in iterate_manifest(self.output_dir):
+            if sample.get("split", SPLITS[0]) == split:
+                yield {key: sample[key] for key in self.keys if key in sample}
 
     def release(self) -> None:
         """Let another process write to ``output_dir``."""
@@ -119,7 +153,7 @@ class SampleSet:
 
 def finished_samples(output_dir: str | Path) -> set[str]:
     """Names of the samples whose manifest line is written; a line cut short by an interruption does not count."""
-    return {line["name"] for line in read_manifest(output_dir)}
+    return {line["name"] for line in iterate_manifest(output_dir)}
 
 
 def _read_settings(path: Path) -> Any:
@@ -127,9 +161,3 @@ def _read_settings(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RetinaError(f"{path} cannot be read as JSON: give another --output_dir") from error
-
-
-def _end_last_line(manifest: Path) -> None:
-    """Close a line that an interruption cut short, so that the next one is not appended to it."""
-    if manifest.is_file() and not manifest.read_bytes().endswith(b"\n"):
-        append_line(manifest, "")

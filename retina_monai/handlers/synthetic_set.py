@@ -76,12 +76,12 @@ class SyntheticSet(SampleSet):
             "index": index,
             "seed": self.settings.get("seed"),
             "appearance": {"mean": list(appearance.mean), "std": list(appearance.std)},
-            **_told(item),
+            **told_condition(item),
             "synthetic": True,
         }
 
 
-def _told(item: Mapping[str, Any]) -> dict[str, Any]:
+def told_condition(item: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the eye whose map it was: its side, its name, its data set, and whether the map was warped."""
     told: dict[str, Any] = {"laterality": str(item["laterality"])} if item.get("laterality") else {}
     if "condition" in item:

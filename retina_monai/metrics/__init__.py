@@ -40,7 +40,7 @@ from retina_monai.metrics.distribution import (
     sample_fid,
 )
 from retina_monai.metrics.features import FeatureReservoir, FeatureStatistics, extract_features
-from retina_monai.metrics.image_quality import ImageQuality, cosine_similarity, ms_ssim, mse, psnr, ssim
+from retina_monai.metrics.image_quality import ImageQuality, cosine_similarity, mae, ms_ssim, mse, psnr, ssim
 from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
 from retina_monai.metrics.mean_metric import MeanMetric
 from retina_monai.metrics.privacy import (
@@ -126,6 +126,7 @@ __all__ = [
     "kid_of_subsets",
     "kolmogorov_smirnov",
     "log_spectral_distance",
+    "mae",
     "measure_biomarkers",
     "measure_region",
     "measure_removal",

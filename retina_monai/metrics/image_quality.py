@@ -1,4 +1,4 @@
-"""How near a generated photograph is to the real one: MSE, PSNR, SSIM, MS-SSIM and cosine, over it all or in its fov.
+"""How near a generated photograph is to the real one: MAE, MSE, PSNR, SSIM, MS-SSIM, cosine, over it all or in its fov.
 
 SSIM is that of Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
 similarity", IEEE Transactions on Image Processing 13 (2004), https://doi.org/10.1109/TIP.2003.819861.
@@ -17,12 +17,34 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from retina_monai.metrics.mean_metric import MeanMetric
 
-__all__ = ["ImageQuality", "cosine_similarity", "ms_ssim", "mse", "psnr", "ssim"]
+__all__ = ["ImageQuality", "cosine_similarity", "mae", "ms_ssim", "mse", "psnr", "ssim"]
 
 WINDOW = 11
 SIGMA = 1.5
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik, section 3.2
 ROUNDING = 1e-3  # how far, relative to data_range, a span may exceed it (half precision rounds)
+
+
+def mae(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
+    """Mean absolute error of each image (L1), over all pixels and channels, or over those inside the field of view.
+
+    Args:
+        pred: ``(B, C, H, W)``, finite; on the scale [-1, 1] wherever the project prints the figure.
+        target: as ``pred``.
+        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
+
+    Returns:
+        ``(B,)``, float32, at least 0.
+
+    Raises:
+        ValueError: as :func:`mse`.
+
+    Example:
+        >>> mae(torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), -0.5))
+        tensor([0.5000])
+    """
+    pred, target, fov = _checked(pred, target, fov)
+    return _mean((pred - target).abs(), fov)
 
 
 def mse(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
@@ -191,7 +213,7 @@ class ImageQuality(MeanMetric):
     One infinite PSNR makes the mean infinite.
 
     Args:
-        metric: ``mse``, ``psnr``, ``ssim``, ``ms_ssim`` or ``cosine_similarity``, or a function of
+        metric: ``mae``, ``mse``, ``psnr``, ``ssim``, ``ms_ssim`` or ``cosine_similarity``, or a function of
             ``(pred, target, fov=None)`` that gives ``(B,)``.
         data_range: for the named metrics: distance between the darkest and the brightest possible value.
         inside_fov: measure inside the field of view only.
@@ -222,6 +244,7 @@ class ImageQuality(MeanMetric):
 
 def _named(name: str, data_range: float, black: float) -> Callable[..., Tensor]:
     metrics: dict[str, Callable[..., Tensor]] = {
+        "mae": mae,
         "mse": mse,
         "psnr": partial(psnr, data_range=data_range),
         "ssim": partial(ssim, data_range=data_range),

@@ -1,5 +1,6 @@
 """The networks that MONAI lacks."""
 
+from retina_monai.networks.dilated_encoder import DilatedEncoder
 from retina_monai.networks.fourier_convolution import FourierConvolution, FourierUnit, SpectralTransform
 from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
@@ -11,6 +12,7 @@ from retina_monai.networks.retina_encoder import MultiTaskEncoder, RetinaEncoder
 from retina_monai.networks.unet import Pix2PixUNet
 
 __all__ = [
+    "DilatedEncoder",
     "FourierConvolution",
     "FourierUnit",
     "InceptionV3",

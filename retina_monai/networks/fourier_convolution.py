@@ -7,25 +7,33 @@ whole picture at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FourierConvolution", "FourierUnit", "SpectralTransform"]
+__all__ = ["NORMS", "FourierConvolution", "FourierUnit", "SpectralTransform"]
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+}
 
 
 class FourierUnit(nn.Module):
-    """1x1 convolution, batch norm and ReLU of a picture's real Fourier transform: real and imaginary parts as channels.
+    """1x1 convolution, norm and ReLU of a picture's real Fourier transform: real and imaginary parts as channels.
 
     In float32 under autocast: bfloat16 keeps three digits of amplitudes that differ by many.
 
     Args:
         channels: of the picture, in and out.
+        norm: ``batch``, as published, or ``instance``.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: str = "batch") -> None:
         super().__init__()
         self.mix = nn.Sequential(
-            nn.Conv2d(2 * channels, 2 * channels, 1, bias=False), nn.BatchNorm2d(2 * channels), nn.ReLU()
+            nn.Conv2d(2 * channels, 2 * channels, 1, bias=False), NORMS[norm](2 * channels), nn.ReLU()
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -49,13 +57,14 @@ class SpectralTransform(nn.Module):
 
     Args:
         in_channels, out_channels: of the picture; ``out_channels`` is even.
+        norm: as for :class:`FourierUnit`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: str = "batch") -> None:
         super().__init__()
         half = out_channels // 2
-        self.reduce = nn.Sequential(nn.Conv2d(in_channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU())
-        self.fourier = FourierUnit(half)
+        self.reduce = nn.Sequential(nn.Conv2d(in_channels, half, 1, bias=False), NORMS[norm](half), nn.ReLU())
+        self.fourier = FourierUnit(half, norm)
         self.expand = nn.Conv2d(half, out_channels, 1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -66,13 +75,14 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """Convolution, batch norm and ReLU of local and global channels, which lie one behind the other.
+    """Convolution, norm and ReLU of local and global channels, which lie one behind the other.
 
     Args:
         in_channels, out_channels: of both kinds together.
         in_share, out_share: of them that are global, from 0 to below 1; they come last.
         kernel_size, stride: of the convolutions; the picture is padded by reflection. With global channels on both
             sides the stride is 1.
+        norm: as for :class:`FourierUnit`.
 
     Raises:
         ValueError: a stride with global channels on both sides.
@@ -86,6 +96,7 @@ class FourierConvolution(nn.Module):
         out_share: float = 0.75,
         kernel_size: int = 3,
         stride: int = 1,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         into, out = int(in_channels * in_share), int(out_channels * out_share)
@@ -100,8 +111,8 @@ class FourierConvolution(nn.Module):
         self.local_to_local = convolve(self.split, out_channels - out)
         self.local_to_global = convolve(self.split, out) if out else None
         self.global_to_local = convolve(into, out_channels - out) if into else None
-        self.global_to_global = SpectralTransform(into, out) if into and out else None
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.global_to_global = SpectralTransform(into, out, norm) if into and out else None
+        self.norm = NORMS[norm](out_channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` -> ``(B, out_channels, H', W')``."""

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
-from retina_monai.networks.fourier_convolution import FourierConvolution
+from retina_monai.networks.fourier_convolution import NORMS, FourierConvolution
+from retina_monai.networks.resize_convolution import ResizeConvolution
+from retina_monai.networks.unet import Binomial
 
 __all__ = ["LamaGenerator"]
+
+UPSAMPLINGS = ("transpose", "smooth")
 
 
 class LamaGenerator(nn.Module):
     """Paints what of a picture is not known.
+
+    While it trains, it paints known pixels as well, for the losses to look at; in evaluation mode these are as they
+    came in, bit by bit.
 
     Args:
         in_channels: of the picture and its mask, which comes last.
@@ -26,6 +33,13 @@ class LamaGenerator(nn.Module):
         downsamplings: how often the picture is halved, and doubled again.
         blocks: residual blocks of two Fourier convolutions each.
         global_share: of a residual block's channels that are global; 0: plain convolutions.
+        norm: ``batch``, as published, or ``instance``, the same in training and in use whatever the batch.
+        upsampling: ``transpose`` (3x3 transposed convolution, as published) or ``smooth`` (nearest neighbour, a 3x3
+            convolution and a binomial blur, as in :class:`retina_monai.networks.Pix2PixUNet`).
+        blend: pixels over which known and painted blend inside the border of what is known; 0: a hard edge.
+
+    Raises:
+        ValueError: an unknown norm or kind of upsampling, or a negative blend.
     """
 
     def __init__(
@@ -36,6 +50,9 @@ class LamaGenerator(nn.Module):
         downsamplings: int = 3,
         blocks: int = 9,
         global_share: float = 0.75,
+        norm: str = "batch",
+        upsampling: str = "transpose",
+        blend: int = 0,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -45,17 +62,27 @@ class LamaGenerator(nn.Module):
             "downsamplings": downsamplings,
             "blocks": blocks,
             "global_share": global_share,
+            "norm": norm,
+            "upsampling": upsampling,
+            "blend": blend,
         }
+        if norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
+        if blend < 0:
+            raise ValueError(f"blend must be at least 0, not {blend}")
         self.factor = 2**downsamplings
+        self.blend = blend
         widths = [features * 2**level for level in range(downsamplings + 1)]
-        layers: list[nn.Module] = [FourierConvolution(in_channels, widths[0], 0, 0, kernel_size=7)]
+        layers: list[nn.Module] = [FourierConvolution(in_channels, widths[0], 0, 0, kernel_size=7, norm=norm)]
         for level in range(downsamplings):
             share = global_share if level == downsamplings - 1 else 0.0
-            layers.append(FourierConvolution(widths[level], widths[level + 1], 0, share, stride=2))
-        layers += [_ResidualBlock(widths[-1], global_share) for _ in range(blocks)]
+            layers.append(FourierConvolution(widths[level], widths[level + 1], 0, share, stride=2, norm=norm))
+        layers += [_ResidualBlock(widths[-1], global_share, norm) for _ in range(blocks)]
         for level in range(downsamplings, 0, -1):
-            layers.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 3, 2, 1, output_padding=1))
-            layers += [nn.BatchNorm2d(widths[level - 1]), nn.ReLU()]
+            layers += _upsample(widths[level], widths[level - 1], upsampling)
+            layers += [NORMS[norm](widths[level - 1]), nn.ReLU()]
         layers += [nn.Conv2d(widths[0], out_channels, 7, padding=3, padding_mode="reflect"), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
 
@@ -72,18 +99,32 @@ class LamaGenerator(nn.Module):
         known = torch.cat([positive[:, :-1] * (1 - mask), mask], dim=1)
         below, right = -height % self.factor, -width % self.factor
         painted: Tensor = self.layers(pad(known, [0, right, 0, below], mode="reflect"))
-        return painted[:, :, :height, :width] * 2 - 1
+        painted = painted[:, :, :height, :width] * 2 - 1
+        return painted if self.training else self._composite(painted, image[:, :-1], 1 - mask)
+
+    def _composite(self, painted: Tensor, picture: Tensor, known: Tensor) -> Tensor:
+        """Known pixels from the picture, the others painted; a blend of both near the border of the known."""
+        weight = known
+        if self.blend > 0:
+            weight = known * avg_pool2d(known, 2 * self.blend + 1, 1, self.blend, count_include_pad=False)
+        return torch.where(weight == 1, picture, painted + weight * (picture - painted))
 
 
 class _ResidualBlock(nn.Module):
     """What it is given, and two Fourier convolutions of it."""
 
-    def __init__(self, channels: int, global_share: float) -> None:
+    def __init__(self, channels: int, global_share: float, norm: str) -> None:
         super().__init__()
-        convolutions = [FourierConvolution(channels, channels, global_share, global_share) for _ in range(2)]
+        convolutions = [FourierConvolution(channels, channels, global_share, global_share, norm=norm) for _ in range(2)]
         self.convolutions = nn.Sequential(*convolutions)
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, channels, H, W)`` -> the same shape."""
         mended: Tensor = self.convolutions(image)
         return image + mended
+
+
+def _upsample(inputs: int, outputs: int, kind: str) -> list[nn.Module]:
+    if kind == "transpose":
+        return [nn.ConvTranspose2d(inputs, outputs, 3, 2, 1, output_padding=1)]
+    return [ResizeConvolution(inputs, outputs, bias=False), Binomial()]

@@ -40,6 +40,8 @@ class Pix2PixUNet(nn.Module):
             half of it: vessels of a pixel keep their course. 0 for none, as published.
         circular_fov: paint black (-1) whatever lies outside the circle inscribed in the picture, the default field of
             view of a fundus photograph that is cropped to it and padded square.
+        inside_map: paint black whatever the first channel of the condition, a map of covered shares, covers less than
+            half of: what is generated is a colour vessel mask.
 
     Raises:
         ValueError: fewer than two levels, or an unknown norm or kind of upsampling.
@@ -56,6 +58,7 @@ class Pix2PixUNet(nn.Module):
         upsampling: str = "transpose",
         detail: int = 0,
         circular_fov: bool = False,
+        inside_map: bool = False,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -68,6 +71,7 @@ class Pix2PixUNet(nn.Module):
             "upsampling": upsampling,
             "detail": detail,
             "circular_fov": circular_fov,
+            "inside_map": inside_map,
         }
         if levels < 2:
             raise ValueError(f"levels must be at least 2, not {levels}")
@@ -77,6 +81,7 @@ class Pix2PixUNet(nn.Module):
             raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
         self.levels = levels
         self.circular_fov = circular_fov
+        self.inside_map = inside_map
         widths = [features * min(2**level, WIDEST) for level in range(levels)]
         self.encoder = nn.ModuleList([nn.Conv2d(in_channels, widths[0], 4, 2, 1)])
         for level in range(1, levels):
@@ -119,6 +124,9 @@ class Pix2PixUNet(nn.Module):
         if self.circular_fov:
             inside = _inscribed_circle(pred)
             pred = pred * inside + (inside - 1)
+        if self.inside_map:
+            covered = (image[:, :1] >= 0).to(pred.dtype)
+            pred = pred * covered + (covered - 1)
         return pred
 
 

@@ -2,7 +2,8 @@
 
 from retina_monai.objectives.deep_supervision import DeepSupervision
 from retina_monai.objectives.encoder_tasks import EncoderTasks
+from retina_monai.objectives.lama import Lama
 from retina_monai.objectives.pix2pix import Pix2Pix
 from retina_monai.objectives.step import Batch, Losses, Objective, Step
 
-__all__ = ["Batch", "DeepSupervision", "EncoderTasks", "Losses", "Objective", "Pix2Pix", "Step"]
+__all__ = ["Batch", "DeepSupervision", "EncoderTasks", "Lama", "Losses", "Objective", "Pix2Pix", "Step"]

@@ -1,33 +1,83 @@
-"""What a bundle's ``inference.json`` is made of, for those who call it as a function."""
+"""A bundle as a function: its network, and what its ``inference.json`` does before and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from monai.bundle import ConfigParser
+from numpy.typing import NDArray
 
-from retina_monai.bundle import find_bundle
+from retina_monai.bundle import digest, find_bundle
+from retina_monai.errors import RetinaError, root_error
 
-__all__ = ["bundle_parts"]
+__all__ = ["LoadedBundle"]
 
 
-def bundle_parts(bundle: str, parts: Sequence[str], checkpoint: str | Path | None = None) -> list[Any]:
-    """Evaluate parts of a bundle's ``inference.json``.
+class LoadedBundle:
+    """A network with the preprocessing and postprocessing of its bundle.
 
     Args:
         bundle: name of a bundle, or the path of one.
-        parts: their ids.
         checkpoint: other weights than the released ones.
+
+    Attributes:
+        root: folder of the bundle.
+        name: of that folder.
+        size: pixels a side of the pictures that it takes.
+        network: in evaluation mode.
 
     Raises:
         RetinaError: no such bundle, or weights that do not fit it.
     """
-    root = find_bundle(bundle)
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "inference.json")
-    parser["bundle_root"] = str(root)
-    if checkpoint is not None:
-        parser["checkpoint"] = Path(checkpoint)  # in text, MONAI gives meanings of its own to $, @, % and #
-    return [parser.get_parsed_content(part) for part in parts]
+
+    def __init__(self, bundle: str | Path, checkpoint: str | Path | None = None) -> None:
+        self.root = find_bundle(str(bundle))
+        self.name = self.root.name
+        self._parser = ConfigParser()
+        self._parser.read_config(self.root / "configs" / "inference.json")
+        self._parser["bundle_root"] = str(self.root)
+        if checkpoint is not None:
+            self._parser["checkpoint"] = Path(checkpoint)  # in text, MONAI gives meanings of its own to $, @, % and #
+        self.size, self._device = self.part("size"), self.part("device")
+        chain = ("preprocessing", "network", "inferer", "postprocessing")
+        self._preprocessing, self.network, self._inferer, self._postprocessing = map(self.part, chain)
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of the file from which they were loaded."""
+        return digest(self.part("checkpoint"))
+
+    def part(self, name: str) -> Any:
+        """A part of ``inference.json``, evaluated.
+
+        Raises:
+            RetinaError: what the part says to its settings.
+        """
+        try:
+            return self._parser.get_parsed_content(name)
+        except Exception as error:  # whatever a part raises, MONAI wraps it
+            if mistake := root_error(error):
+                raise RetinaError(str(mistake)) from error
+            raise
+
+    def run(self, **pictures: NDArray) -> NDArray[np.float32]:
+        """Prepare pictures, run the network on them, and bring what it makes to its scale.
+
+        One sample at a time: the convolutions of a batch add up in another order, and a grey level here and there is
+        another.
+
+        Args:
+            pictures: as the preprocessing takes them; ``image`` is what the network is given.
+
+        Returns:
+            ``(C, size, size)``.
+        """
+        prepared = self._preprocessing(pictures)["image"][None].to(self._device)
+        with torch.inference_mode():
+            pred = self._postprocessing({"pred": self._inferer(inputs=prepared, network=self.network)[0]})["pred"]
+        made: NDArray[np.float32] = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().float().numpy()
+        return made

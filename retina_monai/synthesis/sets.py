@@ -1,46 +1,73 @@
-"""A labelled synthetic set by one call: what the bundle's ``inference.json`` writes, with the settings of a command."""
+"""A labelled synthetic set by one call: of vessel maps, by a chain of bundles, in any number of processes.
+
+Sample ``i`` depends on ``(seed, i)`` alone, and is the same byte by byte however many are made at a time, in however
+many processes and after whatever interruption: a network sees one sample at a time, on one of torch's threads, since
+the samples of a batch and the threads of a sum both change the last digit of what comes out.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
 
-from retina_monai.bundle import find_bundle, new_run_folder
-from retina_monai.errors import RetinaError
-from retina_monai.settings import check_path
+from retina_monai.bundle import new_run_folder
+from retina_monai.data import VesselMaps, input_or_phantoms
+from retina_monai.engines import prepare
+from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.files import check_folder
+from retina_monai.handlers import SyntheticSet, finished_samples
+from retina_monai.settings import check_path, check_settings
+from retina_monai.synthesis.chains import Chain
+from retina_monai.synthesis.loading import load_chain
+from retina_monai.synthesis.ranks import Ranks, joined
+from retina_monai.transforms import Appearance
 
 __all__ = ["synthesize"]
 
+PHANTOMS = 8
+Weights = str | Path | Mapping[str, str | Path]
+
 
 def synthesize(
-    bundle: str | Path = "pix2pix_vessel",
+    bundle: str | Path | Chain = "pix2pix_vessel",
     input_dir: str | Path | None = None,
     output_dir: str | Path | None = None,
     count: int | None = None,
     seed: int = 0,
     appearance: str = "average",
-    checkpoint: str | Path | None = None,
+    checkpoint: Weights | None = None,
     batch_size: int = 1,
-    skip_unreadable: bool = False,
+    skip_unreadable: bool | str = False,
     split: str = "all",
     augment: int = 0,
-    texture: bool = True,
+    texture: bool | str = True,
 ) -> Path:
     """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
 
-    The bundle's ``inference.json`` runs, with these settings; an interrupted set is completed by the same call.
+    An interrupted set is completed by the same call. Processes that torchrun starts share the samples, each with a GPU
+    of its own where there are some.
 
     Args:
-        bundle: name of a bundle, or the path of one.
+        bundle: name of a bundle for synthesis, or the path of one; name of a chain (``two_stage``); or a chain.
         input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
-        output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the bundle.
+        output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the (last) bundle.
         count: how many phantoms, at least 3; only where there is no ``input_dir``.
         seed: of phantoms, random appearances, textures and warps.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
-        checkpoint: other weights than the released ones.
-        batch_size: photographs at a time; they depend on it by rounding alone (one grey level, here and there).
+        checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
+        batch_size: photographs that a process makes at the same time, each on a thread of its own: time and memory
+            depend on it, the photographs do not.
         skip_unreadable: leave out vessel maps that cannot be read, and log which.
         split: ``training``, ``validation`` or ``test``: vessel maps of that split of ``input_dir`` only; ``all``.
         augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
@@ -50,43 +77,167 @@ def synthesize(
         ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
 
     Raises:
-        RetinaError: no such bundle, or one without a setting that is given; ``count`` beside ``input_dir``, or
-            ``split`` without it; settings, weights, vessel maps or an ``output_dir`` that ``inference.json`` refuses.
+        RetinaError: no such bundle or chain; ``count`` beside ``input_dir``, or ``split`` without it; settings out of
+            range; weights or vessel maps that cannot be used; an ``output_dir`` that holds another set, cannot be
+            written, or is written to by another run.
     """
-    if input_dir is not None and count is not None:
-        raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
-    if input_dir is None and split != "all":
-        raise RetinaError(f"split {split} is of a data set: give one with --input_dir, or leave --split out")
-    if appearance.startswith(("$", "@", "%")):  # to MONAI an expression, a reference, a macro
-        raise RetinaError(f"appearance {appearance} is unknown: give ./{appearance} if it is the path of a photograph")
-    root = find_bundle(str(bundle))
-    settings: dict[str, Any] = {
-        "bundle_root": str(root),
-        "input_dir": _path("input_dir", input_dir),
-        "output_dir": new_run_folder(root) if output_dir is None else _path("output_dir", output_dir),
-        "phantom_count": count,
-        "seed": seed,
-        "appearance": appearance,
-        "checkpoint": _path("checkpoint", checkpoint),
-        "batch_size": batch_size,
-        "skip_unreadable": skip_unreadable or None,
-        "split": None if split == "all" else split,
-        "augment": augment or None,
-        "texture": None if texture is True else texture,
-    }
-    given = {key: value for key, value in settings.items() if value is not None}
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "inference.json")
-    if unknown := [key for key in given if key not in parser]:
-        raise RetinaError(f"{root} has no setting {', '.join(unknown)}: take a newer copy of the bundle")
-    parser.update(given)
-    for step in ("initialize", "run"):
-        for place in range(len(parser[step])):
-            parser.get_parsed_content(f"{step}#{place}")
-    return Path(parser.get_parsed_content("output_dir"))
+    of_maps = (input_dir, count, skip_unreadable, split, augment)
+    choice = _Choice(bundle, checkpoint, output_dir, *of_maps, seed, appearance, texture)
+    with joined() as ranks:
+        work = _Work(choice)
+        try:
+            plan = ranks.from_first(lambda: work.begin(batch_size))
+            work.run(plan, batch_size, ranks)
+        finally:
+            work.release()
+    return plan.folder
 
 
-def _path(key: str, path: str | Path | None) -> Path | None:
-    """Not as text, in which MONAI gives meanings of its own to $, @, % and #."""
-    check_path(key, path)
-    return None if path is None else Path(path)
+@dataclass(frozen=True)
+class _Choice:
+    """What a set is to be made of: the arguments of :func:`synthesize`."""
+
+    bundle: str | Path | Chain
+    checkpoint: Weights | None
+    output_dir: str | Path | None
+    input_dir: str | Path | None
+    count: int | None
+    skip_unreadable: bool | str
+    split: str
+    augment: int
+    seed: int
+    appearance: str
+    texture: bool | str
+
+    def check(self, batch_size: int) -> None:
+        """Refuse what needs no look at any file but ``output_dir``."""
+        for switch in ("skip_unreadable", "texture"):
+            parse_switch(getattr(self, switch), switch)
+        if self.input_dir is not None and self.count is not None:
+            raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
+        if self.input_dir is None and self.split != "all":
+            raise RetinaError(f"split {self.split} is of a data set: give one with --input_dir, or leave --split out")
+        for key in ("input_dir", "output_dir", "appearance"):
+            check_path(key, getattr(self, key))
+        if self.appearance.startswith(("$", "@", "%")):  # inference.json takes the same, and there MONAI's mean more
+            raise RetinaError(
+                f"appearance {self.appearance} is unknown: give ./{self.appearance} if it is the path of a photograph"
+            )
+        counts = {} if self.count is None else {"phantom_count": self.count}
+        check_settings({"seed": self.seed, "augment": self.augment, "batch_size": batch_size, **counts})
+        if self.output_dir is not None:
+            check_folder(self.output_dir)
+
+    def load(self) -> Chain:
+        if isinstance(self.bundle, Chain):
+            return self.bundle
+        for path in self.checkpoint.values() if isinstance(self.checkpoint, Mapping) else [self.checkpoint]:
+            check_path("checkpoint", path)
+        return load_chain(str(self.bundle), self.checkpoint)
+
+    def find_maps(self, chain: Chain) -> VesselMaps:
+        count, phantoms = self.count or PHANTOMS, chain.root / "runs" / "phantom"
+        folder = input_or_phantoms(self.input_dir, phantoms, count, 2 * chain.size, self.seed)
+        how = {"skip_unreadable": self.skip_unreadable, "split": self.split, "augment": self.augment}
+        return VesselMaps(folder, chain.size, seed=self.seed, **how)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the first process found: all maps, which samples are not there yet, and where they go."""
+
+    maps: VesselMaps
+    places: NDArray[np.int64]
+    folder: Path
+
+
+class _Work:
+    """A set in the making, as one process sees it."""
+
+    def __init__(self, choice: _Choice) -> None:
+        self.choice = choice
+        self.target: SyntheticSet | None = None
+
+    @cached_property
+    def chain(self) -> Chain:
+        return self.choice.load()
+
+    def begin(self, batch_size: int) -> _Plan:
+        """Look at all that a user may have wrong, and only then take the folder."""
+        self.choice.check(batch_size)
+        prepare(self.choice.seed)
+        self.chain.appearances.choose(self.choice.appearance)
+        given = self.choice.output_dir
+        folder = new_run_folder(self.chain.root) if given is None else Path(given)
+        maps, target = self.choice.find_maps(self.chain), self._target(folder)
+        target.check()
+        finished = finished_samples(folder)
+        left = (place for place in range(len(maps)) if maps.name(place) not in finished)
+        places = np.fromiter(left, np.int64)
+        if len(places):
+            maps[int(places[0])]
+        self.target = target
+        target.start()
+        return _Plan(maps, places, folder)
+
+    def run(self, plan: _Plan, batch_size: int, ranks: Ranks) -> None:
+        """Make this process's share of the samples; the first then brings all together."""
+        target = self.target = self.target or self._target(plan.folder)
+
+        def make(place: np.int64) -> dict[str, Any]:
+            item = plan.maps[int(place)]
+            pred = self.chain.draw(item["image"], item["fov"])
+            condition = torch.from_numpy(item["image"])[None] / 127.5 - 1
+            return target.write_sample({**item, "image": condition}, torch.from_numpy(pred))
+
+        total, left = len(plan.maps), len(plan.places)
+        own = plan.places[ranks.rank :: ranks.count]
+        hidden = None if ranks.rank == 0 else True  # None: where there is no screen
+        with (
+            _threads(batch_size) as threads,
+            tqdm(total=total, initial=total - left, desc="generating", unit="sample", disable=hidden) as bar,
+        ):
+            for start in range(0, len(own), batch_size):
+                for line in threads.map(make, own[start : start + batch_size]):
+                    target.append(line, ranks.rank)
+                    bar.update(min(ranks.count, total - bar.n))
+        ranks.wait()
+        if ranks.rank == 0:
+            target.complete()
+        ranks.wait()
+
+    def release(self) -> None:
+        """Let others write to the folder."""
+        if self.target is not None:
+            self.target.release()
+
+    def _target(self, folder: Path) -> SyntheticSet:
+        chain, choice = self.chain, self.choice
+        texture = parse_switch(choice.texture, "texture")
+        settings = {
+            "bundle": chain.name,
+            "weights": chain.weights,
+            "appearance": choice.appearance,
+            "texture": texture,
+            "seed": choice.seed,
+            "size": chain.size,
+            "split": choice.split,
+            "augment": choice.augment,
+        }
+
+        def appearance(index: int) -> Appearance:
+            return chain.appearances.choose(choice.appearance, choice.seed, index)
+
+        return SyntheticSet(folder, appearance, settings, texture)
+
+
+@contextmanager
+def _threads(batch_size: int) -> Iterator[ThreadPoolExecutor]:
+    """As many threads as there are processors for, on each of which torch computes with one; as before afterwards."""
+    before = torch.get_num_threads()
+    most = min(batch_size, os.cpu_count() or 1)
+    try:
+        with ThreadPoolExecutor(most, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            yield threads
+    finally:
+        torch.set_num_threads(before)

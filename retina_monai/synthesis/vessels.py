@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from retina_monai.data.photographs import fit_photograph
 from retina_monai.errors import RetinaError
-from retina_monai.synthesis.bundles import bundle_parts
+from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.transforms.field_of_view import compute_fov
 from retina_monai.transforms.own_size import to_own_size
 
 __all__ = ["VesselSegmenter"]
 
 
-class VesselSegmenter:
+class VesselSegmenter(LoadedBundle):
     """A bundle that finds vessels in photographs.
 
     Args:
@@ -29,8 +28,7 @@ class VesselSegmenter:
     """
 
     def __init__(self, bundle: str = "iternet_vessel", checkpoint: str | Path | None = None) -> None:
-        parts = ("size", "device", "preprocessing", "network", "inferer", "postprocessing")
-        self.size, self.device, *self._chain = bundle_parts(bundle, parts, checkpoint)
+        super().__init__(bundle, checkpoint)
 
     def __call__(self, photograph: NDArray[np.uint8], fov: NDArray | None = None) -> NDArray[np.float32]:
         """Find the vessels of one photograph.
@@ -51,10 +49,5 @@ class VesselSegmenter:
         inside = compute_fov(image) if fov is None else (np.asarray(fov).reshape(1, *np.shape(fov)[-2:]) > 0)
         if inside.shape[1:] != image.shape[1:]:
             raise RetinaError(f"fov is {inside.shape[1:]} and photograph {image.shape[1:]}: give arrays of one size")
-        preprocessing, network, inferer, postprocessing = self._chain
         fitted, box = fit_photograph(image, inside.astype(np.uint8), self.size)
-        prepared = preprocessing({"image": fitted})["image"][None].to(self.device)
-        with torch.inference_mode():
-            pred = postprocessing({"pred": inferer(inputs=prepared, network=network)[0]})["pred"]
-        square = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().numpy()
-        return to_own_size(square, box, image.shape[1:])[0] * inside[0]
+        return to_own_size(self.run(image=fitted), box, image.shape[1:])[0] * inside[0]

@@ -21,6 +21,12 @@ from retina_monai.transforms.encoder_tasks import (
     ToldStructuresd,
 )
 from retina_monai.transforms.judged import Judged
+from retina_monai.transforms.outpainting import (
+    OutpaintingConditiond,
+    RandStrokeConditiond,
+    draw_strokes,
+    outpainting_condition,
+)
 from retina_monai.transforms.own_size import ToOwnSized, to_own_size
 from retina_monai.transforms.patches import PhotographRanged, RandCamerad, RandPatchd
 from retina_monai.transforms.scale import ReduceEyed
@@ -38,10 +44,12 @@ __all__ = [
     "Judged",
     "LikeAppearanced",
     "MatchAppearance",
+    "OutpaintingConditiond",
     "PhotographRanged",
     "RandCamerad",
     "RandPatchd",
     "RandSpoiltd",
+    "RandStrokeConditiond",
     "RandViewd",
     "ReduceEyed",
     "Texture",
@@ -51,8 +59,10 @@ __all__ = [
     "apply_appearance",
     "color_vessel",
     "degrade",
+    "draw_strokes",
     "measure_appearance",
     "measure_texture",
+    "outpainting_condition",
     "render_appearance",
     "to_own_size",
     "vessel_weight",

@@ -64,9 +64,10 @@ class ColorVesseld(MapTransform):
 
     Args:
         keys: photographs ``(C, H, W)`` in [-1, 1].
-        vessel_key: the vessel map ``(1, H, W)``, vessel from a share of one half of a pixel on.
+        vessel_key: the vessel map ``(1, H, W)``, vessel from ``threshold`` on.
         color_key: where the mask goes; for several photographs, after the key of each and an underscore.
         edge: as for :func:`vessel_weight`.
+        threshold: of a map that holds the share of each pixel that vessels cover: half of the pixel.
         allow_missing_keys: as in every MONAI transform.
 
     Raises:
@@ -79,16 +80,18 @@ class ColorVesseld(MapTransform):
         vessel_key: str = "vessel",
         color_key: str = "color_vessel",
         edge: float = 0.0,
+        threshold: float = 0.5,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.vessel_key = vessel_key
         self.color_key = color_key
         self.edge = edge
+        self.threshold = threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        vessel = torch.as_tensor(result[self.vessel_key]) >= 0.5
+        vessel = torch.as_tensor(result[self.vessel_key]) >= self.threshold
         for key in self.key_iterator(result):
             place = self.color_key if len(self.keys) == 1 else f"{key}_{self.color_key}"
             result[place] = color_vessel(result[key], vessel, self.edge)

@@ -30,7 +30,10 @@ FILES = [
     "docs/README.md",
     "docs/data_license.txt",
 ]
-RELEASED = {"Synthesis": ["configs/appearances.json"]}
+PHOTOGRAPHS = ("Synthesis", "Outpainting")
+"""Tasks of bundles that paint photographs."""
+
+RELEASED = {task: ["configs/appearances.json"] for task in PHOTOGRAPHS}
 LARGEST = 25 * 10**6
 OVERLAYS = ["evaluate.json", "multi_gpu_train.json"]
 LONGEST_OVERLAY = 29
@@ -43,7 +46,7 @@ TASKS = {
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name, scope="module")
 every_bundle_that_writes_a_set = pytest.mark.parametrize(
     "bundle",
-    [bundle for bundle in BUNDLES if TASKS[bundle] in ("Synthesis", "Segmentation")],
+    [bundle for bundle in BUNDLES if TASKS[bundle] in (*PHOTOGRAPHS, "Segmentation")],
     ids=lambda path: path.name,
     scope="module",
 )
@@ -73,7 +76,7 @@ def written_sets(
 ) -> list[Path]:
     """Two sets made by one command from the phantoms' vessel maps, or (by weights that find any) photographs."""
     folders = [tmp_path_factory.mktemp(bundle.name) / "set" for _ in range(2)]
-    weights = training / "model.pt" if TASKS[bundle] == "Synthesis" else released_weights(bundle)
+    weights = training / "model.pt" if TASKS[bundle] in PHOTOGRAPHS else released_weights(bundle)
     for folder in folders:
         run_config(
             bundle / "configs" / "inference.json",
@@ -244,7 +247,7 @@ def test_written_set_is_recognised_with_its_patients(
     eyes = [item for split in find_datalist(phantoms).values() for item in split]
     assert len(items) == small["phantom_count"]
     assert {item["name"]: item["patient"] for item in items} == {eye["name"]: eye["patient"] for eye in eyes}
-    side = small["size"] if TASKS[bundle] == "Synthesis" else 2 * small["size"]
+    side = small["size"] if TASKS[bundle] in PHOTOGRAPHS else 2 * small["size"]
     for item in items:
         for key in ("image", "vessel", "fov"):
             with Image.open(item[key]) as picture:
@@ -264,10 +267,10 @@ def test_written_set_trains_a_generator(
     bundle: Path, written_sets: list[Path], run_config: RunConfig, tmp_path: Path
 ) -> None:
     output_dir = tmp_path / "again"
-    generator = bundle if TASKS[bundle] == "Synthesis" else ROOT / "bundles" / "pix2pix_vessel"
+    generator = bundle if TASKS[bundle] in PHOTOGRAPHS else ROOT / "bundles" / "pix2pix_vessel"
     run_config(generator / "configs" / "train.json", dataset_dir=str(written_sets[0]), output_dir=str(output_dir))
     assert (output_dir / "model.pt").is_file()
     appearances = json.loads((output_dir / "appearances.json").read_text())
     assert {eye["dataset"] for eye in appearances["eyes"]} == {
-        "synthetic" if TASKS[bundle] == "Synthesis" else "phantom"
+        "synthetic" if TASKS[bundle] in PHOTOGRAPHS else "phantom"
     }

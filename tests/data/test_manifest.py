@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from retina_monai.data.manifest import read_manifest
+from retina_monai.data.manifest import manifest_path, merge_manifest, read_manifest
 from retina_monai.errors import RetinaError
 
 
@@ -95,3 +95,55 @@ def test_what_is_not_the_beginning_of_a_line_is_refused(tmp_path: Path, line: by
 def test_names_beyond_ascii_are_names(tmp_path: Path) -> None:
     write(tmp_path, "".join(json.dumps(sample(name)) + "\n" for name in ("Auge ä", "a\nb", "\udcff", "..a")))
     assert names(tmp_path) == ["Auge ä", "a\nb", "\udcff", "..a"]
+
+
+ORDER = (0, 1, 2, 4, 9, 10)
+
+
+def append(folder: Path, rank: int, *indices: int, end: str = "") -> None:
+    """Lines as a process writes them, and the beginning of one that it did not finish."""
+    with manifest_path(folder, rank).open("a") as file:
+        file.writelines(json.dumps(sample(f"s{index}", index=index)) + "\n" for index in indices)
+        file.write(end)
+
+
+def test_lines_of_all_processes_are_brought_together_by_their_index(tmp_path: Path) -> None:
+    append(tmp_path, 0, 4, 0, end=A[:30])
+    append(tmp_path, 1, 1, 10)
+    append(tmp_path, 2, 2, 9, end="\0\0")
+    assert sorted(names(tmp_path)) == sorted(f"s{index}" for index in ORDER), "before, too"
+    merge_manifest(tmp_path)
+    (tmp_path / "expected").mkdir()
+    append(tmp_path / "expected", 0, *ORDER)
+    assert manifest_path(tmp_path).read_bytes() == manifest_path(tmp_path / "expected").read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["manifest.jsonl"]
+
+
+def test_what_an_interruption_left_in_two_files_is_there_once(tmp_path: Path) -> None:
+    """It came when all was together and the parts were still there."""
+    append(tmp_path, 0, 0, 1, 2, 3)
+    append(tmp_path, 1, 1, 3)
+    whole = manifest_path(tmp_path).read_bytes()
+    merge_manifest(tmp_path)
+    assert manifest_path(tmp_path).read_bytes() == whole and not manifest_path(tmp_path, 1).exists()
+    merge_manifest(tmp_path)
+    assert manifest_path(tmp_path).read_bytes() == whole
+
+
+def test_samples_of_one_index_and_of_none_are_all_kept(tmp_path: Path) -> None:
+    """As where a map came into the folder between two runs."""
+    lines = [sample("b", index=1), sample("c", index=0), sample("a", index=0), sample("c", index=0, patient="x")]
+    without = {key: value for key, value in sample("d").items() if key != "index"}
+    write(tmp_path, "".join(json.dumps(line) + "\n" for line in [*lines, without]))
+    merge_manifest(tmp_path)
+    assert [(line["name"], line["patient"]) for line in read_manifest(tmp_path)] == [
+        ("d", "HRF/01"),
+        ("c", "x"),
+        ("a", "HRF/01"),
+        ("b", "HRF/01"),
+    ]
+
+
+def test_nothing_to_bring_together_is_an_empty_manifest(tmp_path: Path) -> None:
+    merge_manifest(tmp_path)
+    assert manifest_path(tmp_path).read_bytes() == b"" and read_manifest(tmp_path) == []

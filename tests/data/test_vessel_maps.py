@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ def test_warped_maps_take_the_place_of_their_eye(phantoms: Path) -> None:
         assert (item["augmented"], item["index"]) == (1, place)
         assert (item["laterality"] != eye["laterality"]) == warp.flip
         assert not np.array_equal(item["image"], eye["image"])
+
+
+def test_warped_maps_are_not_held(phantoms: Path) -> None:
+    tracemalloc.start()
+    maps = VesselMaps(phantoms, 32, augment=5_000)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(maps) == 40_000 and held < 16 * len(maps), "a number for each"
+    item = maps[39_999]
+    assert (item["name"], item["index"]) == ("phantom_00007_a5000", 39_999)
 
 
 def test_a_sample_depends_on_seed_and_index_alone(phantoms: Path) -> None:

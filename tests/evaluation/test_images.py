@@ -15,8 +15,9 @@ from PIL import Image
 from retina_monai.evaluation.eye import Condition, Eye, as_image, as_mask
 from retina_monai.evaluation.images import AS_IS, MATCHED, OTHER, _correlation, find_pairs, image_section
 from retina_monai.evaluation.kept import as_plain
-from retina_monai.metrics import ms_ssim, psnr, ssim
+from retina_monai.metrics import ms_ssim, psnr, radial_power_spectrum, spectrum_ratio, ssim
 from retina_monai.metrics.image_quality import MS_WEIGHTS
+from retina_monai.transforms import apply_appearance, measure_appearance
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,26 @@ def test_matching_the_colours_takes_their_share_out(near) -> None:
     figures = near[1].figures["by_dataset"]["phantoms"]
     assert figures[MATCHED]["psnr"]["mean"] > figures[AS_IS]["psnr"]["mean"] + 5
     assert figures[MATCHED]["ssim"]["mean"] > figures[OTHER]["ssim"]["mean"] + 0.1
+
+
+def test_the_spectrum_is_that_of_the_mean_power_over_the_real_one(real: list[Eye], near) -> None:
+    synthetic, result = near
+    fovs = [as_mask(eye.fov) for eye in real]
+    made, true = ([as_image(eye) for eye in eyes] for eyes in (synthetic, real))
+    given = [
+        apply_appearance(image, fov, measure_appearance(target[0], fov[0]))
+        for image, target, fov in zip(made, true, fovs, strict=True)
+    ]
+    powers = [radial_power_spectrum(torch.cat(images), torch.cat(fovs)) for images in (made, true, given)]
+    ratio, matched = spectrum_ratio(*powers[:2]).numpy(), spectrum_ratio(powers[2], powers[1]).numpy()
+    figures = result.figures["spectrum"]["phantoms"]
+    assert list(figures) == [AS_IS, MATCHED, OTHER]
+    assert figures[AS_IS]["lowest"] == pytest.approx(ratio.min(), rel=1e-4)
+    assert figures[AS_IS]["highest"] == pytest.approx(ratio.max(), rel=1e-4)
+    assert figures[AS_IS]["within"] == pytest.approx(((ratio >= 0.75) & (ratio <= 1.25)).mean())
+    assert figures[MATCHED]["highest"] == pytest.approx(matched.max(), rel=1e-4)
+    assert figures[OTHER] != figures[MATCHED] != figures[AS_IS]
+    assert result.tables[0].rows[1][-1] == f"{figures[MATCHED]['within']:.0%}"
 
 
 def test_the_section_is_complete(near) -> None:

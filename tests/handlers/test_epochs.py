@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import distributed, nn
 
-from retina_monai.handlers import LinearDecay, SeededEpochs
+from retina_monai.handlers import GrowingShare, LinearDecay, SeededEpochs
 
 
 class Sampler:
@@ -112,3 +112,26 @@ def test_a_resumed_run_takes_the_rate_of_its_own_command(enabled: bool) -> None:
     """What the message of an early end advises: a lower rate, then ``--resume true``."""
     states = {name: optimizer.state_dict() for name, optimizer in optimizers(rate=1.0).items()}
     assert rates(optimizers(rate=0.01), 4, enabled, start=1, states=states)[0] == pytest.approx((0.01, 0.005, 0.04))
+
+
+def test_the_share_of_generated_input_grows_from_nothing_to_all_of_it() -> None:
+    """In a resumed run as in the uninterrupted one."""
+
+    class Objective:
+        generated_share = 0.5
+
+    def shares(start: int) -> list[float]:
+        told: list[float] = []
+        objective, engine = Objective(), Engine(lambda engine, batch: None)
+        GrowingShare(objective, 0.8).attach(engine)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: told.append(objective.generated_share))
+
+        @engine.on(Events.STARTED)
+        def resume() -> None:
+            engine.state.epoch = start
+
+        engine.run([0], max_epochs=5)
+        return told
+
+    assert shares(0) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert shares(3) == pytest.approx([0.6, 0.8])

@@ -196,6 +196,15 @@ def test_the_datalist_is_read_by_monai_and_by_the_library(tmp_path: Path) -> Non
     assert all(Path(item["fov"]).is_file() for split in found.values() for item in split)
 
 
+def test_the_datalist_is_json_as_python_writes_it(tmp_path: Path) -> None:
+    generate(tmp_path)
+    text = (tmp_path / "datalist.json").read_text()
+    listed = json.loads(text)
+    assert text == json.dumps(listed, indent=4) + "\n"
+    assert list(listed) == ["name", "synthetic", "training", "validation", "test"]
+    assert [len(listed[split]) for split in ("training", "validation", "test")] == [4, 0, 0]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
 def test_samples_do_not_depend_on_the_batch_size(tmp_path: Path, batch_size: int) -> None:
     generate(tmp_path / "two", batch_size=2)
@@ -238,6 +247,31 @@ def test_a_line_that_was_cut_short_does_not_count_and_does_not_spoil_the_next(tm
     generate(tmp_path / "cut")
     assert finished_samples(tmp_path / "cut") == {f"sample{index}" for index in range(4)}
     assert (tmp_path / "cut/datalist.json").read_bytes() == (tmp_path / "whole/datalist.json").read_bytes()
+
+
+def test_what_a_killed_process_left_half_is_removed(tmp_path: Path) -> None:
+    generate(tmp_path / "whole")
+    with pytest.raises(PowerCutError):
+        generate(tmp_path / "cut", choose=cut_at(2))
+    for name in ("images/.sample2.png.x8k_1.part", ".datalist.json.k2.part"):
+        (tmp_path / "cut" / name).write_bytes(b"\x89PNG")
+    generate(tmp_path / "cut")
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_without_an_engine_and_by_two_processes_the_same_set_is_written(tmp_path: Path) -> None:
+    generate(tmp_path / "engine", batch_size=1)
+    sets = [SyntheticSet(tmp_path / "calls", appearance, SETTINGS) for _ in range(2)]
+    sets[0].check()
+    sets[0].start()
+    for item in reversed(conditions()):
+        pred = (Painter()(item["image"][None])[0].clamp(-1, 1) + 1) * 127.5
+        rank = item["index"] % 2
+        sets[rank].append(sets[rank].write_sample(item, pred), rank)
+    assert finished_samples(tmp_path / "calls") == {f"sample{index}" for index in range(4)}
+    sets[0].complete()
+    sets[0].release()
+    assert files(tmp_path / "calls") == files(tmp_path / "engine")
 
 
 @EMPTY_RUN

@@ -21,7 +21,16 @@ from sklearn.metrics.pairwise import cosine_similarity as sklearn_cosine
 
 from retina_monai.errors import RetinaError
 from retina_monai.metrics import image_quality
-from retina_monai.metrics.image_quality import MS_WEIGHTS, ImageQuality, cosine_similarity, ms_ssim, mse, psnr, ssim
+from retina_monai.metrics.image_quality import (
+    MS_WEIGHTS,
+    ImageQuality,
+    cosine_similarity,
+    mae,
+    ms_ssim,
+    mse,
+    psnr,
+    ssim,
+)
 
 RANGE = 2.0
 TWO = MS_WEIGHTS[:2]
@@ -99,6 +108,15 @@ def test_mse_inside_the_fov_is_the_mean_of_its_pixels() -> None:
     expected = ((pred - target)[:, :, inside] ** 2).mean((1, 2))
     torch.testing.assert_close(mse(pred, target, fov), expected)
     torch.testing.assert_close(psnr(pred, target, RANGE, fov), 10 * torch.log10(4 / expected))
+
+
+def test_mae_is_numpys_over_all_pixels_or_those_inside() -> None:
+    pred, target = pair()
+    away = np.abs(pred.numpy() - target.numpy())
+    np.testing.assert_allclose(mae(pred, target), away.mean((1, 2, 3)), rtol=1e-5)
+    fov = half_fov(3, (48, 40))
+    expected = away[:, :, fov[0, 0].numpy() == 1].mean((1, 2))
+    np.testing.assert_allclose(mae(pred, target, fov), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
@@ -319,7 +337,7 @@ def test_the_metric_counts_images_for_which_it_is_undefined_and_leaves_them_out(
 
 
 def test_the_metric_says_what_is_wrong() -> None:
-    with pytest.raises(ValueError, match="must be one of mse, psnr, ssim, ms_ssim, cosine_similarity, or"):
+    with pytest.raises(ValueError, match="must be one of mae, mse, psnr, ssim, ms_ssim, cosine_similarity, or"):
         ImageQuality("fid")
     with pytest.raises(RetinaError, match="inside_fov is a switch"):
         ImageQuality("mse", inside_fov="perhaps")  # a wrong type on purpose

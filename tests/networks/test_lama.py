@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,7 +65,7 @@ def test_what_is_unknown_does_not_count() -> None:
     with torch.inference_mode():
         assert torch.equal(network(one), network(other))
         other[:, :3, 20, 30] += 0.5
-        assert not torch.equal(network(one), network(other))
+        assert not torch.equal(network(one)[..., :24], network(other)[..., :24])
 
 
 def test_a_corner_sees_the_other_only_by_the_global_channels() -> None:
@@ -133,6 +136,60 @@ def test_scripted_it_paints_the_same_at_any_size() -> None:
     with torch.inference_mode():
         for size in ((48, 48), (50, 37)):
             torch.testing.assert_close(scripted(picture(*size)), network(picture(*size)))
+
+
+def test_known_pixels_come_out_as_they_came_in() -> None:
+    """Bit by bit, once it is trained; while it trains, they are painted too."""
+    one, network = picture(50, 37), small()
+    known = one[:, 3] < 0
+    with torch.inference_mode():
+        pred, painted = network(one), network.train()(one)
+    assert torch.equal(pred[0, :, known[0]], one[0, :3, known[0]])
+    assert (painted[0, :, known[0]] - one[0, :3, known[0]]).abs().max() > 0.1
+
+
+def test_a_soft_edge_blends_inside_the_border_of_the_known() -> None:
+    one = picture()
+    hard, soft = small(), LamaGenerator(4, 3, 8, 2, 2, blend=2).eval()
+    soft.load_state_dict(hard.state_dict())
+    with torch.inference_mode():
+        sharp, blended = hard(one), soft(one)
+        unknown = (one[:, 3:] + 1) / 2
+        painted = hard.layers(torch.cat([(one[:, :3] + 1) / 2 * (1 - unknown), unknown], dim=1)) * 2 - 1
+    assert torch.equal(sharp[..., :24], blended[..., :24]), "what is painted is painted"
+    assert torch.equal(blended[..., 26:], one[:, :3, :, 26:]), "far inside it is as known"
+    for column, weight in ((24, 3 / 5), (25, 4 / 5)):
+        expected = weight * one[:, :3, :, column] + (1 - weight) * painted[..., column]
+        torch.testing.assert_close(blended[..., column], expected)
+
+
+@pytest.mark.parametrize("arguments", [{"norm": "instance"}, {"upsampling": "smooth"}])
+def test_other_layers_script_and_paint_at_any_size(arguments: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    network = LamaGenerator(4, 3, 8, 2, 1, **arguments).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.jit.script(network)(picture(50, 37)), network(picture(50, 37)))
+
+
+def test_refused() -> None:
+    for arguments, message in (
+        ({"norm": "none"}, "norm must be one of batch, instance, not 'none'"),
+        ({"upsampling": "resize"}, "upsampling must be one of transpose, smooth, not 'resize'"),
+        ({"blend": -1}, "blend must be at least 0, not -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LamaGenerator(**arguments)
+
+
+def test_exported_to_onnx_it_paints_the_same(tmp_path: Path) -> None:
+    """In ONNX Runtime, Fourier units and all."""
+    torch.manual_seed(0)
+    network = LamaGenerator(4, 3, 8, 2, 1, norm="instance", upsampling="smooth").eval()
+    example, file = picture(48, 64), str(tmp_path / "lama.onnx")
+    torch.onnx.export(network, (example,), file, dynamo=True, input_names=["image"], output_names=["pred"])
+    (pred,) = onnxruntime.InferenceSession(file).run(None, {"image": example.numpy()})
+    with torch.inference_mode():
+        np.testing.assert_allclose(pred, network(example), atol=1e-4)
 
 
 def test_one_picture_is_overfitted() -> None:

@@ -65,7 +65,7 @@ def test_which_function_a_bundle_is(weights: Path) -> None:
 def test_a_bundle_for_another_task_is_refused(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "metadata.json").write_text(json.dumps({"task": "Regression of age"}))
-    with pytest.raises(RetinaError, match="is for Regression of age: load takes bundles for Synthesis or Segmentation"):
+    with pytest.raises(RetinaError, match="is for Regression of age: load takes bundles for Synthesis, Segmentation"):
         retina_monai.load(str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""A set by one call is the set that the bundle's inference.json writes."""
+"""A set by one call is the set that the bundle's inference.json writes, one sample at a time on one thread."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
 
 from retina_monai.data import find_datalist
@@ -36,12 +37,18 @@ def pictures(folder: Path) -> dict[str, bytes]:
 def test_what_inference_writes_is_written(
     bundle: str, run_config: Callable[..., ConfigParser], trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    chosen = {"appearance": "random", "seed": 3, "batch_size": 2}
+    chosen = {"appearance": "random", "seed": 3}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     paths = {"input_dir": str(phantoms), "output_dir": str(tmp_path / "inference"), "checkpoint": f"{trained}/model.pt"}
     run_config(BUNDLE / "configs" / "inference.json", size=256, **paths, **chosen)
-    folder = synthesize(bundle, phantoms, tmp_path / "call", **chosen)
+    torch.set_num_threads(threads)
+    folder = synthesize(bundle, phantoms, tmp_path / "call", batch_size=2, **chosen)
     assert folder == tmp_path / "call"
     assert pictures(folder) == pictures(tmp_path / "inference")
+    manifests = [(place / "manifest.jsonl").read_text() for place in (folder, tmp_path / "inference")]
+    lists = [(place / "datalist.json").read_text() for place in (folder, tmp_path / "inference")]
+    assert manifests[0] == manifests[1] and lists[0] == lists[1]
     assert sum(len(items) for items in find_datalist(folder).values()) == 8
 
 
@@ -99,9 +106,7 @@ def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
     count = len(find_datalist(phantoms)["training"])
     whole = pictures(synthesize(bundle, phantoms, tmp_path / "one", **chosen))
     other = pictures(synthesize(bundle, phantoms, tmp_path / "three", batch_size=3, **chosen))
-    assert whole.keys() == other.keys() and len(whole) == 3 * count
-    masks = [name for name in whole if not name.startswith("images")]
-    assert [whole[name] for name in masks] == [other[name] for name in masks]
+    assert whole == other and len(whole) == 3 * count
     lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "one" / "manifest.jsonl").write_text("".join(lines[:2]) + lines[2][:30])
     for path in (tmp_path / "one" / "images").iterdir():
@@ -118,19 +123,6 @@ def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: str, ph
     first, second = (synthesize(bundle, phantoms, seed=seed) for seed in (0, 1))
     assert first != second and first.parent == second.parent == Path(bundle) / "runs"
     assert len(pictures(first)) == len(pictures(second)) == 3 * 8
-
-
-def test_a_bundle_that_does_not_know_a_setting(bundle: str, phantoms: Path, tmp_path: Path) -> None:
-    """As one that was copied before there was the setting: it works without."""
-    shutil.copytree(Path(bundle), tmp_path / "old")
-    path = tmp_path / "old" / "configs" / "inference.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    for place in (config, config["switches"], config["dataset"]):
-        del place["skip_unreadable"]
-    path.write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(RetinaError, match=r"/old has no setting skip_unreadable: take a newer copy of the bundle"):
-        synthesize(tmp_path / "old", phantoms, tmp_path / "set", skip_unreadable=True)
-    assert len(pictures(synthesize(tmp_path / "old", phantoms, tmp_path / "set"))) == 3 * 8
 
 
 def test_mistakes(bundle: str, phantoms: Path, tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ LEARNING = ("iternet_training", "encoder_training")
 TESTING = ("iternet_evaluation", "encoder_evaluation")
 APPLYING = ("iternet_inference", "encoder_inference")
 OTHERS = (*LEARNING, *TESTING, *APPLYING)
+"""Of the bundles that look at photographs."""
+
+STAGES = ("color", "lama")
+STAGES_LEARNING, STAGES_TESTING, STAGES_APPLYING = (
+    tuple(f"{stage}_{task}" for stage in STAGES) for task in ("training", "evaluation", "inference")
+)
+STAGES_ALL = (*STAGES_LEARNING, *STAGES_TESTING, *STAGES_APPLYING)
+"""Of the two stages that paint vessels first, and then the rest."""
 
 Make = Callable[[Material], Overrides]
 
@@ -526,6 +534,10 @@ def no_initial_weights(material: Material) -> Overrides:
     return {"initial_weights": material.folder / "nothing.pt"}
 
 
+def no_weights_of_the_first_stage(material: Material) -> Overrides:
+    return {"color_vessel_weights": material.folder / "nothing.pt", "generated_share": 0.5}
+
+
 def initial_weights_of_another_network(material: Material) -> Overrides:
     return {"initial_weights": weights_of_a_training_of_another_network(material)["checkpoint"]}
 
@@ -701,8 +713,8 @@ NOT_EIGHT = r"phantom_0000\d.png has values up to \d+, finer than the 256 steps 
 NO_MODE = r"phantom_0000\d.(jpg|tif|png) .*(CMYK|LAB|transparent)"
 
 CASES = [
-    refused(no_such_directory, NO_FOLDER, *ALL, *OTHERS),
-    refused(directory_that_no_adapter_recognises, NO_LAYOUT, *ALL, *OTHERS),
+    refused(no_such_directory, NO_FOLDER, *ALL, *OTHERS, *STAGES_ALL),
+    refused(directory_that_no_adapter_recognises, NO_LAYOUT, *ALL, *OTHERS, *STAGES_ALL),
     refused(
         photograph_without_its_vessel_map,
         r"images/phantom_00003.png is a photograph without its vessel map",
@@ -713,12 +725,19 @@ CASES = [
     refused(list_of_a_picture_that_is_not_there, r"vessels/phantom_00006.png is not there"),
     refused(list_that_is_not_json, r"/datalist.json is not (JSON|a datalist)"),
     refused(patient_in_two_splits, r"/datalist.json: patient 'patient 3' is in training and in test"),
-    refused(list_without_test_eyes, r"no eye of the data set is for test", "evaluation", "iternet_evaluation"),
+    refused(
+        list_without_test_eyes,
+        r"no eye of the data set is for test",
+        "evaluation",
+        "iternet_evaluation",
+        *STAGES_TESTING,
+    ),
     refused(
         list_of_test_eyes_only,
         r"no eye of the data set is for training",
         "training",
         *LEARNING,
+        *STAGES_LEARNING,
         accepted=("evaluation",),
     ),
     Case(
@@ -756,13 +775,19 @@ CASES = [
         *OTHERS,
     ),
     accepted(three_broken_photographs_skipped, *APPLYING, without=("patient 1", "patient 2", "patient 3")),
-    refused(three_broken_files, r"(?=.*vessels/phantom_00001)(?=.*images/phantom_00002).*vessels/phantom_00003"),
-    accepted(three_broken_files_skipped, without=("patient 1", "patient 2", "patient 3")),
+    refused(
+        three_broken_files,
+        r"(?=.*vessels/phantom_00001)(?=.*images/phantom_00002).*vessels/phantom_00003",
+        *ALL,
+        *STAGES_LEARNING,
+        "lama_inference",
+    ),
+    accepted(three_broken_files_skipped, *ALL, "lama_inference", without=("patient 1", "patient 2", "patient 3")),
     refused(empty_vessel_map, r"maps/eye.png is empty \(0 bytes\)", *GENERATING),
     refused(file_that_is_not_a_picture, r"maps/eye.png is damaged, truncated or not a picture", *GENERATING),
     refused(decompression_bomb, r"images/phantom_00000.png has too many pixels"),
     refused(decompression_bomb_as_a_map, r"maps/eye.png has too many pixels", *GENERATING),
-    refused(vessel_map_without_a_vessel, NO_VESSEL),
+    refused(vessel_map_without_a_vessel, NO_VESSEL, *ALL, *STAGES_ALL),
     refused(vessel_map_all_white, r"phantom_0000\d.png marks 100% of the eye"),
     refused(vessel_map_inverted, r"phantom_0000\d.png marks \d\d% of the eye"),
     refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)", *ALL, *APPLYING),
@@ -786,7 +811,19 @@ CASES = [
     refused(size_that_the_network_cannot_take, r"size 100 .* give a --size that is a multiple of 16", "training"),
     refused(size_that_the_weights_cannot_take, r"size 72 .* multiple of 16", "inference", "evaluation"),
     refused(setting("size", -1), r"size must be a whole number from 16, not -1", *TRAINING, "inference", "evaluate"),
-    refused(setting("size", 12), r"size must be a whole number from 16, not 12", *OTHERS),
+    refused(setting("size", 12), r"size must be a whole number from 16, not 12", *OTHERS, *STAGES_ALL),
+    refused(size_that_the_weights_cannot_take, r"size 72 .* multiple of 16", "color_inference", "color_evaluation"),
+    refused(setting("blocks", -1), r"blocks must be a whole number from 0, not -1", "lama_training"),
+    refused(setting("global_share", 1), r"global_share must be a number from 0 below 1, not 1", "lama_training"),
+    refused(setting("norm", "none"), r"norm must be one of batch, instance, not 'none'", "lama_training"),
+    refused(setting("upsampling", "resize"), r"upsampling must be one of transpose, smooth, not", "lama_training"),
+    refused(setting("masks", "circles"), r"masks must be one of vessels, strokes, not 'circles'", "lama_training"),
+    refused(setting("composite", "perhaps"), r"composite is a switch and takes true, false", "lama_training"),
+    refused(setting("generated_share", 2), r"generated_share must be a number from 0 to 1, not 2", "lama_training"),
+    refused(setting("blend", 0.5), r"blend must be a whole number from 0, not 0.5", "lama_inference"),
+    refused(setting("edge", -1), r"edge must be a number from 0, not -1", "color_training"),
+    refused(no_weights_of_the_first_stage, r"there is no checkpoint \S*/nothing.pt", "lama_training"),
+    refused(setting("perceptual_weights", "nothing.pt"), r"there is no checkpoint nothing.pt", "lama_training"),
     refused(setting("patch", 4), r"patch must be a whole number from 16, not 4", "iternet_training"),
     refused(
         patch_that_the_network_makes_nothing_of,
@@ -850,19 +887,37 @@ CASES = [
     refused(appearance_of_an_unknown_camera, r"appearance random:sepia is unknown: give average, random", *GENERATING),
     refused(setting("texture", "perhaps"), r"texture is a switch and takes true, false, .* not .perhaps.", *GENERATING),
     refused(switch_that_is_neither, r"linear_decay is a switch and takes true, false, .* not 'perhaps'", "training"),
-    refused(skipping_perhaps, r"skip_unreadable is a switch and takes true, false, .* not 'perhaps'", *ALL, *OTHERS),
-    refused(no_such_weights, r"there is no checkpoint \S*/nothing.pt", "evaluation", *GENERATING, *TESTING, *APPLYING),
+    refused(
+        skipping_perhaps,
+        r"skip_unreadable is a switch and takes true, false, .* not 'perhaps'",
+        *ALL,
+        *OTHERS,
+        *STAGES_ALL,
+    ),
+    refused(
+        no_such_weights,
+        r"there is no checkpoint \S*/nothing.pt",
+        "evaluation",
+        *GENERATING,
+        *TESTING,
+        *APPLYING,
+        *STAGES_TESTING,
+        *STAGES_APPLYING,
+    ),
     refused(
         weights_of_another_network,
-        r"/other.pt holds the weights of another network than (Pix2PixUNet|IterNet|RetinaEncoder)",
+        r"/other.pt holds the weights of another network than (Pix2PixUNet|IterNet|RetinaEncoder|LamaGenerator)",
         *GENERATING,
         *APPLYING,
+        *STAGES_APPLYING,
     ),
     refused(
         weights_of_a_training_of_another_network,
-        r"/trained/model.pt holds the weights of a Pix2PixUNet, not of (IterNet|RetinaEncoder)",
+        r"/trained/model.pt holds the weights of a Pix2PixUNet, not of (IterNet|RetinaEncoder|LamaGenerator)",
         *TESTING,
         *APPLYING,
+        "lama_evaluation",
+        "lama_inference",
     ),
     refused(network_that_is_none, r"/network.json is refused: os.system is not a network of retina_monai", *APPLYING),
     refused(
@@ -880,11 +935,21 @@ CASES = [
         "encoder_evaluation",
         "encoder_inference",
     ),
-    refused(no_initial_weights, r"there is no checkpoint \S*/nothing.pt", *LEARNING),
+    *(
+        refused(
+            nan_in_weights(stage),
+            r"/model.pt holds weights that are no numbers \(NaN or infinite\): \S+",
+            f"{stage}_evaluation",
+            f"{stage}_inference",
+        )
+        for stage in STAGES
+    ),
+    refused(no_initial_weights, r"there is no checkpoint \S*/nothing.pt", *LEARNING, *STAGES_LEARNING),
     refused(
         initial_weights_of_another_network,
-        r"/trained/model.pt holds the weights of another network than (IterNet|RetinaEncoder)",
+        r"/trained/model.pt holds the weights of another network than (IterNet|RetinaEncoder|LamaGenerator)",
         *LEARNING,
+        "lama_training",
     ),
     refused(
         truncated_weights,
@@ -893,6 +958,8 @@ CASES = [
         *GENERATING,
         *TESTING,
         *APPLYING,
+        *STAGES_TESTING,
+        *STAGES_APPLYING,
     ),
     refused(
         malicious_weights,
@@ -901,32 +968,42 @@ CASES = [
         *GENERATING,
         *TESTING,
         *APPLYING,
+        *STAGES_TESTING,
+        *STAGES_APPLYING,
     ),
     refused(
-        output_directory_that_cannot_be_written, r"/file/run\S* cannot be (made|written) \(Not a dir", *ALL, *OTHERS
+        output_directory_that_cannot_be_written,
+        r"/file/run\S* cannot be (made|written) \(Not a dir",
+        *ALL,
+        *OTHERS,
+        *STAGES_ALL,
     ),
     refused(
         output_directory_of_another_training,
         r"/trained already holds a training: give another",
         "training",
         *LEARNING,
+        *STAGES_LEARNING,
     ),
     refused(
         training_of_another_bundle_to_resume,
-        r"epoch_0001.pt was saved by another training: its network networks.(segmenter|encoder) does not fit",
+        r"epoch_0001.pt was saved by another training: its network networks.(segmenter|encoder|generator) does not fit",
         *LEARNING,
+        "lama_training",
     ),
     refused(
         output_directory_of_another_set,
         r"/set holds a data set that was not made here",
         *GENERATING,
         "iternet_inference",
+        *STAGES_APPLYING,
     ),
     refused(
         output_directory_of_a_set_with_other_settings,
         r"/set holds a set made with other settings",
         *GENERATING,
         "iternet_inference",
+        *STAGES_APPLYING,
     ),
     refused(output_directory_with_features, r"/encoded holds features.csv already: give another", "encoder_inference"),
     refused(
@@ -937,12 +1014,15 @@ CASES = [
         "evaluate",
         *LEARNING,
         *APPLYING,
+        *STAGES_LEARNING,
+        *STAGES_APPLYING,
     ),
     refused(
         nothing_to_resume,
         r"there is no checkpoint to resume in \S*/output: train without --resume",
         "training",
         *LEARNING,
+        *STAGES_LEARNING,
     ),
     refused(cache_that_cannot_be_made, r"/file/cache cannot be (made|written) ", "training"),
     refused(
@@ -998,6 +1078,7 @@ CASES = [
         "inference",
         "evaluate",
         *OTHERS,
+        *STAGES_ALL,
     ),
     refused(no_weights_of_the_judge, r"no weights \S*/nothing.pt of the judge iternet_vessel: give oth", "evaluate"),
     refused(malicious_weights_of_the_judge, r"weights/model.pt is refused: it holds more than tensors", "evaluate"),

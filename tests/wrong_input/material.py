@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from retina_monai.networks import IterNet, RetinaEncoder
+from retina_monai.data import Appearances
+from retina_monai.networks import IterNet, LamaGenerator, Pix2PixUNet, RetinaEncoder
+from retina_monai.transforms import CANONICAL
 
 Overrides = dict[str, Any]
 
@@ -102,12 +104,20 @@ class Eyes:
 def small_weights(folder: Path, kind: str) -> Path:
     """``model.pt`` of a small network of a bundle that nobody trained, as a training writes it."""
     torch.manual_seed(0)
-    networks = {"iternet": lambda: IterNet(4, 2, 1, 2), "encoder": lambda: RetinaEncoder(4, 4, 64)}
+    networks: dict[str, Callable[[], Any]] = {
+        "iternet": lambda: IterNet(4, 2, 1, 2),
+        "encoder": lambda: RetinaEncoder(4, 4, 64),
+        "color": lambda: Pix2PixUNet(levels=4, features=4, norm="instance", inside_map=True),
+        "lama": lambda: LamaGenerator(features=4, blocks=1, norm="instance"),
+    }
     network = networks[kind]()
     folder.mkdir(parents=True)
     torch.save(network.state_dict(), folder / "model.pt")
     name = f"{type(network).__module__}.{type(network).__qualname__}"
     (folder / "network.json").write_text(json.dumps({"_target_": name, **network.arguments}))
+    if kind == "lama":
+        eyes = [{"name": "one", "dataset": "phantom", "mean": CANONICAL.mean, "std": CANONICAL.std}]
+        Appearances(eyes).save(folder / "appearances.json")
     return folder / "model.pt"
 
 

@@ -1,0 +1,227 @@
+"""The objective of LaMa (Suvorov et al., WACV 2022, https://arxiv.org/abs/2109.07161), for round pictures.
+
+A generator paints what is not known of a picture. Published: L1 on what is known, a non-saturating adversarial loss
+with a gradient penalty on real pictures, the discriminator's features matched, and a perceptual loss over features that
+see far. Here what is known may be as little as the vessels of a retina.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, softplus
+
+from retina_monai.objectives.step import Batch, Losses, Step
+
+__all__ = ["Lama"]
+
+
+class Lama:
+    """Paint around what is known, so that neither discriminator nor perceptual network tells it from a photograph.
+
+    Args:
+        generator: picture and mask ``(B, 4, H, W)`` in [-1, 1] -> picture ``(B, 3, H, W)``; while it trains, all of it
+            is painted.
+        discriminator: picture -> list of feature maps, the last of which are the patch logits, or such a list for each
+            scale.
+        perceptual: picture -> list of feature maps, and what it tells of each pixel as the last entry: the vessels'
+            logit, and the picture again (:class:`retina_monai.networks.DilatedEncoder`).
+        known_weight: of the L1 on known pixels.
+        unknown_weight: of the L1 on painted pixels; 0 as published.
+        color_weight: of the difference of mean and standard deviation of each channel inside the field of view.
+        adversarial_weight, feature_matching_weight, perceptual_weight: of these terms.
+        gradient_penalty: weight of the squared gradient of the discriminator's verdicts on real pictures, ``R1``
+            (Mescheder et al., ICML 2018, https://arxiv.org/abs/1801.04406, eq. 9); in float32. The verdicts of a
+            picture's patches are summed, as the authors of LaMa do, so it grows with the square of their number.
+        penalty_share: probability that an iteration has the penalty, which is then by its inverse as strong (lazily, as
+            in StyleGAN2: Karras et al., CVPR 2020, https://arxiv.org/abs/1912.04958, section 3.1).
+        perceptual_learns: whether the perceptual network is trained along, on the real photographs alone: to find
+            their vessels and to draw them again.
+        composite: the discriminator and the perceptual network see known pixels as they are, as inference gives them;
+            if not, as they are painted, as published.
+        first_stage: vessel map ``(B, 1, H, W)`` -> colour vessel mask ``(B, 3, H, W)``, both in [-1, 1]; is never
+            trained.
+        condition_key, image_key, vessel_key, fov_key: entries of the batch: ``condition`` is picture and mask.
+
+    Attributes:
+        generated_share: probability that the known colours are the first stage's and not the photograph's.
+
+    Raises:
+        ValueError: ``perceptual_weight`` without ``perceptual``.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        perceptual: nn.Module | None = None,
+        known_weight: float = 10.0,
+        unknown_weight: float = 0.0,
+        color_weight: float = 0.0,
+        adversarial_weight: float = 10.0,
+        feature_matching_weight: float = 100.0,
+        perceptual_weight: float = 30.0,
+        gradient_penalty: float = 0.001,
+        penalty_share: float = 1.0,
+        perceptual_learns: bool = True,
+        composite: bool = True,
+        first_stage: nn.Module | None = None,
+        condition_key: str = "condition",
+        image_key: str = "image",
+        vessel_key: str = "vessel",
+        fov_key: str = "fov",
+    ) -> None:
+        if perceptual_weight and perceptual is None:
+            raise ValueError("perceptual_weight needs a perceptual network to compare by")
+        self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+        steps = [Step("generator", ("generator",), self.generator_losses)]
+        if adversarial_weight:
+            steps.insert(0, Step("discriminator", ("discriminator",), self.discriminator_losses))
+        if perceptual is not None and perceptual_weight:
+            self.networks["perceptual"] = perceptual
+            if perceptual_learns:
+                steps.insert(0, Step("perceptual", ("perceptual",), self.perceptual_losses))
+        self.steps = tuple(steps)
+        self.known_weight, self.unknown_weight, self.color_weight = known_weight, unknown_weight, color_weight
+        self.adversarial_weight = adversarial_weight
+        self.feature_matching_weight = feature_matching_weight
+        self.perceptual_weight = perceptual_weight
+        self.gradient_penalty, self.penalty_share = gradient_penalty, penalty_share
+        self.composite = composite
+        self.first_stage = None if first_stage is None else first_stage.eval()
+        self.generated_share = 0.0
+        self.condition_key, self.image_key = condition_key, image_key
+        self.vessel_key, self.fov_key = vessel_key, fov_key
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """``known``, ``mask`` (1 where to paint), ``painted`` all over, and both together: ``pred``."""
+        known, mask = self._known(batch), (batch[self.condition_key][:, 3:] + 1) / 2
+        condition = torch.cat([known, batch[self.condition_key][:, 3:]], dim=1)
+        painted = self.networks["generator"](condition).float()
+        pred = painted * mask + known * (1 - mask)
+        return {"pred": pred, "painted": painted, "known": known, "mask": mask}
+
+    def perceptual_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
+        """Find the vessels of real photographs, and draw them again."""
+        image, fov = batch[self.image_key], batch[self.fov_key]
+        told = self.networks["perceptual"](image)[-1].float()
+        share = (batch[self.vessel_key] + 1) / 2
+        entropy = binary_cross_entropy_with_logits(told[:, :1], share, weight=fov, reduction="sum")
+        return {"p_vessel": entropy / fov.sum().clamp_min(1), "p_image": _mean_of((told[:, 1:] - image).abs(), fov)}
+
+    def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
+        """Patches of photographs are real; of pictures that were painted on, those are fake that show some of it."""
+        real = self._features(batch[self.image_key])
+        fake = self._features(self._shown(outputs).detach())
+        losses = {"d_real": _mean_softplus(real, -1.0), "d_fake": _masked_softplus(fake, outputs["mask"])}
+        if self.gradient_penalty and float(torch.rand(())) < self.penalty_share:
+            weight = self.gradient_penalty / self.penalty_share
+            losses["d_penalty"] = weight * self._squared_gradient(batch[self.image_key])
+        return losses
+
+    def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
+        """Keep what is known, fool the discriminator, and look like the photograph to both networks."""
+        image, fov, mask = batch[self.image_key], batch[self.fov_key], outputs["mask"]
+        shown, painted = self._shown(outputs), outputs["painted"]
+        losses = {"g_known": self.known_weight * _mean_of((painted - outputs["known"]).abs(), 1 - mask)}
+        if self.unknown_weight:
+            losses["g_unknown"] = self.unknown_weight * _mean_of((painted - image).abs(), mask)
+        if self.color_weight:
+            losses["g_color"] = self.color_weight * _color_distance(outputs["pred"], image, fov)
+        if self.adversarial_weight:
+            fake = self._features(shown)
+            losses["g_adversarial"] = self.adversarial_weight * _mean_softplus(fake, -1.0)
+            if self.feature_matching_weight:
+                with torch.no_grad():
+                    real = self._features(image)
+                losses["g_features"] = self.feature_matching_weight * _feature_distance(fake, real)
+        if self.perceptual_weight:
+            losses["g_perceptual"] = self.perceptual_weight * self._perceptual_distance(shown, image)
+        return losses
+
+    def _known(self, batch: Batch) -> Tensor:
+        """The known colours: the photograph's, or by chance, picture by picture, what the first stage makes of them."""
+        known = batch[self.condition_key][:, :3]
+        if self.first_stage is None or self.generated_share <= 0:
+            return known
+        drawn = torch.rand(len(known), 1, 1, 1).to(known.device) < self.generated_share
+        with torch.no_grad():
+            colored = self.first_stage(batch[self.vessel_key]).float()
+        inside, vessel = batch[self.fov_key] > 0, batch[self.vessel_key] >= 0
+        return torch.where(drawn & inside & vessel, colored, known)
+
+    def _squared_gradient(self, real: Tensor) -> Tensor:
+        """Of the sum of verdicts, by the pixels; a mean over pictures, in float32."""
+        image = real.detach().float().requires_grad_(True)
+        with torch.autocast(image.device.type, enabled=False):
+            verdict = torch.stack([scale[-1].sum() for scale in self._features(image)]).sum()
+            (gradient,) = torch.autograd.grad(verdict, image, create_graph=True)
+        return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+    def _shown(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        return outputs["pred"] if self.composite else outputs["painted"]
+
+    def _features(self, image: Tensor) -> list[list[Tensor]]:
+        """Of each scale of the discriminator."""
+        features = self.networks["discriminator"](image)
+        return [features] if isinstance(features[0], Tensor) else features
+
+    def _perceptual_distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Mean over layers of the squared difference of features, relative to their variance over the photograph.
+
+        Relative, so that the weight means the same whatever network it is, and however far it has learned: 1 is what a
+        picture of the photograph's mean features has.
+        """
+        with torch.no_grad():
+            targets = [layer.float() for layer in self.networks["perceptual"](real)[:-1]]
+        layers = self.networks["perceptual"](fake)[:-1]
+        distances = [
+            (layer.float() - target).square().mean() / _variance(target).clamp_min(1e-8)
+            for layer, target in zip(layers, targets, strict=True)
+        ]
+        return torch.stack(distances).mean()
+
+
+def _variance(features: Tensor) -> Tensor:
+    """Over the places of each picture, a mean over channels."""
+    return (features - features.mean(dim=(2, 3), keepdim=True)).square().mean()
+
+
+def _mean_of(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the pixels of a mask, and over channels."""
+    return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp_min(1)
+
+
+def _mean_softplus(features: list[list[Tensor]], sign: float) -> Tensor:
+    return torch.stack([softplus(sign * scale[-1].float()).mean() for scale in features]).mean()
+
+
+def _masked_softplus(features: list[list[Tensor]], mask: Tensor) -> Tensor:
+    """Fake is a patch that shows some of what was painted, real one that shows none (section 2.3, mask-aware)."""
+    return torch.stack([_masked(scale[-1].float(), mask) for scale in features]).mean()
+
+
+def _masked(logits: Tensor, mask: Tensor) -> Tensor:
+    fake = adaptive_max_pool2d(mask, logits.shape[-2:])
+    return (softplus(logits) * fake + softplus(-logits) * (1 - fake)).mean()
+
+
+def _feature_distance(fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
+    """Mean over scales and layers of the squared difference, the logits left out."""
+    pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
+    return torch.stack([(ours.float() - theirs.float()).square().mean() for ours, theirs in pairs]).mean()
+
+
+def _color_distance(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
+    """Absolute difference of mean and of standard deviation inside the field of view, a mean over channels."""
+    ours, theirs = _statistics(pred, fov), _statistics(image, fov)
+    return torch.stack([(one - other).abs().mean() for one, other in zip(ours, theirs, strict=True)]).sum()
+
+
+def _statistics(image: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
+    area = fov.sum(dim=(2, 3)).clamp_min(1)
+    mean = (image * fov).sum(dim=(2, 3)) / area
+    variance = ((image - mean[:, :, None, None]).square() * fov).sum(dim=(2, 3)) / area
+    return mean, (variance + 1e-12).sqrt()

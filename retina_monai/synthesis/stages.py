@@ -1,0 +1,72 @@
+"""The two stages as functions: vessels in colour, and the photograph around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retina_monai.data.color_vessels import outpainting_input
+from retina_monai.synthesis.bundles import LoadedBundle
+
+__all__ = ["Outpainter", "VesselColorer"]
+
+
+class VesselColorer(LoadedBundle):
+    """A bundle that gives the vessels of a map their colours.
+
+    Args:
+        bundle, checkpoint: as for :class:`LoadedBundle`.
+    """
+
+    def __init__(self, bundle: str | Path = "pix2pix_color_vessel", checkpoint: str | Path | None = None) -> None:
+        super().__init__(bundle, checkpoint)
+
+    def __call__(self, share: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Colour one map.
+
+        Args:
+            share: ``(size, size)`` in [0, 255], what of each pixel vessels cover.
+
+        Returns:
+            Colour vessel mask ``(3, size, size)``, RGB: canonical colours on vessels, black elsewhere.
+        """
+        return _rounded(self.run(image=share))
+
+
+class Outpainter(LoadedBundle):
+    """A bundle that paints the photograph around a colour vessel mask, whose vessels stay as they are.
+
+    Args:
+        bundle, checkpoint: as for :class:`LoadedBundle`.
+    """
+
+    def __init__(self, bundle: str | Path = "lama_fundus", checkpoint: str | Path | None = None) -> None:
+        super().__init__(bundle, checkpoint)
+        self.appearances = self.part("appearances")
+
+    def __call__(
+        self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """Paint one photograph.
+
+        Args:
+            color: colour vessel mask ``(3, size, size)``, RGB.
+            share: ``(size, size)`` in [0, 255], what of each pixel vessels cover: vessel from half of it on.
+            fov: ``(1, size, size)`` in {0, 1}.
+
+        Returns:
+            ``(3, size, size)``, RGB, in the canonical appearance.
+        """
+        return _rounded(self.draw(color, share, fov))
+
+    def draw(self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As a call, before it is rounded: ``(3, size, size)`` in [0, 255]."""
+        vessel = (np.rint(share) >= 128).astype(np.uint8)[None]
+        picture = outpainting_input(color, vessel, fov)
+        return self.run(image=picture, vessel=vessel * np.float32(255))
+
+
+def _rounded(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(picture).astype(np.uint8)

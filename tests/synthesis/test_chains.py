@@ -1,0 +1,164 @@
+"""Chains of bundles: what they are made of, that they do what the bundles do one after the other, and a third one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from scipy.ndimage import median_filter
+
+import retina_monai
+from retina_monai.bundle import digest
+from retina_monai.data import VesselMaps
+from retina_monai.data.reading import read_photograph
+from retina_monai.errors import RetinaError
+from retina_monai.evaluation.eye import Eye
+from retina_monai.evaluation.painting import find_painter
+from retina_monai.synthesis import (
+    Chain,
+    LoadedBundle,
+    Outpainter,
+    PhotographGenerator,
+    TwoStage,
+    VesselColorer,
+    load_chain,
+    synthesize,
+)
+from retina_monai.synthesis.chains import CHAINS
+
+SIZE = 64
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_bundles(small_bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small_bundles)
+
+
+@pytest.fixture
+def eye(phantoms: Path) -> dict[str, Any]:
+    item: dict[str, Any] = VesselMaps(phantoms, SIZE)[0]
+    return item
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_a_stage_is_loaded_by_its_task() -> None:
+    kinds = {"two_stage": TwoStage, "pix2pix_vessel": PhotographGenerator}
+    kinds |= {"pix2pix_color_vessel": VesselColorer, "lama_fundus": Outpainter}
+    assert {name: type(retina_monai.load(name)) for name in kinds} == kinds
+    assert isinstance(load_chain("two_stage"), Chain)
+    with pytest.raises(RetinaError, match="lama_fundus paints no photograph around a vessel map: give two_stage, or"):
+        load_chain("lama_fundus")
+
+
+def test_vessels_get_colours_and_all_else_is_black(eye: dict[str, Any]) -> None:
+    color = VesselColorer()(eye["image"])
+    drawn = eye["image"] >= 127.5
+    assert color.shape == (3, SIZE, SIZE) and color.dtype == np.uint8
+    assert not color[:, ~drawn].any() and color[:, drawn].any()
+
+
+def test_what_is_painted_around_vessels_leaves_them_untouched(eye: dict[str, Any]) -> None:
+    color = VesselColorer()(eye["image"])
+    known = (eye["image"] >= 127.5) & (eye["fov"][0] > 0)
+    photograph = Outpainter()(color, eye["image"], eye["fov"])
+    assert np.array_equal(photograph[:, known], color[:, known])
+    assert photograph[:, (eye["fov"][0] > 0) & ~known].any() and not photograph[:, eye["fov"][0] == 0].any()
+    drawn = TwoStage().draw(eye["image"], eye["fov"])
+    assert drawn.dtype == np.float32 and np.array_equal(np.rint(drawn), photograph)
+
+
+def test_the_chain_is_its_two_bundles_one_after_the_other_through_files(
+    small_bundles: Path, phantoms: Path, run_config: Callable[..., ConfigParser], tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    how = {"size": SIZE, "seed": 3}
+    first, second = (small_bundles / name / "configs" / "inference.json" for name in CHAIN)
+    run_config(first, input_dir=str(phantoms), output_dir=str(tmp_path / "colours"), **how)
+    run_config(
+        second, input_dir=str(tmp_path / "colours"), output_dir=str(tmp_path / "files"), appearance="random", **how
+    )
+    torch.set_num_threads(threads)
+    folder = synthesize("two_stage", phantoms, tmp_path / "set", seed=3, appearance="random")
+    assert len(pictures(folder)) == 3 * 8
+    assert pictures(folder) == pictures(tmp_path / "files")
+
+
+CHAIN = ("pix2pix_color_vessel", "lama_fundus")
+
+
+def test_settings_name_the_weights_of_each_bundle(small_bundles: Path, phantoms: Path, tmp_path: Path) -> None:
+    settings = json.loads((synthesize("two_stage", phantoms, tmp_path) / "settings.json").read_text())
+    weights = {name: digest(small_bundles / name / "models" / "model.pt") for name in CHAIN}
+    assert (settings["bundle"], settings["weights"], settings["size"]) == ("two_stage", weights, SIZE)
+    painter = find_painter(settings)
+    assert painter is not None and str(painter) == " ".join(["two_stage", *(text[:12] for text in weights.values())])
+    assert find_painter(settings | {"weights": weights | {"lama_fundus": "0" * 64}}) is None
+
+
+def test_the_painter_of_a_chain_follows_the_map(phantoms: Path, tmp_path: Path, eye: dict[str, Any]) -> None:
+    folder = synthesize("two_stage", phantoms, tmp_path)
+    painter = find_painter(json.loads((folder / "settings.json").read_text()))
+    assert painter is not None
+    inside = eye["fov"][0] > 0
+    like = Eye("eye", "", "", read_photograph(folder / "images" / f"{eye['name']}.png"), inside, {})
+    painted = painter(eye["image"] / 255, inside, like)
+    assert painted.shape == (3, SIZE, SIZE) and painted.dtype == np.uint8 and not painted[:, ~inside].any()
+    assert not np.array_equal(painted, painter(np.zeros((SIZE, SIZE), np.float32), inside, like))
+
+
+def test_other_weights_are_given_by_bundle(small_bundles: Path, tmp_path: Path) -> None:
+    for name in ("model.pt", "network.json", "appearances.json"):
+        (tmp_path / name).write_bytes((small_bundles / "lama_fundus" / "models" / name).read_bytes())
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({key: 2 * value for key, value in state.items()}, tmp_path / "model.pt")
+    released, other = TwoStage(), TwoStage({"lama_fundus": tmp_path / "model.pt"})
+    assert isinstance(released.weights, dict) and isinstance(other.weights, dict)
+    assert [released.weights[name] == other.weights[name] for name in CHAIN] == [True, False]
+    for checkpoint in (str(tmp_path / "model.pt"), {"pix2pix_vessel": tmp_path / "model.pt"}):
+        with pytest.raises(
+            RetinaError, match="two_stage is made of pix2pix_color_vessel and lama_fundus: give --check"
+        ):
+            load_chain("two_stage", checkpoint)
+
+
+def test_bundles_of_two_sizes_are_no_chain(small_bundles: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_bundles / "lama_fundus", tmp_path / "larger")
+    path = tmp_path / "larger" / "configs" / "inference.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"size": 128}))
+    with pytest.raises(RetinaError, match="different sizes, pix2pix_color_vessel of 64 and larger of 128 pixels"):
+        TwoStage(outpainter=tmp_path / "larger")
+
+
+class Cleaned(Chain):
+    """A third chain, as the module says how to write one."""
+
+    def __init__(self, checkpoint: None = None) -> None:
+        self.around = LoadedBundle("pix2pix_vessel")
+        super().__init__("cleaned", self.around)
+
+    def draw(self, share: Any, fov: Any) -> Any:
+        return self.around.run(image=median_filter(share, 3))
+
+
+def test_a_third_chain_is_a_few_lines(
+    phantoms: Path, tmp_path: Path, eye: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = synthesize(Cleaned(), phantoms, tmp_path / "given")
+    monkeypatch.setitem(CHAINS, "cleaned", Cleaned)
+    named = synthesize("cleaned", phantoms, tmp_path / "named")
+    direct = synthesize("pix2pix_vessel", phantoms, tmp_path / "direct")
+    assert pictures(given) == pictures(named) and len(pictures(given)) == 3 * 8
+    image = f"images/{eye['name']}.png"
+    assert pictures(given)[image] != pictures(direct)[image]
+    assert json.loads((given / "settings.json").read_text())["bundle"] == "cleaned"
