@@ -1,4 +1,4 @@
-"""Measure training, inference, data sets, readers, metrics and reports on the processor, and write docs/benchmarks.md.
+"""Measure training, inference, data, metrics, reports, networks and chains on the processor: docs/benchmarks.md.
 
     python scripts/benchmark.py                                    # all: about an hour on two idle cores
     python scripts/benchmark.py --quick                            # does it run? some minutes, on the screen only
@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import fire
+from benchmarks.chain import measure_chain
 from benchmarks.datasets import measure_datasets
+from benchmarks.fourier import measure_fourier
 from benchmarks.inference import measure_inference
 from benchmarks.loading import measure_loading
 from benchmarks.measuring import Effort
@@ -41,7 +43,14 @@ from retina_monai.files import write_text
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 FULL = Effort(3, 4, 16, 8, 29, 1.0, ("paper", "released"), True)
-QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False, metric_counts=(10, 20), report_count=10)
+FEW: dict[str, Any] = {
+    "metric_counts": (10, 20),
+    "report_count": 10,
+    "chain_samples": 9,
+    "chain_counts": (10, 20),
+    "fourier_pictures": 1,
+}
+QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False, **FEW)
 PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "training": measure_training,
     "overhead": measure_overhead,
@@ -51,6 +60,8 @@ PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "readers": measure_readers,
     "metrics": measure_metrics,
     "report": measure_report,
+    "fourier": measure_fourier,
+    "chain": measure_chain,
 }
 
 
@@ -109,7 +120,7 @@ def main(
         rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
         output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
             measured on the same machine.
-        only: some of training,overhead,inference,loading,datasets,readers,metrics,report.
+        only: some of training,overhead,inference,loading,datasets,readers,metrics,report,fourier,chain.
         dataset_dir: a data set or a list of them, for datasets; phantoms if not given.
     """
     short = parse_switch(quick, "quick")

@@ -24,8 +24,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 (
     benchmark,
     bare_loop,
+    chain,
     costs,
     datasets,
+    fourier,
     inference,
     loading,
     measuring,
@@ -42,8 +44,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
     for name in (
         "benchmark",
         "benchmarks.bare_loop",
+        "benchmarks.chain",
         "benchmarks.costs",
         "benchmarks.datasets",
+        "benchmarks.fourier",
         "benchmarks.inference",
         "benchmarks.loading",
         "benchmarks.measuring",
@@ -69,7 +73,17 @@ TINY = replace(
     reader_size=64,
     metric_counts=(5, 10),
     metric_size=64,
-    overrides={"size": 32, "levels": 3, "features": 4, "discriminator_features": 4, "discriminator_levels": 1},
+    fourier_sizes=(32,),
+    fourier_pictures=1,
+    chain_samples=6,
+    overrides={
+        "size": 32,
+        "levels": 3,
+        "features": 4,
+        "blocks": 1,
+        "discriminator_features": 4,
+        "discriminator_levels": 1,
+    },
 )
 
 
@@ -239,6 +253,30 @@ def test_a_report_is_timed_from_sets_of_the_size_that_it_says(monkeypatch: pytes
     cells = text.splitlines()[-1].strip("| ").split(" | ")
     assert cells[:2] == ["4 + 4", "image,distribution"] and float(cells[3]) >= 1 and float(cells[4]) > 200
     assert (benchmark.FULL.report_count, benchmark.FULL.report_families) == (100, "all")
+
+
+def test_fourier_convolutions_stand_beside_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fourier, "in_own_process", lambda job: job())
+    text = fourier.measure_fourier(Path(), TINY)
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][2:]
+    kinds = [(work, kind) for work in ("painting", "training") for kind in ("plain", "Fourier")]
+    assert [tuple(row[1:3]) for row in rows] == kinds and {row[0] for row in rows} == {"32"}
+    assert [row[5] for row in rows if row[2] == "plain"] == ["1.00", "1.00"]
+    assert all(float(row[4]) > 0 for row in rows)
+    assert benchmark.FULL.fourier_sizes == (256, 512)
+    assert fourier.build(0.75, benchmark.FULL).arguments["global_share"] == 0.75
+
+
+def test_chains_are_timed_and_weighed_on_sets_of_the_size_that_is_said(
+    eyes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "in_own_process", lambda job: job())
+    monkeypatch.setattr(costs, "in_own_process", lambda job: job())
+    text = chain.measure_chain(eyes, replace(TINY, chain_counts=(10, 20)))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    assert [row[0] for row in rows] == ["chain", "---", "pix2pix_vessel", "two_stage", "samples", "---", "10", "20"]
+    assert rows[2][4] == "1.00" and all(float(cell) > 0 for row in rows[2:4] for cell in row[1:])
+    assert benchmark.FULL.chain_counts == (100, 10_000)
 
 
 def test_the_costs_of_metrics_stand_beside_their_ratios() -> None:

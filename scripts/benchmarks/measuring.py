@@ -35,6 +35,10 @@ class Effort:
         metric_size: of these photographs, pixels a side.
         report_count: photographs on each side of the report that is timed.
         report_families: that it asks for.
+        fourier_sizes: of the pictures that LaMa's generator paints, pixels a side.
+        fourier_pictures: that are timed in a process.
+        chain_samples: of the set whose seconds are taken, at least.
+        chain_counts: samples of the small and of the large set whose memory is taken.
     """
 
     rounds: int
@@ -53,6 +57,10 @@ class Effort:
     metric_size: int = 256
     report_count: int = 100
     report_families: str = "all"
+    fourier_sizes: tuple[int, ...] = (256, 512)
+    fourier_pictures: int = 8
+    chain_samples: int = 50
+    chain_counts: tuple[int, int] = (100, 10_000)
 
 
 class Timing(NamedTuple):

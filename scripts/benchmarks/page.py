@@ -10,7 +10,18 @@ from pathlib import Path
 
 import torch
 
-SECTIONS = ("Training", "Overhead", "Inference", "Loading", "Datasets", "Readers", "Metrics", "Report")
+SECTIONS = (
+    "Training",
+    "Overhead",
+    "Inference",
+    "Loading",
+    "Datasets",
+    "Readers",
+    "Metrics",
+    "Report",
+    "Fourier",
+    "Chain",
+)
 
 
 def machine() -> str:

@@ -1,0 +1,1 @@
+"""Methods that paint photographs around vessel maps, trained and measured alike: scripts/two_stage.sh."""

@@ -1,0 +1,40 @@
+"""``python -m comparison DATA OUTPUT [METHOD ...]``, from scripts/two_stage.sh: all up to the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fire
+
+from comparison.methods import METHODS
+from comparison.running import ROOT, measure, train
+from comparison.showing import show
+from retina_monai.errors import RetinaError
+
+REPORTS = ROOT / "docs" / "two_stage"
+
+
+def main(data: str, output: str, *methods: str, reports: str = str(REPORTS)) -> None:
+    """Train and measure; without names of methods all of them, and then the seconds and the picture too.
+
+    Args:
+        data: where the data sets lie.
+        output: where trainings and sets go, a folder for each method.
+        methods: names.
+        reports: where reports go, a folder for each method; the picture goes to ``images`` beside it.
+    """
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise RetinaError(f"there is no method {unknown[0]}: give {', '.join(METHODS)}")
+    sets, work, pages = Path(data).resolve(), Path(output).resolve(), Path(reports).resolve()
+    for name in methods or METHODS:
+        train(METHODS[name], sets, work, work / name)
+        measure(METHODS[name], sets, work / name, pages / name)
+    if not methods:
+        show(sets, work, list(METHODS), pages, pages.parent / "images" / "two_stage.png")
+
+
+if __name__ == "__main__":
+    try:
+        fire.Fire(main)
+    except RetinaError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,0 +1,90 @@
+"""The methods that are compared, and how each is trained. Another one is another entry of METHODS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+DATASETS = ("CHASE_DB1", "HRF", "FIVES")
+EYES, PHANTOMS = "training eyes", "phantoms"
+
+# Epochs, such that the methods take equal minutes in sum.
+DIRECT_PHANTOM_EPOCHS = 8
+DIRECT_EPOCHS = 150
+COLOR_EPOCHS = 40
+LAMA_PHANTOM_EPOCHS = 2
+LAMA_EPOCHS = 85
+
+
+class Training(NamedTuple):
+    """One training of a method.
+
+    Attributes:
+        bundle: whose ``train.json`` runs.
+        data: ``EYES`` or ``PHANTOMS``.
+        epochs: after the last of which it is validated, once, and those weights are taken, unless ``options`` say else.
+        weights: setting of the bundle -> an earlier training of the method, whose weights it is given.
+        options: other settings than the bundle's own.
+    """
+
+    bundle: str
+    data: str
+    epochs: int
+    weights: Mapping[str, str] = {}
+    options: Mapping[str, Any] = {}
+
+
+class Method(NamedTuple):
+    """A way from vessel map to photograph.
+
+    Attributes:
+        title: in tables.
+        generator: what ``synthesize`` is asked for: the name of a bundle, or of a chain.
+        trainings: by name, in their order.
+        released: bundle of the generator -> the training whose weights it gets.
+        about: a sentence on the page.
+    """
+
+    title: str
+    generator: str
+    trainings: Mapping[str, Training]
+    released: Mapping[str, str]
+    about: str
+
+
+METHODS = {
+    "two_stage": Method(
+        title="two-stage",
+        generator="two_stage",
+        trainings={
+            "color": Training("pix2pix_color_vessel", EYES, COLOR_EPOCHS, options={"val_interval": 5}),
+            "lama_phantoms": Training(
+                "lama_fundus",
+                PHANTOMS,
+                LAMA_PHANTOM_EPOCHS,
+                options={"generated_share": 0, "linear_decay": False},
+            ),
+            "lama": Training(
+                "lama_fundus",
+                EYES,
+                LAMA_EPOCHS,
+                weights={"color_vessel_weights": "color", "initial_weights": "lama_phantoms"},
+            ),
+        },
+        released={"pix2pix_color_vessel": "color", "lama_fundus": "lama"},
+        about="`pix2pix_color_vessel` gives the vessels of the map their colours, then `lama_fundus` paints everything "
+        "around them and leaves them as they are.",
+    ),
+    "direct": Method(
+        title="direct pix2pix",
+        generator="pix2pix_vessel",
+        trainings={
+            "direct_phantoms": Training(
+                "pix2pix_vessel", PHANTOMS, DIRECT_PHANTOM_EPOCHS, options={"faithfulness_weight": 20}
+            ),
+            "direct": Training("pix2pix_vessel", EYES, DIRECT_EPOCHS, weights={"initial_weights": "direct_phantoms"}),
+        },
+        released={"pix2pix_vessel": "direct"},
+        about="`pix2pix_vessel` paints the photograph from the map in one go.",
+    ),
+}

@@ -1,0 +1,153 @@
+"""The document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import fill
+
+from comparison import tables, words
+from comparison.figures import Results, read_results
+from comparison.methods import DATASETS, METHODS, PHANTOMS
+
+CONCLUSION = "conclusion.md"
+
+
+def page(folder: Path) -> str:
+    """Made of the reports in a folder, and of ``conclusion.md`` in it, which is written by hand.
+
+    Raises:
+        RetinaError: a report is missing.
+    """
+    results = read_results(folder)
+    path = folder / CONCLUSION
+    conclusion = path.read_text(encoding="utf-8").strip() if path.is_file() else "Not drawn yet."
+    return TEMPLATE.format(
+        methods="\n".join(fill(f"- **{METHODS[name].title}**: {METHODS[name].about}", 118) for name in results),
+        eyes=training_eyes(results),
+        phantoms=" Networks that start from phantoms saw the same 300 of them before." if starts(results) else "",
+        minutes=" and ".join(f"{tables.minutes(found):.0f} ({title})" for title, found in tables.titled(results)),
+        judge=judge(results),
+        cost=tables.cost(results),
+        faithfulness=tables.faithfulness(results),
+        sensitivity=tables.sensitivity(results),
+        realism=tables.realism(results),
+        spectra=tables.spectra(results),
+        likeness=tables.likeness(results),
+        use=tables.use(results),
+        outcome=words.outcome(results),
+        conclusion=conclusion,
+    )
+
+
+def training_eyes(results: Mapping[str, Results]) -> int:
+    found = tables.first(results).reports
+    return sum(found[f"test_{dataset}"]["compared"]["real"]["splits"]["training"] for dataset in DATASETS)
+
+
+def starts(results: Mapping[str, Results]) -> bool:
+    return any(training["data"] == PHANTOMS for found in results.values() for training in found.minutes.values())
+
+
+def judge(results: Mapping[str, Results]) -> str:
+    name: str = tables.first(results).of("test", DATASETS[0], "faithfulness")["judge"]
+    return name
+
+
+TEMPLATE = """# Vessels first, then the rest: does it hold?
+
+The claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion do, blurs or
+bends the vessels that it is conditioned on; painting the vessels first, and then everything around them, keeps them.
+Methods that were trained on the same eyes for equal minutes are compared here:
+
+{methods}
+
+All of this page but its conclusion is made by
+
+    scripts/two_stage.sh DATA
+
+which trains the methods, paints, evaluates, and writes the tables from the reports in [two_stage](two_stage) (`python
+scripts/two_stage.py docs/two_stage` alone). A method more is an entry more of `scripts/comparison/methods.py`.
+
+![Test eyes: vessel map, colour vessel mask, what each method paints, real](images/two_stage.png)
+
+*Two test eyes of CHASE_DB1 (Fraz et al. 2012), HRF (Budai et al. 2013) and FIVES (Jin et al. 2022) each, CC BY 4.0,
+cropped to the field of view and scaled down, beside what the methods make of their vessel maps with the real eye's
+appearance and a texture like its own.*
+
+## How it was done
+
+Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, at 256 px, seed 0, each training on one
+core; in sum {minutes} minutes of processor time.{phantoms} The weights are those of the last epoch (of the
+network that colours vessels those of its best validation): nothing was chosen by the figures below, and each method
+was trained once, so that what another seed would give is not in the intervals. Then, set by set, for each method alike:
+
+- *Test maps*: the vessel maps of the test eyes, painted with the average appearance of the set's training eyes.
+- *Warped maps*: those of the training eyes, each warped three times, painted with the appearance of one of them,
+  drawn by the seed.
+
+Photographs of all methods are given colours and a random texture by the same rule, as `synthesize` does unless told
+otherwise; the sensitivity test is without texture.
+
+`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures both, at 256 px. The judge is {judge},
+trained on real photographs of the same training eyes. Brackets hold 95 % intervals over patients, unless it is said
+otherwise; the same eyes stand behind all methods, so that intervals that overlap may hide a difference.
+
+{cost}
+
+Seconds of processor time too: median over the test eyes of one photograph at a time, on one core, the methods in turns,
+reading and writing left out; on another machine they are others, and their ratio about the same.
+
+## Are the vessels of the map in the photograph?
+
+What the judge finds in photographs of test maps, against the map; and in the real photographs of these eyes, which is
+as much as a photograph can be expected to show of a map that a person drew. Betti errors: difference in the number of
+connected parts (0) and of holes (1).
+
+{faithfulness}
+
+## Does a branch go from the photograph when it goes from the map?
+
+Branches are taken out of test maps one at a time, and the photograph is painted anew. *Shown*: the judge sees the
+branch before (in real photographs: of all such branches). *Gone*: and not after. *Nothing else*: the rest of the
+photograph stayed. *Gone alone*: all three, with its interval; then of thin, medium and wide branches.
+
+{sensitivity}
+
+## Do the photographs look real?
+
+KID of photographs around warped maps against real ones of other patients; below, the floor: real against real of
+other patients. Few photographs, hence large standard errors.
+
+{realism}
+
+## Do they have detail of each size?
+
+Mean power spectrum of the luminance inside the field of view, photographs of test maps (with the real ones' colours)
+over real, ring by ring of frequencies: share of rings within 25 %, lowest and highest ratio; below, what other real
+eyes of the same set get, each held against one of them.
+
+{spectra}
+
+## Are they like the real photographs of the same maps?
+
+Of test maps, inside the field of view, after each was given the real one's colours, and as it is. A vessel map does
+not determine a photograph: below, what another real eye gets.
+
+{likeness}
+
+## Are they of use?
+
+Dice, on real test eyes, of a network that learned vessels from photographs around warped maps, from as many steps on
+the real training eyes, and from both.
+
+{use}
+
+## What came out
+
+{outcome}
+
+## Conclusion
+
+{conclusion}
+"""

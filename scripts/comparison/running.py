@@ -1,0 +1,135 @@
+"""Train the methods and measure what they paint; what is finished is not done again."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from comparison.methods import DATASETS, EYES, Method, Training
+from retina_monai.errors import RetinaError
+from retina_monai.files import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+MINUTES = "minutes.json"
+SETS: dict[str, tuple[str, Mapping[str, Any], str]] = {
+    "test": ("{}", {"split": "test"}, "image,distribution,faithfulness"),
+    "warped": ("random:{}", {"split": "training", "augment": 3}, "distribution,usefulness"),
+}
+"""Kind of set -> appearance (of the data set's name), settings of ``synthesize``, families of ``evaluate``."""
+KEPT = ("question", "light", "answer", "notes", "figures")
+"""Of a section of a report: its tables say the figures again, and its pictures lie elsewhere."""
+
+
+def train(method: Method, data: Path, output: Path, folder: Path) -> None:
+    """Run the trainings of a method that are not finished; an interrupted one resumes.
+
+    Args:
+        method: whose.
+        data: where the data sets lie.
+        output: where the phantoms lie, and a cache that methods share.
+        folder: of the method: a folder for each training, and ``minutes.json``, processor time of each.
+    """
+    for name, training in method.trainings.items():
+        record = read_minutes(folder).get(name, {})
+        if record.get("finished"):
+            continue
+        values = settings(training, data, output, folder) | {"output_dir": folder / name}
+        values["resume"] = any((folder / name).glob("checkpoints/epoch_*.pt"))
+        arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
+        about = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs}
+        before, finished = processor_minutes(), False
+        try:
+            run(f"training {name}", ["monai.bundle", "run", "training", *arguments])
+            finished = True
+        finally:
+            minutes = record.get("minutes", 0) + processor_minutes() - before
+            record = about | {"minutes": round(minutes, 2), "finished": finished}
+            write_json(folder / MINUTES, read_minutes(folder) | {name: record})
+
+
+def settings(training: Training, data: Path, output: Path, folder: Path) -> dict[str, Any]:
+    """Of a training: its data, where its epochs end, and the weights of earlier ones."""
+    eyes = [str(data / name) for name in DATASETS]
+    return {
+        "config_file": ROOT / "bundles" / training.bundle / "configs" / "train.json",
+        "dataset_dir": eyes if training.data == EYES else output / "phantoms",
+        "cache_dir": output / "cache",
+        "max_epochs": training.epochs,
+        "val_interval": training.epochs,
+        **{key: folder / name / "model.pt" for key, name in training.weights.items()},
+        **training.options,
+    }
+
+
+def read_minutes(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / MINUTES
+    minutes: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return minutes
+
+
+def processor_minutes() -> float:
+    """Of the processes that were started here and have ended: on one core, what they take where nothing else runs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / 60
+
+
+def release(method: Method, folder: Path) -> Path:
+    """Copies of the method's bundles with the weights that were trained, found by their names from their folder."""
+    bundles = folder / "bundles"
+    for bundle, training in method.released.items():
+        shutil.copytree(ROOT / "bundles" / bundle / "configs", bundles / bundle / "configs", dirs_exist_ok=True)
+        run(f"release {bundle}", ["retina_monai", "release", str(folder / training), bundle], bundles)
+    return bundles
+
+
+def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
+    """Paint photographs of each data set, evaluate them, and put the reports where the page is made from.
+
+    Args:
+        method: whose.
+        data: where the data sets lie.
+        folder: of the method.
+        reports: of the method.
+    """
+    bundles = release(method, folder)
+    write_json(reports / MINUTES, read_minutes(folder))
+    for dataset in DATASETS:
+        for kind, (appearance, options, families) in SETS.items():
+            name = f"{kind}_{dataset}"
+            report = folder / f"report-{name}" / "report.json"
+            if not report.is_file():
+                places = {"input_dir": data / dataset, "output_dir": folder / name}
+                values = {**places, "appearance": appearance.format(dataset), **options}
+                retina_monai(f"{method.title}, {name}", "synthesize", [method.generator], values, bundles)
+                places = {"synthetic_dir": folder / name, "real_dir": data / dataset, "output_dir": report.parent}
+                values = {**places, "families": families, "mlflow": False}
+                retina_monai(f"evaluation of {method.title}, {name}", "evaluate", [], values, bundles)
+            write_json(reports / f"{name}.json", shortened(report, folder, data))
+
+
+def retina_monai(title: str, verb: str, names: Sequence[str], values: Mapping[str, Any], bundles: Path) -> None:
+    arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
+    run(title, ["retina_monai", verb, *names, *arguments], bundles)
+
+
+def shortened(report: Path, *folders: Path) -> dict[str, Any]:
+    """A report's figures and answers, with no path of this machine."""
+    text = report.read_text(encoding="utf-8")
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
+    content: dict[str, Any] = json.loads(text)
+    sections = {name: {key: section[key] for key in KEPT} for name, section in content["sections"].items()}
+    return content | {"sections": sections}
+
+
+def run(title: str, arguments: Sequence[str], folder: Path = ROOT) -> None:
+    """A module of Python, from a folder."""
+    print(f"\n== {title}", flush=True)
+    if subprocess.run([sys.executable, "-m", *arguments], cwd=folder, check=False).returncode:
+        raise RetinaError(f"{title} failed: mend what is said above and give the same command again")

@@ -1,0 +1,85 @@
+"""What needs the trained methods side by side: seconds per photograph, in turns, and the picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comparison.methods import DATASETS, METHODS
+from retina_monai.data import LoadEyed, find_datalist
+from retina_monai.data.writing import write_png
+from retina_monai.evaluation.plots import image_grid
+from retina_monai.files import write_json
+from retina_monai.synthesis import Chain, TwoStage, load_chain
+from retina_monai.transforms.texture import sample_random
+
+SECONDS = "seconds.json"
+SHOWN = 2  # eyes of each data set
+
+
+def load_methods(output: Path, names: Sequence[str]) -> dict[str, Chain]:
+    """The generators with the weights that were trained: bundles are looked for from the current directory first."""
+    chains = {}
+    for name in names:
+        with chdir(output / name / "bundles"):
+            chains[name] = load_chain(METHODS[name].generator)
+    return chains
+
+
+def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
+    """Of all data sets: pictures, texts and ``path`` of the photograph."""
+    items = [item for name in DATASETS for item in find_datalist(str(data / name))["test"]]
+    return [{**LoadEyed(size)(item), "path": item["image"]} for item in items]
+
+
+def paint(chain: Chain, eye: Mapping[str, Any], index: int) -> np.ndarray:
+    """A photograph around an eye's vessel map, with the appearance and the texture of its own."""
+    appearance = chain.appearances.choose(eye["path"], 0, index)
+    return chain.paint(share_of(eye), fov_of(eye), appearance, sample_random(0, index))
+
+
+def share_of(eye: Mapping[str, Any]) -> np.ndarray:
+    return np.asarray(eye["vessel"][0], np.float32)
+
+
+def fov_of(eye: Mapping[str, Any]) -> np.ndarray:
+    return (np.asarray(eye["fov"]) >= 128).astype(np.uint8)
+
+
+def measure_seconds(chains: Mapping[str, Chain], eyes: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Processor time of each photograph, one at a time, the methods in turns; the first round of all is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in chains}
+    for eye in (eyes[0], *eyes):
+        for name, chain in chains.items():
+            appearance, start = chain.appearances.average(), time.process_time()
+            chain.paint(share_of(eye), fov_of(eye), appearance, sample_random(0, 0))
+            seconds[name].append(round(time.process_time() - start, 4))
+    return {name: times[1:] for name, times in seconds.items()}
+
+
+def draw(chains: Mapping[str, Chain], eyes: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The first two eyes of each data set: vessel map, what each method makes of it, photograph."""
+    rows = []
+    for index, eye in enumerate(eyes):
+        if sum(other["dataset"] == eye["dataset"] for other in eyes[:index]) < SHOWN:
+            row = {"vessel map": np.asarray(eye["vessel"])}
+            for name, chain in chains.items():
+                if isinstance(chain, TwoStage):
+                    row["colour vessel mask"] = chain.color(share_of(eye)) * fov_of(eye)
+                row[METHODS[name].title] = paint(chain, eye, index)
+            rows.append(row | {"real": np.asarray(eye["image"]) * fov_of(eye)})
+    write_png(path, image_grid([list(row.values()) for row in rows], list(rows[0])))
+
+
+def show(data: Path, output: Path, names: Sequence[str], reports: Path, picture: Path) -> None:
+    """Write ``seconds.json`` of each method, and the picture."""
+    chains = load_methods(output, names)
+    eyes = test_eyes(data, next(iter(chains.values())).size)
+    for name, seconds in measure_seconds(chains, eyes).items():
+        write_json(reports / name / SECONDS, {"seconds": seconds})
+    draw(chains, eyes, picture)

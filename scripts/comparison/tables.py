@@ -1,0 +1,156 @@
+"""A table for each question: data sets from top to bottom, the methods among each other, real photographs below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from comparison.figures import (
+    FAITHFUL,
+    LIKE,
+    LIKE_AS_IS,
+    LIKE_OTHER,
+    Figure,
+    Results,
+    branches,
+    distribution,
+    interval,
+    passed,
+    spectrum,
+    usefulness,
+)
+from comparison.methods import DATASETS, METHODS
+from retina_monai.evaluation.images import OTHER
+
+All = Mapping[str, Results]
+REAL = "real photographs"
+
+
+def faithfulness(results: All) -> str:
+    """What the judge finds, and the ceiling."""
+    lines = []
+    for dataset in DATASETS:
+        for title, found in titled(results):
+            cells = [with_interval(measure.of(found, dataset), measure.form) for measure in FAITHFUL]
+            lines.append([f"{dataset}, {eyes(found, dataset)}", title, *cells])
+        real = [measure.ceiling(first(results), dataset)[0] for measure in FAITHFUL if measure.ceiling]
+        cells = [with_interval(figure, measure.form) for figure, measure in zip(real, FAITHFUL, strict=True)]
+        lines.append([dataset, REAL, *cells])
+    return markdown(["test eyes", "photographs", *(measure.title for measure in FAITHFUL)], lines)
+
+
+def sensitivity(results: All) -> str:
+    """What came of branches that were taken out."""
+    lines = []
+    for dataset in DATASETS:
+        for title, found in titled(results):
+            line = branches(found, dataset)
+            shares = [share(line[key]) for key in ("shown", "gone", "nothing_else")]
+            classes = [share(branches(found, dataset, calibre).get("passed")) for calibre in ("thin", "medium", "wide")]
+            alone = with_interval(passed(found, dataset), ".0%")
+            lines.append([dataset, title, str(line["branches"]), *shares, alone, *classes])
+        seen = share(branches(first(results), dataset).get("shown_in_real"))
+        lines.append([dataset, REAL, "", seen, *[""] * 6])
+    columns = ("test eyes", "photographs", "branches", "shown", "gone", "nothing else", "gone alone")
+    return markdown([*columns, "thin", "medium", "wide"], lines)
+
+
+def realism(results: All) -> str:
+    """KID beside its floor, recall beside that of real photographs."""
+    lines = []
+    for dataset in DATASETS:
+        for title, found in titled(results):
+            line = distribution(found, dataset)
+            kid = f"{line['kid']['value']:.3f} ({line['kid']['standard_error']:.3f})"
+            manifold = line["manifold_at_the_floors_N"]
+            likeness = [f"{manifold[key]:.2f}" for key in ("precision", "recall")]
+            counts = (line["kid"]["of"], line["kid"]["N"])
+            lines.append(
+                [f"{dataset}, {counts[0]}", title, str(counts[1]), kid, f"{line['kid']['ratio']:.1f}", *likeness]
+            )
+        line = distribution(first(results), dataset)
+        likeness = [f"{line['manifold_floor'][key]:.2f}" for key in ("precision", "recall")]
+        lines.append([dataset, REAL, str(line["floor"]["N"]), f"{line['floor']['kid']:.3f}", "1", *likeness])
+    return markdown(["warped maps", "photographs", "N", "KID (standard error)", "floors", "precision", "recall"], lines)
+
+
+def spectra(results: All) -> str:
+    """Rings of frequencies, generated over real."""
+    lines = []
+    for dataset in DATASETS:
+        sources = [(title, spectrum(found, dataset)) for title, found in titled(results)]
+        for title, found in (*sources, ("another real eye", spectrum(first(results), dataset, OTHER))):
+            ends = [f"{found[key]:.2f}" for key in ("lowest", "highest")]
+            lines.append([dataset, title, share(found["within"]), *ends])
+    return markdown(["test eyes", "photographs", "rings within 25 %", "lowest", "highest"], lines)
+
+
+def likeness(results: All) -> str:
+    """SSIM and PSNR of pairs."""
+    lines = []
+    for dataset in DATASETS:
+        for title, found in titled(results):
+            measures = (*LIKE, *LIKE_AS_IS)
+            cells = [with_interval(measure.of(found, dataset), measure.form) for measure in measures]
+            lines.append([f"{dataset}, {eyes(found, dataset)}", title, *cells])
+        cells = [with_interval(measure.of(first(results), dataset), measure.form) for measure in LIKE_OTHER]
+        lines.append([dataset, "another real eye", *cells, "", ""])
+    columns = ["test eyes", "photographs", *(measure.title for measure in LIKE)]
+    return markdown([*columns, *(f"{measure.title}, as it is" for measure in LIKE)], lines)
+
+
+def use(results: All) -> str:
+    """Dice on real test eyes, by what a network learned from."""
+    lines = []
+    for dataset in DATASETS:
+        for title, found in titled(results):
+            for network, line in usefulness(found, dataset):
+                arms = (line["arms"][arm]["dice"] for arm in ("synthetic", "real", "real + synthetic"))
+                cells = [with_interval(interval(arm), ".3f") for arm in (*arms, line["real_minus_synthetic"])]
+                lines.append([f"{dataset}, {line['arms']['real']['dice']['N']}", title, network, *cells])
+    columns = ("test eyes", "photographs", "network", "from synthetic eyes", "from real ones", "from both")
+    return markdown([*columns, "real less synthetic"], lines)
+
+
+def cost(results: All) -> str:
+    """Minutes of each training, their sum, and seconds of a photograph."""
+    lines = []
+    for name, found in results.items():
+        for training in found.minutes.values():
+            about = [training["bundle"], training["data"], str(training["epochs"])]
+            lines.append([METHODS[name].title, *about, f"{training['minutes']:.0f}", ""])
+        seconds = f"{median(found.seconds):.2f}"
+        lines.append([f"**{METHODS[name].title}**", "", "", "", f"**{minutes(found):.0f}**", f"**{seconds}**"])
+    return markdown(["method", "network", "data", "epochs", "minutes", "seconds per photograph"], lines)
+
+
+def minutes(results: Results) -> float:
+    return float(sum(training["minutes"] for training in results.minutes.values()))
+
+
+def titled(results: All) -> Iterator[tuple[str, Results]]:
+    yield from ((METHODS[name].title, found) for name, found in results.items())
+
+
+def first(results: All) -> Results:
+    """Where figures of real photographs are taken from: they are the same in the reports of all methods."""
+    return next(iter(results.values()))
+
+
+def eyes(results: Results, dataset: str) -> int:
+    return int(results.of("test", dataset, "faithfulness")["agreement"]["vessel"][dataset]["dice"]["generated"]["N"])
+
+
+def share(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.0%}"
+
+
+def with_interval(figure: Figure, form: str) -> str:
+    text = f"{figure.value:{form}}"
+    return text if math.isnan(figure.low) else f"{text} ({figure.low:{form}} to {figure.high:{form}})"
+
+
+def markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [columns, ["---"] * len(columns), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" if row[0] != "---" else f"|{'|'.join(row)}|" for row in rows)
