@@ -108,8 +108,8 @@ class Lama:
         image, fov = batch[self.image_key], batch[self.fov_key]
         told = self.networks["perceptual"](image)[-1].float()
         share = (batch[self.vessel_key] + 1) / 2
-        entropy = binary_cross_entropy_with_logits(told[:, :1], share, weight=fov, reduction="sum")
-        return {"p_vessel": entropy / fov.sum().clamp_min(1), "p_image": _mean_of((told[:, 1:] - image).abs(), fov)}
+        entropy = binary_cross_entropy_with_logits(told[:, :1], share, reduction="none")
+        return {"p_vessel": _mean_of(entropy, fov), "p_image": _mean_of((told[:, 1:] - image).abs(), fov)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Patches of photographs are real; of pictures that were painted on, those are fake that show some of it."""
@@ -178,20 +178,21 @@ class Lama:
             targets = [layer.float() for layer in self.networks["perceptual"](real)[:-1]]
         layers = self.networks["perceptual"](fake)[:-1]
         distances = [
-            (layer.float() - target).square().mean() / _variance(target).clamp_min(1e-8)
+            ((layer.float() - target).square().mean(dim=(1, 2, 3)) / _variance(target).clamp_min(1e-8)).mean()
             for layer, target in zip(layers, targets, strict=True)
         ]
         return torch.stack(distances).mean()
 
 
 def _variance(features: Tensor) -> Tensor:
-    """Over the places of each picture, a mean over channels."""
-    return (features - features.mean(dim=(2, 3), keepdim=True)).square().mean()
+    """Of each picture, over its places; a mean over channels."""
+    return (features - features.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3))
 
 
 def _mean_of(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the pixels of a mask, and over channels."""
-    return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp_min(1)
+    """Mean over pictures of the mean over the pixels of each one's mask, and over channels."""
+    area = mask.sum(dim=(1, 2, 3)).clamp_min(1) * values.shape[1]
+    return ((values * mask).sum(dim=(1, 2, 3)) / area).mean()
 
 
 def _mean_softplus(features: list[list[Tensor]], sign: float) -> Tensor:

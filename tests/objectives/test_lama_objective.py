@@ -88,6 +88,11 @@ def verdicts(image: np.ndarray) -> np.ndarray:
     return np.einsum("bcij,c->bij", patches, WEIGHT)
 
 
+def mean_of(values: np.ndarray, mask: np.ndarray) -> float:
+    """Mean over pictures of each one's mean over a mask."""
+    return float(np.mean([picture[:, inside[0] > 0].mean() for picture, inside in zip(values, mask, strict=True)]))
+
+
 def numpy_pred(data: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """Painted all over, and with what is known as it is."""
     image, _, mask = arrays(data)
@@ -111,15 +116,17 @@ def test_losses_of_the_generator() -> None:
     image, fov, mask = arrays(data)
     painted, pred = numpy_pred(data)
     known = np.where(mask > 0, -1, image)
-    assert losses["g_known"] == pytest.approx(10 * np.abs(painted - known)[np.repeat(mask == 0, 3, 1)].mean())
-    assert losses["g_unknown"] == pytest.approx(2 * np.abs(painted - image)[np.repeat(mask > 0, 3, 1)].mean())
+    assert losses["g_known"] == pytest.approx(10 * mean_of(np.abs(painted - known), mask == 0))
+    assert losses["g_unknown"] == pytest.approx(2 * mean_of(np.abs(painted - image), mask))
     assert losses["g_adversarial"] == pytest.approx(10 * softplus(-verdicts(pred)).mean())
     weights = np.array(WEIGHT)[:, None, None]
     patches = (pred - image).reshape(2, 3, SIZE // 4, 4, SIZE // 4, 4).mean((3, 5)) * weights
     assert losses["g_features"] == pytest.approx(100 * (patches**2).mean())
     halves = [picture.reshape(2, 3, 8, 2, 8, 2).mean((3, 5)) for picture in (pred, image)]
-    layers = [((pred - image) ** 2).mean() / image.var((2, 3)).mean()]
-    layers.append(((halves[0] - halves[1]) ** 2).mean() / halves[1].var((2, 3)).mean())
+    layers = [
+        [((ours - theirs) ** 2).mean() / theirs.var((1, 2)).mean() for ours, theirs in zip(*pair, strict=True)]
+        for pair in ((pred, image), halves)
+    ]
     assert losses["g_perceptual"] == pytest.approx(30 * np.mean(layers))
     inside = [[p[b, c][fov[b, 0] > 0] for b in range(2) for c in range(3)] for p in (pred, image)]
     means = np.mean([abs(ours.mean() - theirs.mean()) for ours, theirs in zip(*inside, strict=True)])
@@ -180,8 +187,8 @@ def test_the_perceptual_network_finds_vessels_and_draws_the_picture() -> None:
     probability = 1 / (1 + np.exp(-3 * image[:, :1]))
     share = (data["vessel"].double().numpy() + 1) / 2
     entropy = -(share * np.log(probability) + (1 - share) * np.log(1 - probability))
-    assert losses["p_vessel"].item() == pytest.approx(entropy[fov > 0].mean())
-    assert losses["p_image"].item() == pytest.approx(np.abs(0.5 * image)[np.repeat(fov > 0, 3, 1)].mean())
+    assert losses["p_vessel"].item() == pytest.approx(mean_of(entropy, fov))
+    assert losses["p_image"].item() == pytest.approx(mean_of(np.abs(0.5 * image), fov))
 
 
 def test_as_published_both_networks_see_what_is_painted_over_the_known() -> None:
@@ -212,6 +219,22 @@ def test_the_first_stage_colours_vessels_by_chance() -> None:
     torch.manual_seed(0)
     drawn = [bool((lama.forward(data)["known"][0] == known[0]).all()) for _ in range(200)]
     assert 0.15 < np.mean(drawn) < 0.35
+
+
+def test_the_loss_of_two_pictures_is_the_mean_of_their_losses() -> None:
+    """So that two processes with a picture each train as one with both."""
+    data, lama = batch(), objective(unknown_weight=1.0, color_weight=1.0)
+
+    def losses(part: dict[str, Tensor]) -> dict[str, Tensor]:
+        outputs = lama.forward(part)
+        steps = (lama.perceptual_losses, lama.discriminator_losses, lama.generator_losses)
+        return {name: loss for step in steps for name, loss in step(part, outputs).items()}
+
+    both = losses(data)
+    single = [losses({key: value[place : place + 1] for key, value in data.items()}) for place in range(2)]
+    assert len(both) == 11
+    for name, loss in both.items():
+        torch.testing.assert_close(loss, (single[0][name] + single[1][name]) / 2)
 
 
 def test_what_is_not_weighed_is_not_computed() -> None:
