@@ -99,7 +99,7 @@ def synthesize(
     seed: int = 0,
     appearance: str = "average",
     checkpoint: Any = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     skip_unreadable: Any = False,
     split: str = "all",
     augment: int = 0,
@@ -117,7 +117,8 @@ def synthesize(
         seed: of phantoms, random appearances, textures and warps.
         appearance: average, a camera, random, random:CAMERA, or the path of a photograph.
         checkpoint: other weights than the released ones; of two_stage {'lama_fundus': 'FILE'}, or of both its bundles.
-        batch_size: photographs at the same time, on as many threads, for each process; it does not change them.
+        batch_size: photographs at the same time, each on a thread; without it, as many as there are processors. It does
+            not change them.
         skip_unreadable: true leaves out vessel maps that cannot be read, and says which.
         split: training, validation or test: vessel maps of that split of input_dir only.
         augment: warp each map so many times, and generate from the warped ones only.

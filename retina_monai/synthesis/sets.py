@@ -47,7 +47,7 @@ def synthesize(
     seed: int = 0,
     appearance: str = "average",
     checkpoint: Weights | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     skip_unreadable: bool | str = False,
     split: str = "all",
     augment: int = 0,
@@ -67,7 +67,7 @@ def synthesize(
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
         checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
         batch_size: photographs that a process makes at the same time, each on a thread of its own: time and memory
-            depend on it, the photographs do not.
+            depend on it, the photographs do not. ``None``: its share of the processors.
         skip_unreadable: leave out vessel maps that cannot be read, and log which.
         split: ``training``, ``validation`` or ``test``: vessel maps of that split of ``input_dir`` only; ``all``.
         augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
@@ -87,7 +87,7 @@ def synthesize(
         work = _Work(choice)
         try:
             plan = ranks.from_first(lambda: work.begin(batch_size))
-            work.run(plan, batch_size, ranks)
+            work.run(plan, batch_size or max(1, (os.cpu_count() or 1) // ranks.count), ranks)
         finally:
             work.release()
     return plan.folder
@@ -109,7 +109,7 @@ class _Choice:
     appearance: str
     texture: bool | str
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int | None) -> None:
         """Refuse what needs no look at any file but ``output_dir``."""
         for switch in ("skip_unreadable", "texture"):
             parse_switch(getattr(self, switch), switch)
@@ -123,8 +123,9 @@ class _Choice:
             raise RetinaError(
                 f"appearance {self.appearance} is unknown: give ./{self.appearance} if it is the path of a photograph"
             )
-        counts = {} if self.count is None else {"phantom_count": self.count}
-        check_settings({"seed": self.seed, "augment": self.augment, "batch_size": batch_size, **counts})
+        given = {"phantom_count": self.count, "batch_size": batch_size}
+        counts = {key: value for key, value in given.items() if value is not None}
+        check_settings({"seed": self.seed, "augment": self.augment, **counts})
         if self.output_dir is not None:
             check_folder(self.output_dir)
 
@@ -162,7 +163,7 @@ class _Work:
     def chain(self) -> Chain:
         return self.choice.load()
 
-    def begin(self, batch_size: int) -> _Plan:
+    def begin(self, batch_size: int | None) -> _Plan:
         """Look at all that a user may have wrong, and only then take the folder."""
         self.choice.check(batch_size)
         prepare(self.choice.seed)
