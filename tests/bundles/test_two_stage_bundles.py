@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from mlflow import MlflowClient
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from retina_monai.bundle import load_network, load_stage
+from retina_monai.bundle import digest, load_network, load_stage
 from retina_monai.data import ColorVessels
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, root_error
+from retina_monai.evaluation.tables import markdown_table
 from retina_monai.transforms import measure_appearance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,3 +245,24 @@ def test_a_first_stage_of_another_size_is_refused(run_config: RunConfig, color_w
         run_config(CONFIGS["lama_fundus"] / "train.json", output_dir=str(tmp_path / "run"), **settings)
     assert "size 72 does not go through a network that halves it 4 times" in str(root_error(caught.value))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_card_of_the_first_stage_has_the_figures_of_its_report() -> None:
+    docs = CONFIGS["pix2pix_color_vessel"].parent / "docs"
+    report, card = json.loads((docs / "report.json").read_text()), (docs / "README.md").read_text(encoding="utf-8")
+    assert [line for line in markdown_table(report["table"]).splitlines() if line not in card] == []
+    assert report["about"]["weights_sha256"] == digest(docs.parent / "models" / "model.pt")
+
+
+def test_the_card_of_the_second_stage_has_the_figures_of_its_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    docs = CONFIGS["lama_fundus"].parent / "docs"
+    importlib.import_module("card_figures").main({"released": str(docs / "report.json")})
+    card = (docs / "README.md").read_text(encoding="utf-8")
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("| released") for line in lines) == 15
+    assert [line for line in lines if line not in card] == []
+    report = json.loads((docs / "report.json").read_text())
+    assert report["about"]["weights_sha256"] == digest(docs.parent / "models" / "model.pt")
