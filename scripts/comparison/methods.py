@@ -69,6 +69,7 @@ METHODS = {
                 EYES,
                 LAMA_EPOCHS,
                 weights={"color_vessel_weights": "color", "initial_weights": "lama_phantoms"},
+                options={"val_interval": 17},
             ),
         },
         released={"pix2pix_color_vessel": "color", "lama_fundus": "lama"},
