@@ -38,7 +38,7 @@ __all__ = [
     "find_bundle_root",
     "load_appearances",
     "load_network",
-    "load_stage",
+    "load_network_of",
     "new_run_folder",
     "release",
     "run_folder",
@@ -136,8 +136,8 @@ def load_network(network: nn.Module, checkpoint: str | Path, **settings: Any) ->
     return network.eval()
 
 
-def load_stage(bundle: str, checkpoint: str | Path | None, device: torch.device) -> nn.Module:
-    """The network of another bundle, frozen, whose pictures a training learns from.
+def load_network_of(bundle: str, checkpoint: str | Path | None = None, device: torch.device | str = "cpu") -> nn.Module:
+    """The network of a bundle, frozen: the first stage of a training, say, or a judge.
 
     Args:
         bundle: name of a bundle, or the path of one.

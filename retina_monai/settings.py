@@ -111,6 +111,7 @@ RULES: dict[str, Number] = {
     "num_workers": INDEX,
     "learning_rate": WEIGHT,
     "discriminator_learning_rate": WEIGHT,
+    "perceptual_learning_rate": WEIGHT,
     "betas": Number(0, 1, open="high", count=2),
     "max_gradient_norm": Number(0, open="low", optional=True),
     "ema_decay": SHARE_BELOW_1,

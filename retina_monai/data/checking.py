@@ -24,7 +24,7 @@ __all__ = ["check_contents", "check_eye", "check_files", "check_vessel", "refuse
 
 logger = logging.getLogger("retina_monai")
 
-PHOTOGRAPHS = ("image", "color_vessel")
+PHOTOGRAPHS = ("image", "color_vessel", "vessel_share")
 THREADS = min(8, os.cpu_count() or 1)
 
 MOST = 0.5  # share of the field of view

@@ -20,11 +20,14 @@ from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.appearance import CANONICAL, apply_appearance
 
-__all__ = ["FOLDER", "ColorVessels", "outpainting_input"]
+__all__ = ["FOLDER", "SHARES", "ColorVessels", "outpainting_input"]
 
 ALL = "all"  # splits
+HALF = 128  # of a pixel, on the scale of [0, 255]
 FOLDER = "color_vessels"
 """Where a set of colour vessel masks has them."""
+SHARES = "vessel_shares"
+"""Where such a set tells what of each pixel vessels cover, in [0, 255]."""
 
 TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condition_dataset", "augmented")
 
@@ -69,53 +72,55 @@ class ColorVessels(Dataset):
 
     def _transform(self, index: int) -> Any:
         item: dict[Any, Any] = dict(self.data[index])
-        color, vessel, fov = self._read(item) if "color_vessel" in item else self._show(item)
+        color, share, fov = self._read(item) if "color_vessel" in item else self._show(item)
         sample: Item = {key: item[key] for key in TEXTS} | {"fov": fov}
-        sample |= {"image": outpainting_input(color, vessel, fov), "vessel": vessel * np.float32(255)}
+        sample |= {"image": outpainting_input(color, share, fov), "vessel": (share >= HALF) * np.float32(255)}
         return sample if self.transform is None else self.transform(sample)
 
     def _read(self, item: Item) -> tuple[NDArray[np.uint8], ...]:
         """What was written, as it is."""
-        color, masks = read_photograph(item["color_vessel"]), [read_mask(item[key]) for key in ("vessel", "fov")]
-        for key, picture in zip(("color_vessel", "vessel", "fov"), (color, *masks), strict=True):
+        color, share = (read_photograph(item[key]) for key in ("color_vessel", "vessel_share"))
+        fov = read_mask(item["fov"])
+        for key, picture in {"color_vessel": color, "vessel_share": share, "fov": fov}.items():
             if picture.shape[1:] != (self.size, self.size):
                 height, width = picture.shape[1:]
                 raise RetinaError(
                     f"{item[key]} has {height} x {width} pixels, and the network takes {self.size} x {self.size}: "
                     f"colour the vessels with --size {self.size}"
                 )
-        check_vessel(masks[0], item, masks[1])
-        return color, *masks
+        check_vessel((share[:1] >= HALF).astype(np.uint8), item, fov)
+        return color, share[:1], fov
 
     def _show(self, item: Mapping[Hashable, Any]) -> tuple[NDArray[np.uint8], ...]:
         """Of a photograph, in the canonical appearance."""
         eye = LoadEyed(self.size)(item)
-        fov, vessel = ((eye[key] >= 128).to(torch.uint8) for key in ("fov", "vessel"))
+        fov = (eye["fov"] >= 128).to(torch.uint8)
         image = apply_appearance(eye["image"].float() / 127.5 - 1, fov, CANONICAL)
-        return ((image + 1) * 127.5).round().byte().numpy(), vessel.numpy(), fov.numpy()
+        return ((image + 1) * 127.5).round().byte().numpy(), eye["vessel"].numpy(), fov.numpy()
 
 
 def outpainting_input(
-    color: NDArray[np.uint8], vessel: NDArray[np.uint8], fov: NDArray[np.uint8]
+    color: NDArray[np.uint8], share: NDArray[np.uint8], fov: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """What the network of ``lama_fundus`` is given, before scaling.
 
     Args:
         color: ``(3, H, W)``, RGB; counts on vessels alone.
-        vessel, fov: ``(1, H, W)`` in {0, 1}.
+        share: ``(1, H, W)`` in [0, 255], what of each pixel vessels cover: vessel from half of it on.
+        fov: ``(1, H, W)`` in {0, 1}.
 
     Returns:
-        ``(4, H, W)`` in [0, 255]: the colours on vessels inside the field of view, black elsewhere; and 255 where to
-        paint, which is inside the field of view and no vessel.
+        ``(4, H, W)`` in [0, 255]: the colours on vessels inside the field of view, black elsewhere; and what vessels
+        leave of a pixel where to paint, which is inside the field of view and no vessel, 0 elsewhere.
     """
-    known = (vessel > 0) & (fov > 0)
-    return np.concatenate([color * known, 255 * ((fov > 0) & ~known)]).astype(np.float32)
+    known = (share >= HALF) & (fov > 0)
+    return np.concatenate([color * known, (255 - share) * ((fov > 0) & ~known)]).astype(np.float32)
 
 
 def _written(folder: Path, split: str) -> list[Item]:
     if split != ALL:
         raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
-    items = [_told(folder, line) for line in read_manifest(folder) if "color_vessel" in line]
+    items = [_told(folder, line) for line in read_manifest(folder) if "vessel_share" in line]
     if not items:
         raise RetinaError(f"input_dir {folder} has no manifest.jsonl that names colour vessel masks: write them anew")
     return sorted(items, key=lambda item: int(item["index"]))
@@ -125,7 +130,7 @@ def _told(folder: Path, line: Item) -> Item:
     condition = line.get("condition", {})
     return {
         **{key: line[key] for key in ("name", "patient", "index")},
-        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel", "fov")},
+        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "vessel", "fov")},
         "source": str(line.get("source", line["color_vessel"])),
         "laterality": str(line.get("laterality", "")),
         "condition": str(condition.get("name", line["name"])),

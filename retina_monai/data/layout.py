@@ -51,6 +51,7 @@ PICTURES = (
     "atrophy",
     "lesion",
     "color_vessel",
+    "vessel_share",
     *LESIONS,
 )
 """Keys of an item whose values are paths of pictures of one size.

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from retina_monai.bundle import digest, find_bundle, load_network
+from retina_monai.bundle import digest, find_bundle, load_network_of
 from retina_monai.engines import choose_device
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Extractor
@@ -54,9 +53,7 @@ def _load_encoder(weights: str | Path | None) -> tuple[str, nn.Module]:
     path = root / "models" / "model.pt" if weights is None else Path(weights)
     if weights is None and not path.is_file():
         raise RetinaError(f"{path} is not there: get the released weights of {ENCODER}, or give others with --encoder")
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "inference.json")
-    network = load_network(parser.get_parsed_content("network_def"), path)
+    network = load_network_of(ENCODER, path)
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     kind = f"{ENCODER} {version}" if weights is None else ENCODER
     return f"{kind} (sha256 {digest(path)[:DIGITS]})", network

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from retina_monai.bundle import digest, find_bundle, load_network
+from retina_monai.bundle import digest, find_bundle, load_network_of
 from retina_monai.engines import choose_device, choose_precision
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Judge
@@ -94,12 +92,9 @@ def load_judge(checkpoint: str | Path | None = None, size: int = SIZE) -> tuple[
     if not weights.is_file():
         hint = "give others with --judge" if checkpoint is not None else "train it (its card says how) and give --judge"
         raise RetinaError(f"there are no weights {weights} of the judge {BUNDLE}: {hint}")
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "inference.json")
-    network: Any = parser.get_parsed_content("network_def")
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     name = f"{BUNDLE} {version} (SHA-256 {digest(weights)[:12]})"
-    return VesselJudge(load_network(network, weights), size), name
+    return VesselJudge(load_network_of(BUNDLE, weights), size), name
 
 
 def _resized(picture: Tensor, sides: list[int], growing: str) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retina_monai.data.color_vessels import FOLDER
+from retina_monai.data.color_vessels import FOLDER, SHARES
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.sample_set import SampleSet
@@ -21,6 +21,8 @@ __all__ = ["ColorVesselSet"]
 
 class ColorVesselSet(SampleSet):
     """Write colour vessel mask, vessel map and field of view of each sample, as :class:`SampleSet` says.
+
+    The vessel map twice: as a label of vessel or none, and as the share of each pixel that vessels cover.
 
     Args:
         output_dir: where to write.
@@ -33,6 +35,7 @@ class ColorVesselSet(SampleSet):
 
     keys: ClassVar[Sequence[str]] = (
         "color_vessel",
+        "vessel_share",
         *(key for key in SampleSet.keys if key != "image"),
         "condition",
     )
@@ -43,10 +46,12 @@ class ColorVesselSet(SampleSet):
 
     def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
         name, fov = str(item["name"]), _plain(item["fov"]).cpu() > 0
-        vessel = to_uint8(_plain(item[self.condition_key])) >= 128
+        share = to_uint8(_plain(item[self.condition_key]))
+        vessel = share >= 128
         color = to_uint8(_plain(pred).cpu().float() / 127.5 - 1) * (vessel & fov.numpy())
         pictures = {
             "color_vessel": (FOLDER, color),
+            "vessel_share": (SHARES, share),
             "vessel": ("vessels", vessel * np.uint8(255)),
             "fov": ("fovs", fov.numpy() * np.uint8(255)),
         }

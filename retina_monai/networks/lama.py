@@ -89,18 +89,18 @@ class LamaGenerator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Picture and mask ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
 
-        The mask is 1 where the picture is to be painted and -1 where it is known; what it holds where it is to be
-        painted does not count. Inside, all is in [0, 1] with 0 for the unknown, as published. Sizes that are no
-        multiple of ``2 ** downsamplings`` are padded by reflection and cut again.
+        The mask is -1 where the picture is known and above 0 where it is to be painted: 1, or less near vessels
+        (:class:`retina_monai.transforms.OutpaintingConditiond`). What the picture holds where it is to be painted does
+        not count. Inside, all is in [0, 1] with 0 for the unknown, as published. Sizes that are no multiple of
+        ``2 ** downsamplings`` are padded by reflection and cut again.
         """
         height, width = image.shape[-2], image.shape[-1]
-        positive = (image + 1) / 2
-        mask = positive[:, -1:]
-        known = torch.cat([positive[:, :-1] * (1 - mask), mask], dim=1)
+        positive, known = (image + 1) / 2, (image[:, -1:] <= 0).to(image.dtype)
+        shown = torch.cat([positive[:, :-1] * known, positive[:, -1:]], dim=1)
         below, right = -height % self.factor, -width % self.factor
-        painted: Tensor = self.layers(pad(known, [0, right, 0, below], mode="reflect"))
+        painted: Tensor = self.layers(pad(shown, [0, right, 0, below], mode="reflect"))
         painted = painted[:, :, :height, :width] * 2 - 1
-        return painted if self.training else self._composite(painted, image[:, :-1], 1 - mask)
+        return painted if self.training else self._composite(painted, image[:, :-1], known)
 
     def _composite(self, painted: Tensor, picture: Tensor, known: Tensor) -> Tensor:
         """Known pixels from the picture, the others painted; a blend of both near the border of the known."""

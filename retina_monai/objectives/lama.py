@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, softplus
 
+from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
 
 __all__ = ["Lama"]
@@ -31,6 +32,8 @@ class Lama:
         known_weight: of the L1 on known pixels.
         unknown_weight: of the L1 on painted pixels; 0 as published.
         color_weight: of the difference of mean and standard deviation of each channel inside the field of view.
+        spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
+        spectrum_weight: of :func:`retina_monai.objectives.spectra.spectrum_distance`; 0 as published.
         adversarial_weight, feature_matching_weight, perceptual_weight: of these terms.
         gradient_penalty: weight of the squared gradient of the discriminator's verdicts on real pictures, ``R1``
             (Mescheder et al., ICML 2018, https://arxiv.org/abs/1801.04406, eq. 9); in float32. The verdicts of a
@@ -49,7 +52,7 @@ class Lama:
         generated_share: probability that the known colours are the first stage's and not the photograph's.
 
     Raises:
-        ValueError: ``perceptual_weight`` without ``perceptual``.
+        ValueError: ``perceptual_weight`` without ``perceptual``, or ``spectrum_weight`` without ``spectrum``.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class Lama:
         known_weight: float = 10.0,
         unknown_weight: float = 0.0,
         color_weight: float = 0.0,
+        spectrum: Masked | None = None,
+        spectrum_weight: float = 0.0,
         adversarial_weight: float = 10.0,
         feature_matching_weight: float = 100.0,
         perceptual_weight: float = 30.0,
@@ -75,6 +80,8 @@ class Lama:
     ) -> None:
         if perceptual_weight and perceptual is None:
             raise ValueError("perceptual_weight needs a perceptual network to compare by")
+        if spectrum_weight and spectrum is None:
+            raise ValueError("spectrum_weight needs a spectrum to weigh")
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         steps = [Step("generator", ("generator",), self.generator_losses)]
         if adversarial_weight:
@@ -85,6 +92,7 @@ class Lama:
                 steps.insert(0, Step("perceptual", ("perceptual",), self.perceptual_losses))
         self.steps = tuple(steps)
         self.known_weight, self.unknown_weight, self.color_weight = known_weight, unknown_weight, color_weight
+        self.spectrum, self.spectrum_weight = spectrum, spectrum_weight
         self.adversarial_weight = adversarial_weight
         self.feature_matching_weight = feature_matching_weight
         self.perceptual_weight = perceptual_weight
@@ -97,7 +105,7 @@ class Lama:
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """``known``, ``mask`` (1 where to paint), ``painted`` all over, and both together: ``pred``."""
-        known, mask = self._known(batch), (batch[self.condition_key][:, 3:] + 1) / 2
+        known, mask = self._known(batch), (batch[self.condition_key][:, 3:] > 0).float()
         condition = torch.cat([known, batch[self.condition_key][:, 3:]], dim=1)
         painted = self.networks["generator"](condition).float()
         pred = painted * mask + known * (1 - mask)
@@ -130,6 +138,9 @@ class Lama:
             losses["g_unknown"] = self.unknown_weight * _mean_of((painted - image).abs(), mask)
         if self.color_weight:
             losses["g_color"] = self.color_weight * _color_distance(outputs["pred"], image, fov)
+        if self.spectrum is not None and self.spectrum_weight:
+            distance = spectrum_distance(self.spectrum, outputs["pred"], image, fov)
+            losses["g_spectrum"] = self.spectrum_weight * distance
         if self.adversarial_weight:
             fake = self._features(shown)
             losses["g_adversarial"] = self.adversarial_weight * _mean_softplus(fake, -1.0)

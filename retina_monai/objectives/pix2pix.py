@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
 
 __all__ = ["Pix2Pix"]
-
-Masked = Callable[[Tensor, Tensor], Tensor]
 
 
 class Pix2Pix:
@@ -30,8 +29,8 @@ class Pix2Pix:
         adversarial_weight: weight of the generator's adversarial term; at 0 the discriminator is neither asked nor
             trained (the L1-only row of the paper's table 1).
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
-        spectrum_weight: weight of the mean absolute difference of the logarithms of the two spectra, in the spirit of
-            Durall et al., CVPR 2020, https://arxiv.org/abs/2003.01826: an L1 blur loses the fine rings first.
+        spectrum_weight: weight of :func:`retina_monai.objectives.spectra.spectrum_distance`: an L1 blur loses the fine
+            rings first.
         feature_matching_weight: weight of the mean absolute difference of the discriminator's features of the generated
             and of the real picture (pix2pixHD, Wang et al., CVPR 2018, eq. 4): texture without L1's blur.
         segmenter: image ``(B, 3, H, W)`` -> logits ``(B, 1, H, W)`` of the vessels; needed if ``faithfulness_weight``
@@ -114,7 +113,7 @@ class Pix2Pix:
                     real = self._features(batch, image)
                 losses["g_features"] = self.feature_matching_weight * _feature_distance(fake, real)
         if self.spectrum is not None and self.spectrum_weight:
-            losses["g_spectrum"] = self.spectrum_weight * _log_distance(self.spectrum, pred, image, fov)
+            losses["g_spectrum"] = self.spectrum_weight * spectrum_distance(self.spectrum, pred, image, fov)
         if self.faithfulness_weight:
             losses["g_faithfulness"] = self.faithfulness_weight * self._segmentation(batch, pred, self._visible(batch))
         return losses
@@ -155,9 +154,3 @@ def _l1_inside(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
     """Mean over the images of each image's mean absolute error inside the field of view."""
     inside = fov.sum(dim=(1, 2, 3)).clamp_min(1) * pred.shape[1]
     return ((pred - image).abs() * fov).sum(dim=(1, 2, 3)).div(inside).mean()
-
-
-def _log_distance(spectrum: Masked, pred: Tensor, image: Tensor, fov: Tensor, floor: float = 1e-6) -> Tensor:
-    with torch.no_grad():
-        target = (spectrum(image, fov) + floor).log()
-    return ((spectrum(pred, fov) + floor).log() - target).abs().mean()

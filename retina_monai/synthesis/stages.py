@@ -63,9 +63,8 @@ class Outpainter(LoadedBundle):
 
     def draw(self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As a call, before it is rounded: ``(3, size, size)`` in [0, 255]."""
-        vessel = (np.rint(share) >= 128).astype(np.uint8)[None]
-        picture = outpainting_input(color, vessel, fov)
-        return self.run(image=picture, vessel=vessel * np.float32(255))
+        covered = np.rint(share).astype(np.uint8)[None]
+        return self.run(image=outpainting_input(color, covered, fov), vessel=(covered >= 128) * np.float32(255))
 
 
 def _rounded(picture: NDArray[np.float32]) -> NDArray[np.uint8]:

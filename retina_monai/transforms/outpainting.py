@@ -24,10 +24,11 @@ def outpainting_condition(image: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         image: ``(C, H, W)`` in [-1, 1].
-        mask: ``(1, H, W)``, true or 1 where it is to be painted.
+        mask: ``(1, H, W)`` of up to 1, above 0 (or true) where it is to be painted.
 
     Returns:
-        ``(C + 1, H, W)`` in [-1, 1]: known pixels as they are, the others -1; the mask is 1 there, and -1 on the known.
+        ``(C + 1, H, W)`` in [-1, 1]: known pixels as they are, the others -1; the mask as it is there, and -1 on the
+        known.
 
     Raises:
         ValueError: the two differ in height or width.
@@ -35,15 +36,19 @@ def outpainting_condition(image: Tensor, mask: Tensor) -> Tensor:
     if image.shape[1:] != mask.shape[1:]:
         raise ValueError(f"image is {tuple(image.shape[1:])} and mask {tuple(mask.shape[1:])}: give one size")
     hidden = mask > 0
-    return torch.cat([torch.where(hidden, -1.0, image), hidden.to(image) * 2 - 1])
+    return torch.cat([torch.where(hidden, -1.0, image), torch.where(hidden, mask.to(image), -1.0)])
 
 
 class OutpaintingConditiond(MapTransform):
     """Add what the network is given when the vessels are known: all else inside the field of view is to be painted.
 
+    There, the mask is 1 less twice the share of the pixel that vessels cover, which is up to a half: the network is
+    told of vessels that are too thin to be known, and where the walls of the others run.
+
     Args:
         key: photograph ``(C, H, W)`` in [-1, 1], black outside the field of view.
-        vessel_key: the vessel map ``(1, H, W)`` in [-1, 1]: vessel where it covers at least half of a pixel.
+        vessel_key: the vessel map ``(1, H, W)`` in [-1, 1], from -1 where none covers anything of the pixel to 1 where
+            they cover it: known from 0 on, which is half of the pixel.
         fov_key: the field of view ``(1, H, W)`` in {0, 1}.
         condition_key: where it goes: :func:`outpainting_condition`.
     """
@@ -61,7 +66,7 @@ class OutpaintingConditiond(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         vessel, fov = _plain(data[self.vessel_key]), _plain(data[self.fov_key])
-        mask = (fov > 0) & (vessel < 0)
+        mask = torch.where(fov > 0, -vessel, -1.0)
         return {**data, self.condition_key: outpainting_condition(_plain(data[self.key]), mask)}
 
 

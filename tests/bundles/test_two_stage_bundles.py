@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from retina_monai.bundle import digest, load_network, load_stage
+from retina_monai.bundle import digest, load_network, load_network_of
 from retina_monai.data import ColorVessels
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, root_error
@@ -233,10 +233,10 @@ def test_released_weights_are_narrow() -> None:
 
 
 def test_a_stage_is_frozen_and_its_weights_are_asked_for(color_weights: Path, tmp_path: Path) -> None:
-    stage = load_stage("pix2pix_color_vessel", color_weights, torch.device("cpu"))
+    stage = load_network_of("pix2pix_color_vessel", color_weights)
     assert not stage.training and not any(weight.requires_grad for weight in stage.parameters())
     with pytest.raises(RetinaError, match=r"there is no checkpoint \S*nothing.pt"):
-        load_stage("pix2pix_color_vessel", tmp_path / "nothing.pt", torch.device("cpu"))
+        load_network_of("pix2pix_color_vessel", tmp_path / "nothing.pt")
 
 
 def test_a_first_stage_of_another_size_is_refused(run_config: RunConfig, color_weights: Path, tmp_path: Path) -> None:

@@ -57,12 +57,13 @@ def written(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_the_network_is_given() -> None:
     color = np.full((3, 2, 3), 9, np.uint8)
-    vessel, fov = np.array([[[1, 0, 1], [0, 0, 1]]], np.uint8), np.array([[[1, 1, 0], [1, 0, 1]]], np.uint8)
-    made = outpainting_input(color, vessel, fov)
+    share = np.array([[[255, 0, 200], [127, 0, 128]]], np.uint8)
+    fov = np.array([[[1, 1, 0], [1, 0, 1]]], np.uint8)
+    made = outpainting_input(color, share, fov)
     assert made.dtype == np.float32
     for channel in made[:3]:
         assert channel.tolist() == [[9, 0, 0], [0, 0, 9]]
-    assert made[3].tolist() == [[0, 255, 0], [255, 0, 0]]
+    assert made[3].tolist() == [[0, 255, 0], [128, 0, 0]]
 
 
 def test_of_a_photograph_the_vessels_are_shown_in_the_canonical_appearance(phantoms: Path) -> None:
@@ -76,7 +77,8 @@ def test_of_a_photograph_the_vessels_are_shown_in_the_canonical_appearance(phant
     known = vessel & fov
     expected = np.where(known, (photograph.numpy() + 1) * 127.5, 0)
     np.testing.assert_allclose(sample["image"][:3], expected, atol=0.501)
-    assert np.array_equal(sample["image"][3:] == 255, fov & ~vessel)
+    left = 255 - eye["vessel"].numpy().astype(np.float32)
+    assert np.array_equal(sample["image"][3:], np.where(fov & ~vessel, left, 0)) and (left[~vessel] < 255).mean() > 0
     assert np.array_equal(sample["vessel"] == 255, vessel) and np.array_equal(sample["fov"] == 1, fov)
     assert (sample["patient"], sample["index"], sample["augmented"]) == (items[sample["name"]]["patient"], 3, 0)
     assert Path(sample["source"]).name == f"{sample['name']}.png"
@@ -100,7 +102,9 @@ def test_what_was_written_is_read_as_it_is(written: Path, phantoms: Path) -> Non
         assert np.array_equal(item["fov"], fov)
         color = read_photograph(written / "color_vessels" / f"{item['name']}.png")
         assert np.array_equal(item["image"][:3], color) and not color[:, ~known].any()
-        assert (color[0][known] >= 60).all() and np.array_equal(item["image"][3] == 255, (fov[0] > 0) & ~known)
+        assert (color[0][known] >= 60).all() and np.array_equal(
+            item["image"][3], np.where((fov[0] > 0) & ~known, 255 - np.rint(share), 0)
+        )
         for key in ("patient", "laterality", "condition", "condition_dataset", "index", "augmented"):
             assert item[key] == maps[item["name"]][key]
 

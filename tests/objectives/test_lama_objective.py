@@ -134,6 +134,29 @@ def test_losses_of_the_generator() -> None:
     assert losses["g_color"] == pytest.approx(4 * (means + spreads), rel=1e-5)
 
 
+def test_a_mask_that_is_lower_near_vessels_hides_as_much() -> None:
+    data, lama = batch(), objective()
+    lower = data["condition"].clone()
+    lower[:, 3:] = torch.where(lower[:, 3:] > 0, 0.3, -1.0)
+    outputs, told = lama.forward(data), lama.forward(data | {"condition": lower})
+    assert torch.equal(told["mask"], outputs["mask"]) and torch.equal(told["pred"], outputs["pred"])
+    assert torch.equal(lama.networks["generator"].seen[-1], lower)
+
+
+def test_the_spectrum_is_that_of_known_and_painted_together() -> None:
+    def rings(image: Tensor, fov: Tensor) -> Tensor:
+        return torch.stack([(image * fov).square().mean((1, 2, 3)), image.abs().mean((1, 2, 3))], dim=1)
+
+    data, lama = batch(), objective(spectrum=rings, spectrum_weight=2.0)
+    outputs = lama.forward(data)
+    logs = [(rings(picture, data["fov"]) + 1e-6).log() for picture in (outputs["pred"], data["image"])]
+    loss = lama.generator_losses(data, outputs)["g_spectrum"]
+    torch.testing.assert_close(loss, 2 * (logs[0] - logs[1]).abs().mean())
+    assert "g_spectrum" not in objective(spectrum=rings).generator_losses(data, outputs)
+    with pytest.raises(ValueError, match="spectrum_weight needs a spectrum to weigh"):
+        objective(spectrum_weight=2.0)
+
+
 def test_only_patches_that_show_something_painted_are_fake() -> None:
     data = batch()
     losses = objective(gradient_penalty=0).discriminator_losses(data, objective().forward(data))

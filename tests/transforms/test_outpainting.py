@@ -42,12 +42,24 @@ def test_known_pixels_are_as_they_are() -> None:
 def test_vessels_and_what_is_outside_the_field_of_view_are_known() -> None:
     data = eye()
     made = OutpaintingConditiond()(data)
-    hidden = made["condition"][3] == 1
+    hidden = made["condition"][3] > 0
     expected = data["fov"][0] > 0
     expected[:, 10] = False
     assert torch.equal(hidden, expected)
+    assert (made["condition"][3, ~hidden] == -1).all()
     assert torch.equal(made["condition"][:3, 4:36, 10], data["image"][:, 4:36, 10])
     assert data.keys() == {"image", "vessel", "fov"}
+
+
+def test_the_mask_tells_of_vessels_that_are_too_thin_to_be_known() -> None:
+    """1 where there is none, and 1 less twice the share that they cover where it is less than a half."""
+    data = eye()
+    share = torch.zeros(1, 40, 40)
+    share[:, :, 20], share[:, :, 21], share[:, :, 22] = 0.4, 0.5, 0.1
+    mask = OutpaintingConditiond()(data | {"vessel": 2 * share - 1})["condition"][3]
+    told = {column: mask[4:36, column].unique() for column in (19, 20, 21, 22)}
+    for column, value in ((19, 1.0), (20, 0.2), (21, -1.0), (22, 0.8)):
+        torch.testing.assert_close(told[column], torch.tensor([value]))
 
 
 def test_strokes_follow_the_random_state_and_stay_in_the_field_of_view() -> None:
