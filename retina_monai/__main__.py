@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import fire
 
 from retina_monai.console import install_excepthook
-from retina_monai.errors import parse_switch
+from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.settings import check_settings
 
 __all__ = ["main"]
@@ -201,7 +206,31 @@ VERBS = {
 def main() -> None:
     """Run the verb on the command line; a mistake ends with one sentence and exit status 1."""
     install_excepthook()
+    check_options(sys.argv[1:])
     fire.Fire(VERBS, name="retina_monai")
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Refuse options that the verb does not have; Fire would do so when all is done.
+
+    Args:
+        arguments: of the command line. What comes after ``--`` is Fire's own.
+
+    Raises:
+        RetinaError: names the first of them, and the option that it resembles.
+    """
+    verb = arguments[0] if arguments else ""
+    if verb not in VERBS:
+        return
+    options = [*inspect.signature(VERBS[verb]).parameters, "help"]
+    own = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]
+    for argument in own:
+        match = re.match(r"--?([A-Za-z][\w-]+)(=|$)", argument)
+        name = match[1].replace("-", "_") if match else ""
+        if name and name not in options and name.removeprefix("no") not in options:
+            alike = get_close_matches(name, options, 1)
+            meant = f"is --{alike[0]} meant?" if alike else f"python -m retina_monai {verb} --help tells what it has"
+            raise RetinaError(f"{verb} has no option --{name}: {meant}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from retina_monai.__main__ import check_options
+
 SENTENCE = "no_such_folder is not a directory: give one that holds a data set"
 
 WRAPPED = f"""
@@ -75,6 +79,40 @@ def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
     assert result.stderr.splitlines()[-1] == (
         "error: resume is a switch and takes true, false, yes, no, 1 or 0, not 'perhaps'"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["phantom", "DIR", "--count", "1", "--sede", "5"], "phantom has no option --sede: is --seed meant?"),
+        (["phantom", "DIR", "--sede=5"], "phantom has no option --sede: is --seed meant?"),
+        (
+            ["synthesize", "two_stage", "--blend", "1", "--output_dir", "DIR"],
+            "synthesize has no option --blend: python -m retina_monai synthesize --help tells what it has",
+        ),
+    ],
+)
+def test_an_option_that_a_verb_does_not_have_is_refused_before_anything_is_made(
+    arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    result = run("-m", "retina_monai", *arguments, folder=tmp_path)
+    assert (result.returncode, result.stderr) == (1, f"error: {sentence}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["phantom", "DIR", "--count", "-1"],
+        ["prepare", "DIR", "--skip-unreadable=true", "--nooverwrite"],
+        ["synthesize", "--help"],
+        ["prepare", "DIR", "--", "--trace"],
+        ["nothing", "--sede", "5"],
+        [],
+    ],
+)
+def test_options_that_a_verb_has_and_those_of_fire_are_taken(arguments: list[str]) -> None:
+    check_options(arguments)
 
 
 def test_a_mistake_met_by_a_data_loaders_worker_is_still_one_sentence() -> None:

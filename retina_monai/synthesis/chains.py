@@ -107,7 +107,7 @@ class Chain(ABC):
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
 
         Raises:
-            RetinaError: arrays of other shapes, or an unknown appearance.
+            RetinaError: arrays of other shapes or with fractions, or an unknown appearance.
         """
         mask = _as_mask(vessel, "vessel")
         inside = None if fov is None else _as_mask(fov, "fov")
@@ -206,4 +206,7 @@ def _as_mask(array: NDArray, name: str) -> NDArray[np.uint8]:
         values = values[None]
     if values.ndim != 3 or values.shape[0] != 1:
         raise RetinaError(f"{name} has shape {np.shape(array)}: give (H, W) or (1, H, W)")
-    return (values >= (1 if values.max(initial=0) <= 1 else 128)).astype(np.uint8)
+    fractions = values.max(initial=0) <= 1
+    if fractions and not np.isin(values, (0, 1)).all():
+        raise RetinaError(f"{name} holds values between 0 and 1: give a mask, {name} >= 0.5 say")
+    return (values >= (1 if fractions else 128)).astype(np.uint8)

@@ -34,8 +34,8 @@ def load(bundle: str = "pix2pix_vessel", checkpoint: str | Path | Mapping[str, s
     Returns:
         Of a bundle for synthesis, and of a chain, vessel map -> photograph (:class:`Chain`); of one for segmentation,
         photograph -> probabilities of vessels (:class:`VesselSegmenter`); of one for colouring, vessel map -> colour
-        vessel mask (:class:`VesselColorer`); of one for outpainting, colour vessel mask -> photograph
-        (:class:`Outpainter`).
+        vessel mask (:class:`VesselColorer`); of one for outpainting, colour vessel mask, vessel map and
+        field of view -> photograph in the canonical appearance (:class:`Outpainter`).
 
     Raises:
         RetinaError: no such bundle, one for another task, or weights that do not fit it.
@@ -61,5 +61,5 @@ def load_chain(
     if isinstance(loaded, Chain):
         return loaded
     raise RetinaError(
-        f"bundle {bundle} paints no photograph around a vessel map: give {', '.join(CHAINS)}, or one that does"
+        f"bundle {bundle} alone makes no photograph of a vessel map: give {', '.join(CHAINS)}, or one that does"
     )

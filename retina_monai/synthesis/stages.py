@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retina_monai.data.color_vessels import outpainting_input
+from retina_monai.errors import RetinaError
 from retina_monai.synthesis.bundles import LoadedBundle
 
 __all__ = ["Outpainter", "VesselColorer"]
@@ -31,7 +32,17 @@ class VesselColorer(LoadedBundle):
 
         Returns:
             Colour vessel mask ``(3, size, size)``, RGB: canonical colours on vessels, black elsewhere.
+
+        Raises:
+            RetinaError: a map of another size, or one of 0 and 1.
         """
+        if np.shape(share) != (self.size, self.size):
+            raise RetinaError(
+                f"share has shape {np.shape(share)}, and {self.name} takes {(self.size, self.size)}: "
+                "retina_monai.data.fit_vessel_map brings a vessel map there"
+            )
+        if 0 < np.max(share) <= 1:
+            raise RetinaError("share is at most 1: give what of each pixel vessels cover on the scale of [0, 255]")
         return _rounded(self.run(image=share))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 import retina_monai
@@ -56,7 +57,7 @@ def test_a_stage_is_loaded_by_its_task() -> None:
     kinds |= {"pix2pix_color_vessel": VesselColorer, "lama_fundus": Outpainter}
     assert {name: type(retina_monai.load(name)) for name in kinds} == kinds
     assert isinstance(load_chain("two_stage"), Chain)
-    with pytest.raises(RetinaError, match="lama_fundus paints no photograph around a vessel map: give two_stage, or"):
+    with pytest.raises(RetinaError, match="lama_fundus alone makes no photograph of a vessel map: give two_stage, or"):
         load_chain("lama_fundus")
 
 
@@ -65,6 +66,26 @@ def test_vessels_get_colours_and_all_else_is_black(eye: dict[str, Any]) -> None:
     drawn = eye["image"] >= 127.5
     assert color.shape == (3, SIZE, SIZE) and color.dtype == np.uint8
     assert not color[:, ~drawn].any() and color[:, drawn].any()
+
+
+@pytest.mark.parametrize(
+    ("share", "sentence"),
+    [
+        (
+            np.zeros((SIZE, 2 * SIZE), np.float32),
+            r"share has shape \(64, 128\), and pix2pix_color_vessel takes \(64, 64\): ",
+        ),
+        (np.eye(SIZE, dtype=np.float32), r"share is at most 1: give what of each pixel vessels cover on the scale of"),
+    ],
+)
+def test_a_map_that_would_come_out_black_is_refused(share: NDArray[np.float32], sentence: str) -> None:
+    with pytest.raises(RetinaError, match=sentence):
+        VesselColorer()(share)
+
+
+def test_a_mask_with_fractions_is_refused(eye: dict[str, Any]) -> None:
+    with pytest.raises(RetinaError, match=r"vessel holds values between 0 and 1: give a mask, vessel >= 0\.5 say"):
+        TwoStage()(eye["image"] / 255)
 
 
 def test_what_is_painted_around_vessels_leaves_them_untouched(eye: dict[str, Any]) -> None:
