@@ -20,14 +20,16 @@ from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.appearance import CANONICAL, apply_appearance
 
-__all__ = ["FOLDER", "SHARES", "ColorVessels", "outpainting_input"]
+__all__ = ["FOLDER", "HALF", "SHARES", "ColorVessels", "outpainting_input", "rounded_share"]
 
 ALL = "all"  # splits
-HALF = 128  # of a pixel, on the scale of [0, 255]
 FOLDER = "color_vessels"
 """Where a set of colour vessel masks has them."""
 SHARES = "vessel_shares"
 """Where such a set tells what of each pixel vessels cover, in [0, 255]."""
+
+HALF = 128
+"""Of a pixel, which makes it vessel, on the scale of :func:`rounded_share`."""
 
 TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condition_dataset", "augmented")
 
@@ -88,7 +90,7 @@ class ColorVessels(Dataset):
                     f"{item[key]} has {height} x {width} pixels, and the network takes {self.size} x {self.size}: "
                     f"colour the vessels with --size {self.size}"
                 )
-        check_vessel((share[:1] >= HALF).astype(np.uint8), item, fov)
+        check_vessel((share[:1] >= HALF).astype(np.uint8), item | {"vessel": item["vessel_share"]}, fov)
         return color, share[:1], fov
 
     def _show(self, item: Mapping[Hashable, Any]) -> tuple[NDArray[np.uint8], ...]:
@@ -117,12 +119,23 @@ def outpainting_input(
     return np.concatenate([color * known, (255 - share) * ((fov > 0) & ~known)]).astype(np.float32)
 
 
+def rounded_share(share: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """What of each pixel vessels cover, in [0, 255], as files hold it: halves go up.
+
+    So do values that floats put a little below a half: the same whichever way a share came.
+    """
+    return np.floor(np.clip(share, 0, 255) + 0.501).astype(np.uint8)
+
+
 def _written(folder: Path, split: str) -> list[Item]:
     if split != ALL:
         raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
-    items = [_told(folder, line) for line in read_manifest(folder) if "vessel_share" in line]
-    if not items:
-        raise RetinaError(f"input_dir {folder} has no manifest.jsonl that names colour vessel masks: write them anew")
+    lines = list(read_manifest(folder))
+    if not lines or not all("vessel_share" in line for line in lines):
+        raise RetinaError(
+            f"input_dir {folder} has no manifest.jsonl that names colour vessel masks and {SHARES}: write them anew"
+        )
+    items = [_told(folder, line) for line in lines]
     return sorted(items, key=lambda item: int(item["index"]))
 
 
@@ -130,7 +143,7 @@ def _told(folder: Path, line: Item) -> Item:
     condition = line.get("condition", {})
     return {
         **{key: line[key] for key in ("name", "patient", "index")},
-        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "vessel", "fov")},
+        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "fov")},
         "source": str(line.get("source", line["color_vessel"])),
         "laterality": str(line.get("laterality", "")),
         "condition": str(condition.get("name", line["name"])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ class GenerationEvaluator(Evaluator):
         network: the generator, moved to ``device``.
         inferer: runs it.
         condition_key: entry of the batch to generate from; the picture is ``pred``.
+        condition: ``(batch)`` -> what to generate from, instead of an entry.
         evaluator_kwargs: for ``monai.engines.Evaluator``.
     """
 
@@ -31,17 +34,18 @@ class GenerationEvaluator(Evaluator):
         network: nn.Module,
         inferer: Inferer | None = None,
         condition_key: str = "vessel",
+        condition: Callable[[Mapping[str, Any]], torch.Tensor] | None = None,
         **evaluator_kwargs: Any,
     ) -> None:
         super().__init__(**evaluator_kwargs)
         self.network = network.to(self.state.device)
         self.inferer = SimpleInferer() if inferer is None else inferer
-        self.condition_key = condition_key
+        self.condition = itemgetter(condition_key) if condition is None else condition
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         batch = {k: v.to(self.state.device) if isinstance(v, torch.Tensor) else v for k, v in batchdata.items()}
         with self.mode(self.network):
-            pred = self.inferer(inputs=batch[self.condition_key], network=self.network)
+            pred = self.inferer(inputs=self.condition(batch), network=self.network)
         engine.state.output = {**batch, "pred": pred}
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output

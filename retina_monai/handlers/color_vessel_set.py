@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retina_monai.data.color_vessels import FOLDER, SHARES
+from retina_monai.data.color_vessels import FOLDER, HALF, SHARES, rounded_share
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.sample_set import SampleSet
@@ -46,8 +46,8 @@ class ColorVesselSet(SampleSet):
 
     def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
         name, fov = str(item["name"]), _plain(item["fov"]).cpu() > 0
-        share = to_uint8(_plain(item[self.condition_key]))
-        vessel = share >= 128
+        share = rounded_share((_plain(item[self.condition_key]).cpu().float().numpy() + 1) * 127.5)
+        vessel = share >= HALF
         color = to_uint8(_plain(pred).cpu().float() / 127.5 - 1) * (vessel & fov.numpy())
         pictures = {
             "color_vessel": (FOLDER, color),

@@ -83,7 +83,7 @@ class LamaGenerator(nn.Module):
         for level in range(downsamplings, 0, -1):
             layers += _upsample(widths[level], widths[level - 1], upsampling)
             layers += [NORMS[norm](widths[level - 1]), nn.ReLU()]
-        layers += [nn.Conv2d(widths[0], out_channels, 7, padding=3, padding_mode="reflect"), nn.Sigmoid()]
+        layers += [nn.Conv2d(widths[0], out_channels, 7, padding=3, padding_mode="reflect")]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -98,8 +98,8 @@ class LamaGenerator(nn.Module):
         positive, known = (image + 1) / 2, (image[:, -1:] <= 0).to(image.dtype)
         shown = torch.cat([positive[:, :-1] * known, positive[:, -1:]], dim=1)
         below, right = -height % self.factor, -width % self.factor
-        painted: Tensor = self.layers(pad(shown, [0, right, 0, below], mode="reflect"))
-        painted = painted[:, :, :height, :width] * 2 - 1
+        logits: Tensor = self.layers(pad(shown, [0, right, 0, below], mode="reflect"))
+        painted = torch.sigmoid(logits[:, :, :height, :width].float()) * 2 - 1  # bfloat16 has whole grey levels alone
         return painted if self.training else self._composite(painted, image[:, :-1], known)
 
     def _composite(self, painted: Tensor, picture: Tensor, known: Tensor) -> Tensor:

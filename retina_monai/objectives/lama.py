@@ -111,6 +111,12 @@ class Lama:
         pred = painted * mask + known * (1 - mask)
         return {"pred": pred, "painted": painted, "known": known, "mask": mask}
 
+    @torch.no_grad()
+    def condition(self, batch: Batch) -> Tensor:
+        """Picture and mask as a chain of both stages has them: with the first stage's colours, if there is one."""
+        known = batch[self.condition_key] if self.first_stage is None else self._staged(batch, self.first_stage)
+        return torch.cat([known[:, :3], batch[self.condition_key][:, 3:]], dim=1)
+
     def perceptual_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Find the vessels of real photographs, and draw them again."""
         image, fov = batch[self.image_key], batch[self.fov_key]
@@ -158,10 +164,14 @@ class Lama:
         if self.first_stage is None or self.generated_share <= 0:
             return known
         drawn = torch.rand(len(known), 1, 1, 1).to(known.device) < self.generated_share
-        with torch.no_grad():
-            colored = self.first_stage(batch[self.vessel_key]).float()
+        return torch.where(drawn, self._staged(batch, self.first_stage), known)
+
+    @torch.no_grad()
+    def _staged(self, batch: Batch, first_stage: nn.Module) -> Tensor:
+        """The condition's picture, with the first stage's colours on vessels inside the field of view."""
         inside, vessel = batch[self.fov_key] > 0, batch[self.vessel_key] >= 0
-        return torch.where(drawn & inside & vessel, colored, known)
+        colored = first_stage(batch[self.vessel_key]).float()
+        return torch.where(inside & vessel, colored, batch[self.condition_key][:, :3])
 
     def _squared_gradient(self, real: Tensor) -> Tensor:
         """Of the sum of verdicts, by the pixels; a mean over pictures, in float32."""

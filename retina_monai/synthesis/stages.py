@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.color_vessels import outpainting_input
+from retina_monai.data.color_vessels import HALF, outpainting_input, rounded_share
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.bundles import LoadedBundle
 
@@ -74,8 +74,8 @@ class Outpainter(LoadedBundle):
 
     def draw(self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As a call, before it is rounded: ``(3, size, size)`` in [0, 255]."""
-        covered = np.rint(share).astype(np.uint8)[None]
-        return self.run(image=outpainting_input(color, covered, fov), vessel=(covered >= 128) * np.float32(255))
+        covered = rounded_share(share)[None]
+        return self.run(image=outpainting_input(color, covered, fov), vessel=(covered >= HALF) * np.float32(255))
 
 
 def _rounded(picture: NDArray[np.float32]) -> NDArray[np.uint8]:

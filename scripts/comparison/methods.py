@@ -11,6 +11,7 @@ EYES, PHANTOMS = "training eyes", "phantoms"
 # Epochs, such that the methods take equal minutes in sum.
 DIRECT_PHANTOM_EPOCHS = 8
 DIRECT_EPOCHS = 150
+VALIDATIONS = 5  # of each training that ends in photographs of eyes
 COLOR_EPOCHS = 40
 LAMA_PHANTOM_EPOCHS = 2
 LAMA_EPOCHS = 85
@@ -69,7 +70,7 @@ METHODS = {
                 EYES,
                 LAMA_EPOCHS,
                 weights={"color_vessel_weights": "color", "initial_weights": "lama_phantoms"},
-                options={"val_interval": 17},
+                options={"val_interval": LAMA_EPOCHS // VALIDATIONS},
             ),
         },
         released={"pix2pix_color_vessel": "color", "lama_fundus": "lama"},
@@ -83,7 +84,13 @@ METHODS = {
             "direct_phantoms": Training(
                 "pix2pix_vessel", PHANTOMS, DIRECT_PHANTOM_EPOCHS, options={"faithfulness_weight": 20}
             ),
-            "direct": Training("pix2pix_vessel", EYES, DIRECT_EPOCHS, weights={"initial_weights": "direct_phantoms"}),
+            "direct": Training(
+                "pix2pix_vessel",
+                EYES,
+                DIRECT_EPOCHS,
+                weights={"initial_weights": "direct_phantoms"},
+                options={"val_interval": DIRECT_EPOCHS // VALIDATIONS},
+            ),
         },
         released={"pix2pix_vessel": "direct"},
         about="`pix2pix_vessel` paints the photograph from the map in one go.",

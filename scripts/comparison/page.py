@@ -78,9 +78,8 @@ appearance and a texture like its own.*
 ## How it was done
 
 Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, at 256 px, seed 0, each training on one
-core; in sum {minutes} minutes of processor time.{phantoms} The weights are those of the last epoch, or of the best
-validation where a training validates more than once (both of the two stages on the eyes do): nothing was chosen by the
-figures below, and each method was trained once, so that what another seed would give is not in the intervals. Then,
+core; in sum {minutes} minutes of processor time.{phantoms} The weights are those of the last epoch, or, of trainings on
+eyes, of the best of several validations on the eyes of the validation split: nothing was chosen by the figures below, and each method was trained once, so that what another seed would give is not in the intervals. Then,
 set by set, for each method alike:
 
 - *Test maps*: the vessel maps of the test eyes, painted with the average appearance of the set's training eyes.

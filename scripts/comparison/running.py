@@ -37,12 +37,15 @@ def train(method: Method, data: Path, output: Path, folder: Path) -> None:
     """
     for name, training in method.trainings.items():
         record = read_minutes(folder).get(name, {})
+        about = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs}
+        about |= {"weights": dict(training.weights), "options": dict(training.options)}
+        if {key: record.get(key) for key in about} not in (about, dict.fromkeys(about)):
+            raise RetinaError(f"{folder / name} was trained with other settings: remove {folder}, and all is made anew")
         if record.get("finished"):
             continue
         values = settings(training, data, output, folder) | {"output_dir": folder / name}
         values["resume"] = any((folder / name).glob("checkpoints/epoch_*.pt"))
         arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
-        about = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs}
         before, finished = processor_minutes(), False
         try:
             run(f"training {name}", ["monai.bundle", "run", "training", *arguments])

@@ -155,7 +155,8 @@ def test_a_soft_edge_blends_inside_the_border_of_the_known() -> None:
     with torch.inference_mode():
         sharp, blended = hard(one), soft(one)
         unknown = (one[:, 3:] + 1) / 2
-        painted = hard.layers(torch.cat([(one[:, :3] + 1) / 2 * (1 - unknown), unknown], dim=1)) * 2 - 1
+        shown = torch.cat([(one[:, :3] + 1) / 2 * (1 - unknown), unknown], dim=1)
+        painted = hard.layers(shown).sigmoid() * 2 - 1
     assert torch.equal(sharp[..., :24], blended[..., :24]), "what is painted is painted"
     assert torch.equal(blended[..., 26:], one[:, :3, :, 26:]), "far inside it is as known"
     for column, weight in ((24, 3 / 5), (25, 4 / 5)):
