@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -193,7 +193,7 @@ def evaluate(
     return f"{describe_answers(written)}\nread {written / 'index.html'}"
 
 
-VERBS = {
+VERBS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "list": list_layouts,
     "phantom": phantom,

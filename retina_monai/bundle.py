@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NETWORKS = ("network_def", "network", "discriminator_def", "discriminator")
+NETWORKS = ("network_def", "network", "discriminator_def", "discriminator", "perceptual_def", "perceptual")
 NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -236,17 +236,23 @@ def check_size(network: nn.Module, size: int) -> None:
     """Refuse a size that a network cannot take, before anything is made; ``initialize`` of every config.
 
     Args:
-        network: halves the size ``levels`` times.
+        network: halves the size ``levels`` times, or makes one pixel of ``factor``, along a side.
         size: pixels a side.
 
     Raises:
-        RetinaError: ``size`` is not a multiple of ``2 ** levels``.
+        RetinaError: ``size`` is not a multiple of ``2 ** levels``, or less than ``2 * factor``.
     """
     levels = getattr(network, "levels", 0)
     if not isinstance(size, int) or size < 1 or size % 2**levels:
         raise RetinaError(
             f"size {size} does not go through a network that halves it {levels} times: give a --size that is a "
             f"multiple of {2**levels}, or take a network of fewer levels"
+        )
+    factor = getattr(network, "factor", 1)
+    if size < 2 * factor:
+        raise RetinaError(
+            f"size {size} is too small for a network that makes one pixel of {factor}: give a --size of at least "
+            f"{2 * factor}, or take a network of fewer downsamplings"
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from torch import distributed
 
-from retina_monai.bundle import check_config, check_eyes, check_networks
+from retina_monai.bundle import check_config, check_eyes, check_networks, check_size
 from retina_monai.errors import RetinaError
+from retina_monai.networks import LamaGenerator
 
 EYES = {"training": [{}] * 5, "validation": [], "test": [{}]}
 
@@ -21,6 +22,12 @@ def test_a_batch_of_all_processes_has_to_be_filled(monkeypatch: pytest.MonkeyPat
     check_eyes(EYES, "training", 2)
     with pytest.raises(RetinaError, match=r"batch_size 3 of each of 2 processes is too large for 5 eyes for training"):
         check_eyes(EYES, "training", 3)
+
+
+def test_a_size_has_to_leave_two_pixels_a_side() -> None:
+    check_size(LamaGenerator(features=2, blocks=1), 16)
+    with pytest.raises(RetinaError, match=r"size 15 is too small for a network that makes one pixel of 8: give a --si"):
+        check_size(LamaGenerator(features=2, blocks=1), 15)
 
 
 def test_a_split_that_is_needed_is_named() -> None:

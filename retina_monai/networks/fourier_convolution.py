@@ -85,7 +85,8 @@ class FourierConvolution(nn.Module):
         norm: as for :class:`FourierUnit`.
 
     Raises:
-        ValueError: a stride with global channels on both sides.
+        ValueError: no local channel, a single global one behind global ones, or a stride with global channels on both
+            sides.
     """
 
     def __init__(
@@ -100,6 +101,10 @@ class FourierConvolution(nn.Module):
     ) -> None:
         super().__init__()
         into, out = int(in_channels * in_share), int(out_channels * out_share)
+        if into == in_channels or out == out_channels:
+            raise ValueError(f"of {in_channels} and {out_channels} channels none is local: give a smaller global share")
+        if into and out == 1:
+            raise ValueError("a single global channel cannot be halved: give a larger global share, or none")
         if into and out and stride != 1:
             raise ValueError(f"a stride of {stride} with global channels on both sides: the Fourier path has none")
         self.split = in_channels - into

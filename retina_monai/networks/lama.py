@@ -24,7 +24,7 @@ class LamaGenerator(nn.Module):
     """Paints what of a picture is not known.
 
     While it trains, it paints known pixels as well, for the losses to look at; in evaluation mode these are as they
-    came in, bit by bit.
+    came in, bit for bit.
 
     Args:
         in_channels: of the picture and its mask, which comes last.
@@ -36,7 +36,8 @@ class LamaGenerator(nn.Module):
         norm: ``batch``, as published, or ``instance``, the same in training and in use whatever the batch.
         upsampling: ``transpose`` (3x3 transposed convolution, as published) or ``smooth`` (nearest neighbour, a 3x3
             convolution and a binomial blur, as in :class:`retina_monai.networks.Pix2PixUNet`).
-        blend: pixels over which known and painted blend inside the border of what is known; 0: a hard edge.
+        blend: pixels over which known and painted blend inside the border of what is known, the black outside of the
+            field of view too; 0: a hard edge.
 
     Raises:
         ValueError: an unknown norm or kind of upsampling, or a negative blend.

@@ -54,11 +54,13 @@ class Chain(ABC):
         root: folder of the last bundle, in whose ``runs`` is written what has no other place.
 
     Raises:
-        RetinaError: the bundles are of different sizes, or of one that its network cannot take.
+        RetinaError: the bundles are of different sizes or share a name, or a network cannot take its size.
     """
 
     def __init__(self, name: str, *bundles: LoadedBundle) -> None:
         sizes = {bundle.name: bundle.size for bundle in bundles}
+        if len(sizes) < len(bundles):
+            raise RetinaError(f"{name} is made of bundles of one name, {bundles[0].name}: give each a name of its own")
         if len(set(sizes.values())) > 1:
             told = " and ".join(f"{bundle} of {size}" for bundle, size in sizes.items())
             raise RetinaError(f"{name} is made of bundles of different sizes, {told} pixels: give both one size")

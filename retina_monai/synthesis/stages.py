@@ -36,13 +36,7 @@ class VesselColorer(LoadedBundle):
         Raises:
             RetinaError: a map of another size, or one of 0 and 1.
         """
-        if np.shape(share) != (self.size, self.size):
-            raise RetinaError(
-                f"share has shape {np.shape(share)}, and {self.name} takes {(self.size, self.size)}: "
-                "retina_monai.data.fit_vessel_map brings a vessel map there"
-            )
-        if 0 < np.max(share) <= 1:
-            raise RetinaError("share is at most 1: give what of each pixel vessels cover on the scale of [0, 255]")
+        _check(self, share)
         return _rounded(self.run(image=share))
 
 
@@ -55,7 +49,6 @@ class Outpainter(LoadedBundle):
 
     def __init__(self, bundle: str | Path = "lama_fundus", checkpoint: str | Path | None = None) -> None:
         super().__init__(bundle, checkpoint)
-        self.appearances = self.part("appearances")
 
     def __call__(
         self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]
@@ -69,13 +62,31 @@ class Outpainter(LoadedBundle):
 
         Returns:
             ``(3, size, size)``, RGB, in the canonical appearance.
+
+        Raises:
+            RetinaError: as :meth:`VesselColorer.__call__`; colours or field of view of another size.
         """
+        _check(self, share)
+        for name, array, channels in (("color", color, 3), ("fov", fov, 1)):
+            if np.shape(array) != (channels, self.size, self.size):
+                raise RetinaError(f"{name} has shape {np.shape(array)}: give {(channels, self.size, self.size)}")
         return _rounded(self.draw(color, share, fov))
 
     def draw(self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As a call, before it is rounded: ``(3, size, size)`` in [0, 255]."""
         covered = rounded_share(share)[None]
         return self.run(image=outpainting_input(color, covered, fov), vessel=(covered >= HALF) * np.float32(255))
+
+
+def _check(bundle: LoadedBundle, share: NDArray[np.float32]) -> None:
+    """Refuse a map of another size or scale, which would come out black."""
+    if np.shape(share) != (bundle.size, bundle.size):
+        raise RetinaError(
+            f"share has shape {np.shape(share)}, and {bundle.name} takes {(bundle.size, bundle.size)}: "
+            "retina_monai.data.fit_vessel_map brings a vessel map there"
+        )
+    if 0 < np.max(share) <= 1:
+        raise RetinaError("share is at most 1: give what of each pixel vessels cover on the scale of [0, 255]")
 
 
 def _rounded(picture: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ def color_vessel(image: Tensor, vessel: Tensor, edge: float = 0.0) -> Tensor:
         edge: as for :func:`vessel_weight`.
 
     Returns:
-        ``(C, H, W)`` in [-1, 1]: the image, bit by bit, on vessels; -1 from ``edge`` pixels beside them on.
+        ``(C, H, W)`` in [-1, 1]: the image, bit for bit, on vessels; -1 from ``edge`` pixels beside them on.
 
     Raises:
         ValueError: the two differ in height or width, or as :func:`vessel_weight`.

@@ -79,8 +79,9 @@ appearance and a texture like its own.*
 
 Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, at 256 px, seed 0, each training on one
 core; in sum {minutes} minutes of processor time.{phantoms} The weights are those of the last epoch, or, of trainings on
-eyes, of the best of several validations on the eyes of the validation split: nothing was chosen by the figures below, and each method was trained once, so that what another seed would give is not in the intervals. Then,
-set by set, for each method alike:
+eyes, of the best of several validations on the eyes of the validation split: nothing was chosen by the figures below,
+and each method was trained once, so that what another seed would give is not in the intervals. Then, set by set, for
+each method alike:
 
 - *Test maps*: the vessel maps of the test eyes, painted with the average appearance of the set's training eyes.
 - *Warped maps*: those of the training eyes, each warped three times, painted with the appearance of one of them,
@@ -116,8 +117,8 @@ photograph stayed. *Gone alone*: all three, with its interval; then of thin, med
 
 ## Do the photographs look real?
 
-KID of photographs around warped maps against real ones of other patients; below, the floor: real against real of
-other patients. Few photographs, hence large standard errors.
+KID of photographs around warped maps against real ones of other patients, N of each, which is half of the real set;
+below, the floor: one half against the other, of other patients. Few photographs, hence large standard errors.
 
 {realism}
 

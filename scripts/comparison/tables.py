@@ -72,7 +72,9 @@ def realism(results: All) -> str:
         line = distribution(first(results), dataset)
         likeness = [f"{line['manifold_floor'][key]:.2f}" for key in ("precision", "recall")]
         lines.append([dataset, REAL, str(line["floor"]["N"]), f"{line['floor']['kid']:.3f}", "1", *likeness])
-    return markdown(["warped maps", "photographs", "N", "KID (standard error)", "floors", "precision", "recall"], lines)
+    return markdown(
+        ["warped maps", "photographs", "N", "KID (standard error)", "KID / floor", "precision", "recall"], lines
+    )
 
 
 def spectra(results: All) -> str:

@@ -32,11 +32,11 @@ NETWORKS = {
 }
 LOSSES = {
     "pix2pix_color_vessel": {"d_real", "d_fake", "g_l1", "g_adversarial", "g_features", "loss"},
-    "lama_fundus": {"p_vessel", "p_image", "d_real", "d_fake", "d_penalty", "g_known", "g_color", "g_adversarial"}
-    | {"g_features", "g_perceptual", "loss"},
+    "lama_fundus": {"p_vessel", "p_image", "d_real", "d_fake", "d_penalty", "g_known", "g_color", "g_spectrum"}
+    | {"g_adversarial", "g_features", "g_perceptual", "loss"},
 }
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
-OWN: dict[str, dict[str, Any]] = {"pix2pix_color_vessel": {}, "lama_fundus": {"penalty_share": 1.0}}
+OWN: dict[str, dict[str, Any]] = {"pix2pix_color_vessel": {}, "lama_fundus": {"penalty_share": 0.5}}
 
 RunConfig = Callable[..., ConfigParser]
 both = pytest.mark.parametrize("name", NAMES)
@@ -96,9 +96,10 @@ OPTIONS = [
     *(("lama_fundus", *pair) for pair in (("adversarial_weight", 1.0), ("feature_matching_weight", 0.0))),
     *(
         ("lama_fundus", *pair)
-        for pair in (("perceptual_weight", 0.0), ("gradient_penalty", 10.0), ("penalty_share", 0.5))
+        for pair in (("perceptual_weight", 0.0), ("gradient_penalty", 10.0), ("penalty_share", 1.0))
     ),
-    *(("lama_fundus", *pair) for pair in (("generated_share", 0.0), ("global_share", 0.5))),
+    *(("lama_fundus", *pair) for pair in (("generated_share", 0.0), ("global_share", 0.5), ("spectrum_weight", 0.0))),
+    *(("lama_fundus", *pair) for pair in (("perceptual_features", 8), ("perceptual_learning_rate", 0.01))),
 ]
 
 
@@ -219,8 +220,9 @@ def test_the_paper_is_the_authors_network_and_losses(small: dict[str, Any], phan
     with torch.device("meta"):
         network = parser.get_parsed_content("network_def")
     assert sum(weight.numel() for weight in network.parameters()) / 1e6 == pytest.approx(27.05, abs=0.005)
-    weights = ("known", "unknown", "color", "adversarial", "feature_matching", "perceptual")
-    assert [parser[f"{weight}_weight"] for weight in weights] == [10, 0, 0, 10, 100, 30]
+    weights = ("known", "unknown", "color", "spectrum", "adversarial", "feature_matching", "perceptual")
+    assert [parser[f"{weight}_weight"] for weight in weights] == [10, 0, 0, 0, 10, 100, 30]
+    assert parser["ema"] is False
     assert (parser["gradient_penalty"], parser["penalty_share"], parser["composite"]) == (0.001, 1, False)
     assert parser["masks"] == "strokes"
 

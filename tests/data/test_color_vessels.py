@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from retina_monai.data import ColorVessels, LoadEyed, VesselMaps, find_datalist
-from retina_monai.data.color_vessels import outpainting_input
+from retina_monai.data.color_vessels import outpainting_input, rounded_share
 from retina_monai.data.reading import read_photograph
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import ColorVesselSet, finished_samples
@@ -66,6 +67,16 @@ def test_what_the_network_is_given() -> None:
     assert made[3].tolist() == [[0, 255, 0], [128, 0, 0]]
 
 
+@pytest.mark.parametrize("reduction", [2, 3, 6, 10])
+def test_a_share_is_rounded_to_one_value_whichever_way_it_came(reduction: int) -> None:
+    """As it is, and scaled to [-1, 1] and back in either order of its steps."""
+    share = np.float32(255) * np.arange(reduction**2 + 1, dtype=np.float32) / np.float32(reduction**2)
+    exact = [int(255 * k / reduction**2 + 0.5) for k in range(reduction**2 + 1)]
+    assert rounded_share(share).tolist() == exact
+    for scaled in (share / np.float32(127.5) - 1, share / np.float32(255) * 2 - 1):
+        assert rounded_share((scaled + 1) * np.float32(127.5)).tolist() == exact
+
+
 def test_of_a_photograph_the_vessels_are_shown_in_the_canonical_appearance(phantoms: Path) -> None:
     items = {item["name"]: item for split in find_datalist(phantoms).values() for item in split}
     shown = ColorVessels(phantoms, SIZE)
@@ -103,7 +114,7 @@ def test_what_was_written_is_read_as_it_is(written: Path, phantoms: Path) -> Non
         color = read_photograph(written / "color_vessels" / f"{item['name']}.png")
         assert np.array_equal(item["image"][:3], color) and not color[:, ~known].any()
         assert (color[0][known] >= 60).all() and np.array_equal(
-            item["image"][3], np.where((fov[0] > 0) & ~known, 255 - np.rint(share), 0)
+            item["image"][3], np.where((fov[0] > 0) & ~known, 255 - rounded_share(share), 0)
         )
         for key in ("patient", "laterality", "condition", "condition_dataset", "index", "augmented"):
             assert item[key] == maps[item["name"]][key]
@@ -136,5 +147,11 @@ def test_refused(written: Path, phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(RetinaError, match=r"phantom_00000.png has 64 x 64 pixels, and the network takes 32 x 32:"):
         ColorVessels(written, 32)[0]
     (tmp_path / "color_vessels").mkdir()
-    with pytest.raises(RetinaError, match=r"has no manifest.jsonl that names colour vessel masks: write them anew"):
+    words = r"has no manifest.jsonl that names colour vessel masks and vessel_shares: write them anew"
+    with pytest.raises(RetinaError, match=words):
+        ColorVessels(tmp_path, SIZE)
+    lines = [json.loads(line) for line in (written / "manifest.jsonl").read_text().splitlines()]
+    del lines[1]["vessel_share"]
+    (tmp_path / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(RetinaError, match=words):
         ColorVessels(tmp_path, SIZE)

@@ -84,6 +84,13 @@ def test_condition_and_inferer_are_those_asked_for() -> None:
     assert all(torch.equal(torch.as_tensor(item["pred"]), -torch.as_tensor(item["label"])) for item in seen)
 
 
+def test_a_condition_may_be_made_of_the_batch() -> None:
+    _, seen = evaluate(nn.Identity(), condition=lambda batch: batch["image"] - batch["vessel"])
+    assert len(seen) == 3
+    for item in seen:
+        torch.testing.assert_close(item["pred"], item["image"] - item["vessel"])
+
+
 def test_postprocessing_and_metrics_see_whole_eyes() -> None:
     values = Average(output_transform=lambda output: torch.stack([item["image"].mean() for item in output]).sum())
     evaluator, seen = evaluate(

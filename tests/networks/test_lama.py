@@ -115,6 +115,19 @@ def test_a_stride_has_no_fourier_path() -> None:
         FourierConvolution(8, 8, 0.5, 0.5, stride=2)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((8, 8, 1.0, 0.5), "of 8 and 8 channels none is local: give a smaller global share"),
+        ((8, 8, 0.0, 1.0), "of 8 and 8 channels none is local: give a smaller global share"),
+        ((8, 8, 0.5, 0.125), "a single global channel cannot be halved: give a larger global share, or none"),
+    ],
+)
+def test_shares_of_which_no_layer_can_be_made_are_refused(arguments: tuple[float, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        FourierConvolution(*arguments)
+
+
 def test_local_and_global_channels_add_up() -> None:
     """By hand, from the four paths."""
     torch.manual_seed(0)
@@ -162,6 +175,27 @@ def test_a_soft_edge_blends_inside_the_border_of_the_known() -> None:
     for column, weight in ((24, 3 / 5), (25, 4 / 5)):
         expected = weight * one[:, :3, :, column] + (1 - weight) * painted[..., column]
         torch.testing.assert_close(blended[..., column], expected)
+
+
+def test_where_the_mask_is_above_0_it_is_painted_and_told_by_how_much() -> None:
+    """Whatever colours lie there; a lower mask, near vessels, is another picture, and as little known."""
+    network, low = small(), picture()
+    low[:, 3, :, :12] = 0.2
+    other = low.clone()
+    other[:, :3, :, :24] = 0.9
+    with torch.inference_mode():
+        painted = network(low)
+        torch.testing.assert_close(network(other)[..., :24], painted[..., :24])
+        assert not torch.equal(painted[..., :24], network(picture())[..., :24])
+    assert torch.equal(painted[..., 24:], low[:, :3, :, 24:])
+    assert not torch.equal(painted[..., :12], low[:, :3, :, :12])
+
+
+def test_under_autocast_what_is_painted_has_more_than_whole_grey_levels() -> None:
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        painted = small()(picture())[..., :24]
+    assert painted.dtype == torch.float32
+    assert (painted != painted.bfloat16()).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("arguments", [{"norm": "instance"}, {"upsampling": "smooth"}])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from retina_monai.engines import AdversarialTrainer
+from retina_monai.metrics import radial_power_spectrum
 from retina_monai.networks import DilatedEncoder, LamaGenerator, PyramidDiscriminator
 from retina_monai.objectives import Lama
 from retina_monai.transforms import outpainting_condition
@@ -244,9 +245,19 @@ def test_the_first_stage_colours_vessels_by_chance() -> None:
     assert 0.15 < np.mean(drawn) < 0.35
 
 
+def test_validation_is_given_what_the_first_stage_makes_whatever_the_share() -> None:
+    data, staged, alone = batch(), objective(first_stage=Blue()), objective()
+    condition = staged.condition(data)
+    staged.generated_share = 1.0
+    assert torch.equal(condition[:, :3], staged.forward(data)["known"])
+    assert torch.equal(condition[:, 3:], data["condition"][:, 3:])
+    assert torch.equal(alone.condition(data), data["condition"])
+
+
 def test_the_loss_of_two_pictures_is_the_mean_of_their_losses() -> None:
     """So that two processes with a picture each train as one with both."""
-    data, lama = batch(), objective(unknown_weight=1.0, color_weight=1.0)
+    data = batch()
+    lama = objective(unknown_weight=1.0, color_weight=1.0, spectrum=radial_power_spectrum, spectrum_weight=1.0)
 
     def losses(part: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs = lama.forward(part)
@@ -255,7 +266,7 @@ def test_the_loss_of_two_pictures_is_the_mean_of_their_losses() -> None:
 
     both = losses(data)
     single = [losses({key: value[place : place + 1] for key, value in data.items()}) for place in range(2)]
-    assert len(both) == 11
+    assert len(both) == 12
     for name, loss in both.items():
         torch.testing.assert_close(loss, (single[0][name] + single[1][name]) / 2)
 

@@ -83,6 +83,23 @@ def test_a_map_that_would_come_out_black_is_refused(share: NDArray[np.float32], 
         VesselColorer()(share)
 
 
+def test_colours_and_field_of_view_have_the_size_of_the_map(eye: dict[str, Any]) -> None:
+    color = np.zeros((3, SIZE, SIZE), np.uint8)
+    with pytest.raises(RetinaError, match=r"color has shape \(3, 64, 63\): give \(3, 64, 64\)"):
+        Outpainter()(color[..., 1:], eye["image"], eye["fov"])
+    with pytest.raises(RetinaError, match=r"fov has shape \(64, 64\): give \(1, 64, 64\)"):
+        Outpainter()(color, eye["image"], eye["fov"][0])
+    with pytest.raises(RetinaError, match="share is at most 1"):
+        Outpainter()(color, eye["image"] / 255, eye["fov"])
+
+
+def test_bundles_of_one_name_are_told_apart_by_nothing(small_bundles: Path, tmp_path: Path) -> None:
+    for name in CHAIN:
+        shutil.copytree(small_bundles / name, tmp_path / name / "mine")
+    with pytest.raises(RetinaError, match="two_stage is made of bundles of one name, mine: give each a name"):
+        TwoStage(colorer=tmp_path / CHAIN[0] / "mine", outpainter=tmp_path / CHAIN[1] / "mine")
+
+
 def test_a_mask_with_fractions_is_refused(eye: dict[str, Any]) -> None:
     with pytest.raises(RetinaError, match=r"vessel holds values between 0 and 1: give a mask, vessel >= 0\.5 say"):
         TwoStage()(eye["image"] / 255)

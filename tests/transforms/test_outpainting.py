@@ -1,4 +1,4 @@
-"""What an outpainting network is given: known pixels bit by bit, the rest black, and a mask that tells them apart."""
+"""What an outpainting network is given: known pixels bit for bit, the rest black, and a mask that tells them apart."""
 
 from __future__ import annotations
 
