@@ -51,7 +51,8 @@ def page(sections: Mapping[str, str], previous: str) -> str:
     return f"""# Benchmarks
 
 Measured on the processor, with phantoms, in turns; medians of the rounds. Ratios carry over to similar machines,
-absolute figures do not. `python scripts/benchmark.py` measures all of it again, with `--only` some.
+absolute figures do not. `python scripts/benchmark.py` measures all of it again (public data sets
+with `--dataset_dir` alone), with `--only` some.
 
 {machine()}
 
