@@ -36,7 +36,7 @@ LOSSES = {
     | {"g_adversarial", "g_features", "g_perceptual", "loss"},
 }
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
-OWN: dict[str, dict[str, Any]] = {"pix2pix_color_vessel": {}, "lama_fundus": {"penalty_share": 0.5}}
+OWN: dict[str, dict[str, Any]] = {"pix2pix_color_vessel": {}, "lama_fundus": {"penalty_share": 1.0}}
 
 RunConfig = Callable[..., ConfigParser]
 both = pytest.mark.parametrize("name", NAMES)
@@ -61,8 +61,8 @@ def trainings(run_config: RunConfig, color_weights: Path, tmp_path_factory: pyte
 
 def own(name: str, color_weights: Path) -> dict[str, Any]:
     """Settings that a resumed training must repeat."""
-    generated = {"generated_share": 0.5, "color_vessel_weights": str(color_weights)} if name == "lama_fundus" else {}
-    return {"linear_decay": False, **OWN[name], **generated}
+    chances = {"generated_share": 0.5, "penalty_share": 0.5, "color_vessel_weights": str(color_weights)}
+    return {"linear_decay": False, **(chances if name == "lama_fundus" else {})}
 
 
 def checkpoint(folder: Path, epoch: int = 2) -> dict[str, Any]:
