@@ -134,7 +134,7 @@ def describe_inference(speeds: Mapping[str, Speed], left_out: str, effort: Effor
     note = f"\n`torch.compile` is not there: {left_out}.\n" if left_out else ""
     return f"""The generator of the released size at {pixels_of("released", effort)} px in `torch.inference_mode`, in
 one process and in turns; the first row was measured before the others, with malloc's default settings. x: over eager
-fp32 in the same turns. Differences from it are on the [-1, 1] scale, in which photographs of 8 bits have steps of 0.008.
+fp32 in the same turns. Differences from it are on the [-1, 1] scale, where photographs of 8 bits have steps of 0.008.
 *frozen*: the weights are constants of the compiled graph (`options={{"freezing": True}}`).
 The first call of a compiled generator compiles it, with no cache of compiled code to help.
 {note}
