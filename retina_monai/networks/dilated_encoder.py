@@ -66,9 +66,8 @@ class DilatedEncoder(nn.Module):
 
 def _fit(picture: Tensor, image: Tensor) -> Tensor:
     """To the size of the image, which need not be a multiple of the stride."""
-    return (
-        picture if picture.shape[-2:] == image.shape[-2:] else interpolate(picture, image.shape[-2:], mode="bilinear")
-    )
+    size = image.shape[-2:]
+    return picture if picture.shape[-2:] == size else interpolate(picture, size, mode="bilinear")
 
 
 def _dilated_block(channels: int, dilation: int) -> nn.Sequential:
