@@ -315,6 +315,18 @@ def test_trainings_run_in_their_order_with_the_weights_of_earlier_ones(
     assert len(runs) == 3  # all were finished
 
 
+def test_what_was_trained_with_other_settings_is_not_taken(comparison: SimpleNamespace, tmp_path: Path) -> None:
+    folder = tmp_path / "direct"
+    folder.mkdir()
+    method = comparison.methods.METHODS["direct"]
+    training = method.trainings["direct_phantoms"]
+    record = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs + 1, "weights": {}}
+    record |= {"options": dict(training.options), "minutes": 3.0, "finished": True}
+    (folder / "minutes.json").write_text(json.dumps({"direct_phantoms": record}))
+    with pytest.raises(RetinaError, match=r"direct_phantoms was trained with other settings: remove .*direct, and all"):
+        comparison.running.train(method, tmp_path, tmp_path, folder)
+
+
 def test_an_interrupted_training_resumes_and_its_minutes_add_up(
     comparison: SimpleNamespace, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
