@@ -1,7 +1,11 @@
 """The networks that MONAI lacks."""
 
+from retina_monai.networks.conditioned_unet import ConditionedUNet
+from retina_monai.networks.controlled_unet import ControlledUNet
+from retina_monai.networks.diffusion_generator import DiffusionGenerator
 from retina_monai.networks.dilated_encoder import DilatedEncoder
 from retina_monai.networks.fourier_convolution import FourierConvolution, FourierUnit, SpectralTransform
+from retina_monai.networks.hashed_noise import draw_latent, hashed_normal
 from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
@@ -12,6 +16,9 @@ from retina_monai.networks.retina_encoder import MultiTaskEncoder, RetinaEncoder
 from retina_monai.networks.unet import Pix2PixUNet
 
 __all__ = [
+    "ConditionedUNet",
+    "ControlledUNet",
+    "DiffusionGenerator",
     "DilatedEncoder",
     "FourierConvolution",
     "FourierUnit",
@@ -24,5 +31,7 @@ __all__ = [
     "ResizeConvolution",
     "RetinaEncoder",
     "SpectralTransform",
+    "draw_latent",
+    "hashed_normal",
     "initialize_weights",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from retina_monai.networks.circle import inscribed_circle
 from retina_monai.networks.resize_convolution import ResizeConvolution
 
 __all__ = ["Pix2PixUNet"]
@@ -122,7 +123,7 @@ class Pix2PixUNet(nn.Module):
         if self.detail is not None and self.finish is not None:
             pred = self.finish(torch.cat([pred, self.detail(image)], dim=1))
         if self.circular_fov:
-            inside = _inscribed_circle(pred)
+            inside = inscribed_circle(pred)
             pred = pred * inside + (inside - 1)
         if self.inside_map:
             covered = (image[:, :1] >= 0).to(pred.dtype)
@@ -169,12 +170,3 @@ def _norm(kind: str, channels: int) -> list[nn.Module]:
     if kind == "batch":
         return [nn.BatchNorm2d(channels)]
     return [nn.InstanceNorm2d(channels, affine=True)] if kind == "instance" else []
-
-
-def _inscribed_circle(image: Tensor) -> Tensor:
-    """Mask ``(H, W)``: 1 on pixels whose centre lies in the circle inscribed in the picture, 0 elsewhere."""
-    height, width = image.shape[-2], image.shape[-1]
-    rows = torch.arange(height, device=image.device, dtype=torch.float32) - (height - 1) / 2
-    columns = torch.arange(width, device=image.device, dtype=torch.float32) - (width - 1) / 2
-    radius = min(height, width) / 2
-    return ((rows[:, None] ** 2 + columns[None, :] ** 2) <= radius**2).to(image.dtype)

@@ -1,0 +1,59 @@
+"""The condition by a ControlNet, beside a U-Net that draws without one.
+
+Source: Zhang, Rao and Agrawala, "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023,
+https://arxiv.org/abs/2302.05543.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.networks.nets import ControlNet
+from torch import Tensor
+
+from retina_monai.networks.conditioned_unet import ConditionedUNet
+
+__all__ = ["ControlledUNet"]
+
+
+class ControlledUNet(ConditionedUNet):
+    """A U-Net that never sees the condition, and MONAI's ``ControlNet``, which sees it and corrects the U-Net's levels.
+
+    Args:
+        settings: as for :class:`ConditionedUNet`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        embedding = {
+            "conditioning_embedding_in_channels": self.arguments["in_channels"] * self.unshuffle**2,
+            "conditioning_embedding_num_channels": (self.arguments["features"],),
+        }
+        self.controlnet = ControlNet(**self._settings(), **embedding)
+
+    def take_over(self, unet: Mapping[str, Tensor]) -> ControlledUNet:
+        """Begin as the paper does: the U-Net's weights are given and stay as they are, the ControlNet's start as they.
+
+        Args:
+            unet: state of a :class:`ConditionedUNet` that was trained without its condition now and then.
+
+        Raises:
+            RuntimeError: the state is another network's.
+        """
+        own = {key: value for key, value in unet.items() if key.startswith("unet.")}
+        self.load_state_dict(own | {k: v for k, v in self.state_dict().items() if k.startswith("controlnet.")})
+        self.unet.requires_grad_(False)
+        self.controlnet.load_state_dict(self.unet.state_dict(), strict=False)
+        return self
+
+    def _predict(self, blocks: Tensor, timesteps: Tensor) -> Tensor:
+        split = self.out_channels * self.unshuffle**2
+        picture, condition = blocks[:, :split], blocks[:, split:]
+        blind = torch.cat([picture, torch.zeros_like(condition)], dim=1)
+        levels, middle = self.controlnet(blind, timesteps, condition)
+        predicted: Tensor = self.unet(
+            blind, timesteps, down_block_additional_residuals=levels, mid_block_additional_residual=middle
+        )
+        return predicted

@@ -1,0 +1,175 @@
+"""Diffusion as a network: vessel map in, photograph out, by a stated number of steps of a U-Net.
+
+Every sampler here is one loop of linear steps, whose coefficients are worked out in float64 when it is made:
+
+- ``ddpm``: ancestral (Ho et al., NeurIPS 2020, https://arxiv.org/abs/2006.11239), between the times that are visited
+  (Nichol and Dhariwal, ICML 2021, https://arxiv.org/abs/2102.09672);
+- ``ddim``: deterministic (Song et al., ICLR 2021, https://arxiv.org/abs/2010.02502);
+- ``pndm``: linear multistep (Liu et al., ICLR 2022, https://arxiv.org/abs/2202.09778), whose first steps, which
+  have no history yet, are of lower order;
+- ``euler``: of a rectified flow (Liu et al., ICLR 2023, https://arxiv.org/abs/2209.03003).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
+from monai.networks.schedulers.scheduler import NoiseSchedules
+from torch import Tensor
+
+__all__ = ["PROCESSES", "SAMPLERS", "TIMES", "Plan", "noise_schedule", "plan_steps", "training_scheduler"]
+
+PROCESSES = ("epsilon", "velocity", "flow")
+"""What the U-Net predicts: noise; velocity, from a last time at which all is noise; the flow from noise to image."""
+
+SAMPLERS = {
+    "epsilon": ("ddim", "ddpm", "pndm"),
+    "velocity": ("ddim", "ddpm", "pndm"),
+    "flow": ("euler",),
+}
+"""Process -> the samplers that go it backwards, its default first."""
+
+TIMES = 1000
+FIRST_BETA, LAST_BETA = 0.0015, 0.0195
+ADAMS_BASHFORTH = ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+
+
+def noise_schedule(process: str) -> Tensor:
+    """Share of the image's variance that is left at each time, ``alpha bar``.
+
+    ``epsilon``: the square roots of beta run evenly from those of 0.0015 to 0.0195, as in latent diffusion (Rombach et
+    al., CVPR 2022). ``velocity``: the same, shifted and scaled so that nothing of the image is left at the last time
+    (Lin et al., WACV 2024, https://arxiv.org/abs/2305.08891, algorithm 1).
+
+    Returns:
+        ``(1000,)``, float64.
+
+    Raises:
+        ValueError: a process without a schedule.
+    """
+    if process not in ("epsilon", "velocity"):
+        raise ValueError(f"process must be epsilon or velocity, not {process!r}")
+    betas = torch.linspace(FIRST_BETA**0.5, LAST_BETA**0.5, TIMES, dtype=torch.float64).square()
+    left = torch.cumprod(1 - betas, 0)
+    if process == "epsilon":
+        return left
+    roots = left.sqrt()
+    return ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])).square()
+
+
+@NoiseSchedules.add_def("zero_terminal_snr", "Scaled linear betas, rescaled to zero terminal SNR (Lin et al. 2024)")
+def _zero_terminal_snr(num_train_timesteps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Betas, alphas and their product, as MONAI's schedulers take them."""
+    left = noise_schedule("velocity")
+    alphas = torch.cat([left[:1], left[1:] / left[:-1]])
+    return (1 - alphas).float(), alphas.float(), left.float()
+
+
+def training_scheduler(process: str) -> DDPMScheduler | RFlowScheduler:
+    """MONAI's scheduler of a process: what it adds noise by.
+
+    Raises:
+        ValueError: an unknown process.
+    """
+    if process == "flow":
+        return RFlowScheduler(TIMES, use_discrete_timesteps=False, sample_method="logit-normal", spatial_dim=2)
+    if process == "velocity":
+        return DDPMScheduler(TIMES, "zero_terminal_snr", prediction_type="v_prediction")
+    if process == "epsilon":
+        betas: dict[str, Any] = {"beta_start": FIRST_BETA, "beta_end": LAST_BETA}
+        return DDPMScheduler(TIMES, "scaled_linear_beta", prediction_type="epsilon", **betas)
+    raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
+
+
+class Plan(NamedTuple):
+    """What a sampler does at each of its steps, for a picture ``x`` and what the U-Net makes of it, ``out``.
+
+    ``image = image_x * x + image_out * out``, clipped to what a photograph can be;
+    ``noise = noise_x * x + noise_image * image``, of which the last four are weighed by ``weights``, newest first; then
+    ``x`` becomes ``next_x * x + next_image * image + next_noise * weighed + fresh * z``, with ``z`` drawn anew.
+    """
+
+    times: list[float]
+    image_x: list[float]
+    image_out: list[float]
+    noise_x: list[float]
+    noise_image: list[float]
+    weights: list[list[float]]
+    next_x: list[float]
+    next_image: list[float]
+    next_noise: list[float]
+    fresh: list[float]
+
+
+def spaced_times(steps: int) -> list[int]:
+    """Evenly spaced, from the last time on (Lin et al. 2024, *trailing*): 999, 749, 499, 249 of four steps.
+
+    Raises:
+        ValueError: fewer than one step, or more than there are times.
+    """
+    if not 1 <= steps <= TIMES:
+        raise ValueError(f"steps must be 1 to {TIMES}, not {steps}")
+    return [round(TIMES - index * TIMES / steps) - 1 for index in range(steps)]
+
+
+def plan_steps(process: str, sampler: str, steps: int) -> Plan:
+    """The coefficients of a sampler.
+
+    Raises:
+        ValueError: an unknown process, a sampler of another one, or as :func:`spaced_times`.
+    """
+    if process not in PROCESSES:
+        raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
+    if sampler not in SAMPLERS[process]:
+        raise ValueError(f"sampler of process {process} must be one of {', '.join(SAMPLERS[process])}, not {sampler!r}")
+    times = spaced_times(steps)
+    if process == "flow":
+        return _euler(times)
+    schedule = noise_schedule(process).tolist()
+    left = [schedule[time] for time in times]
+    pairs = zip(left, [*left[1:], 1.0], strict=True)
+    rows = [_row(process, sampler, now, then, index) for index, (now, then) in enumerate(pairs)]
+    return Plan([float(time) for time in times], *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _row(process: str, sampler: str, now: float, then: float, index: int) -> tuple:
+    """Of a step between two shares of variance, in the order of :class:`Plan`."""
+    signal, noise = math.sqrt(now), math.sqrt(1 - now)
+    image = (1 / signal, -noise / signal) if process == "epsilon" else (signal, -noise)
+    direction = (1 / noise, -signal / noise)
+    weights = [1.0, 0.0, 0.0, 0.0]
+    if sampler == "ddpm":
+        kept = now / then  # alpha, of which beta is the rest
+        after = (kept**0.5 * (1 - then) / (1 - now), then**0.5 * (1 - kept) / (1 - now), 0.0)
+        fresh = math.sqrt((1 - kept) * (1 - then) / (1 - now))
+        return (*image, *direction, weights, *after, fresh)
+    if sampler == "pndm" and index > 0:
+        order = ADAMS_BASHFORTH[min(index, 3)]
+        weights = [*order, *[0.0] * (4 - len(order))]
+        ratio = math.sqrt(then / now)
+        return (*image, *direction, weights, ratio, 0.0, math.sqrt(1 - then) - ratio * noise, 0.0)
+    return (*image, *direction, weights, 0.0, math.sqrt(then), math.sqrt(1 - then), 0.0)
+
+
+def _euler(times: Sequence[int]) -> Plan:
+    """Of a rectified flow, whose share of noise is ``(time + 1) / TIMES`` and which predicts ``image - noise``."""
+    shares = [(time + 1) / TIMES for time in times]
+    count, after = len(times), [*shares[1:], 0.0]
+    pace = [then / now for now, then in zip(shares, after, strict=True)]
+    ones, zeros, weights = [1.0] * count, [0.0] * count, [[1.0, 0.0, 0.0, 0.0]] * count
+    return Plan(
+        times=[share * TIMES for share in shares],
+        image_x=ones,
+        image_out=shares,
+        noise_x=zeros,
+        noise_image=zeros,
+        weights=weights,
+        next_x=pace,
+        next_image=[1 - share for share in pace],
+        next_noise=zeros,
+        fresh=zeros,
+    )

@@ -1,0 +1,69 @@
+"""Noise by counting and hashing: the same on every device, in every batch, and in TorchScript.
+
+A value depends on a latent (a sample's own number), a stream and its place alone (Salmon et al., "Parallel Random
+Numbers: As Easy as 1, 2, 3", SC 2011). The hash is the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014);
+two of its numbers make two normal ones (Box and Muller 1958).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["draw_latent", "hashed_normal", "hashed_uniform"]
+
+
+def draw_latent(*numbers: int) -> int:
+    """One latent from several numbers, such as ``(seed, index)``: a whole number from 0 to 2^63 - 1."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def hashed_uniform(latents: Tensor, stream: int, count: int) -> Tensor:
+    """Independent values, evenly spread over [0, 1).
+
+    Args:
+        latents: ``(B,)`` int64, one for each sample.
+        stream: another one is independent of it: a step of a sampler, say.
+        count: how many for each sample.
+
+    Returns:
+        ``(B, count)``, float64, on the device of the latents.
+    """
+    step = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed number: 2^64 over the golden ratio
+    places = torch.arange(count, device=latents.device, dtype=torch.int64)
+    keys = _mixed(_mixed(latents * step) + stream)
+    bits = _mixed(keys[:, None] + (places + 1) * step)
+    return _shifted(bits, 11).double() * 2.0**-53
+
+
+def hashed_normal(latents: Tensor, stream: int, channels: int, height: int, width: int) -> Tensor:
+    """Independent standard normal values.
+
+    Args:
+        latents, stream: as for :func:`hashed_uniform`.
+        channels, height, width: of the noise.
+
+    Returns:
+        ``(B, channels, height, width)``, float32, on the device of the latents.
+    """
+    count = channels * height * width
+    pairs = (count + 1) // 2
+    uniform = hashed_uniform(latents, stream, 2 * pairs)
+    radius = (-2 * torch.log1p(-uniform[:, :pairs])).sqrt()
+    angle = 2 * math.pi * uniform[:, pairs:]
+    normal = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
+    return normal[:, :count].float().view(-1, channels, height, width)
+
+
+def _mixed(bits: Tensor) -> Tensor:
+    bits = (bits ^ _shifted(bits, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    bits = (bits ^ _shifted(bits, 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    return bits ^ _shifted(bits, 31)
+
+
+def _shifted(bits: Tensor, places: int) -> Tensor:
+    """Right, with zeros from the left, as unsigned integers are."""
+    return (bits >> places) & ((1 << (64 - places)) - 1)
