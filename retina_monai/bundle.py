@@ -22,7 +22,7 @@ from retina_monai.data.appearances import Appearances
 from retina_monai.errors import RetinaError, join_first, root_error
 from retina_monai.files import check_folder
 from retina_monai.handlers.checkpoints import load_file, save_atomically
-from retina_monai.networks import initialize_weights
+from retina_monai.networks import DiffusionGenerator, initialize_weights
 from retina_monai.settings import CHOICES, PATHS, RULES, check_path, check_settings
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "new_run_folder",
     "release",
     "run_folder",
+    "start_control",
     "start_network",
 ]
 
@@ -154,20 +155,43 @@ def load_network_of(bundle: str, checkpoint: str | Path | None = None, device: t
     return load_network(parser.get_parsed_content("network_def"), weights).requires_grad_(False).to(device)
 
 
-def start_network(network: nn.Module, initial_weights: str | Path | None, initialization: str = "normal") -> nn.Module:
+def start_network(
+    network: nn.Module, initial_weights: str | Path | None, initialization: str | None = "normal"
+) -> nn.Module:
     """Draw the starting weights of a training, or take them over from an earlier one.
 
     Args:
         network: what is to be trained.
         initial_weights: a flat state_dict of the same network, such as ``model.pt``; ``None`` draws them.
-        initialization: how they are drawn, as for :func:`retina_monai.networks.initialize_weights`.
+        initialization: how they are drawn, as for :func:`retina_monai.networks.initialize_weights`; ``None``: as the
+            network was built.
 
     Raises:
         RetinaError: as :func:`load_network`.
     """
     if initial_weights is None:
-        return initialize_weights(network, initialization=initialization)
+        return network if initialization is None else initialize_weights(network, initialization=initialization)
     _take_over(network, load_file(initial_weights), initial_weights)
+    return network
+
+
+def start_control(network: DiffusionGenerator, weights: str | Path) -> DiffusionGenerator:
+    """Begin a training of a ControlNet: as :meth:`retina_monai.networks.ControlledUNet.take_over` says.
+
+    Args:
+        network: around a ``ControlledUNet``.
+        weights: flat state_dict of a generator around a ``ConditionedUNet`` of the same settings, such as ``model.pt``.
+
+    Raises:
+        RetinaError: a missing or truncated file, or weights of another network.
+    """
+    state = load_file(weights)
+    unet = {key.removeprefix("unet."): value for key, value in state.items()}
+    controlled: Any = network.unet
+    try:
+        controlled.take_over(unet)
+    except RuntimeError as error:
+        raise RetinaError(f"{weights} holds the weights of another U-Net than {network.arguments['unet']}") from error
     return network
 
 
@@ -293,10 +317,24 @@ def _build_network(path: Path, settings: dict[str, Any]) -> nn.Module:
         target = str(arguments["_target_"])
     except (ValueError, KeyError, TypeError) as error:
         raise RetinaError(f"{path} does not describe a network: it needs a JSON object with _target_") from error
-    if not target.startswith(NETWORK_PACKAGES) or any(str(value).startswith("$") for value in arguments.values()):
-        raise RetinaError(f"{path} is refused: {target} is not a network of retina_monai or MONAI")
+    leaves = list(_leaves(arguments))
+    foreign = [value for name, value in leaves if name == "_target_" and not value.startswith(NETWORK_PACKAGES)]
+    if foreign or any(value.startswith(("$", "@", "%")) for _, value in leaves):
+        raise RetinaError(f"{path} is refused: {(foreign or [target])[0]} is not a network of retina_monai or MONAI")
     network: nn.Module = ConfigParser(arguments).get_parsed_content()
     return network
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each plain value in nested dictionaries and lists as text, with the key under which it is."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, name)
+    else:
+        yield name, str(value)
 
 
 def _parser_in_use() -> ConfigParser | None:

@@ -21,7 +21,7 @@ class Number:
         low, high: the range.
         whole: whether fractions are none.
         open: whether ``low`` itself (``"low"``) or ``high`` itself (``"high"``) is none.
-        count: how many in a list; 0: a number by itself.
+        count: how many in a list; 0: a number by itself; -1: a list of any length but 0.
         optional: whether ``None`` stands for no number.
     """
 
@@ -38,11 +38,16 @@ class Number:
             return self.optional
         if not self.count:
             return self._fits_one(value)
-        is_list = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == self.count
-        return is_list and all(self._fits_one(entry) for entry in value)
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        return (
+            is_list
+            and len(value) == (self.count if self.count > 0 else len(value) or 1)
+            and all(self._fits_one(entry) for entry in value)
+        )
 
     def __str__(self) -> str:
-        kind = f"{self.count} numbers" if self.count else "a whole number" if self.whole else "a number"
+        several = f"{self.count} numbers" if self.count > 0 else "a list of numbers"
+        kind = several if self.count else "a whole number" if self.whole else "a number"
         low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
         high = f"{'below' if self.open == 'high' else 'to'} {self.high}" if math.isfinite(self.high) else ""
         return " ".join(filter(None, (kind, low, high, "or None" if self.optional else "")))
@@ -106,6 +111,12 @@ RULES: dict[str, Number] = {
     "segmenter_features": Number(1, whole=True, count=6),
     "appearance_mean": Number(-1, 1, count=3),
     "appearance_std": Number(0, open="low", count=3),
+    "steps": Number(1, 1000, whole=True),
+    "guidance": WEIGHT,
+    "condition_dropout": SHARE,
+    "multipliers": Number(1, whole=True, count=-1),
+    "attention": INDEX,
+    "unshuffle": COUNT,
     "max_epochs": COUNT,
     "batch_size": COUNT,
     "num_workers": INDEX,

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from retina_monai.data.checking import refuse_or_skip
 from retina_monai.errors import RetinaError, parse_switch, root_error
 from retina_monai.files import make_folder
+from retina_monai.networks.hashed_noise import draw_latent
 
 __all__ = ["CachedEyes", "SeededSampler", "eye_loader"]
 
@@ -67,10 +68,11 @@ class CachedEyes(PersistentDataset):
         self._fill(memory_mb * 2**20, parse_switch(skip_unreadable, "skip_unreadable"))
 
     def __getitem__(self, index: Any) -> Any:
-        """The item at ``index`` as in epoch 0, or at ``(epoch, index)``."""
+        """The item at ``index`` as in epoch 0, or at ``(epoch, index)``, with a ``latent`` of its own for its noise."""
         epoch, place = index if isinstance(index, tuple) else (0, index)
         self.transform.set_random_state(seed=_mix(self.seed, int(epoch), int(place)))
-        return self._post_transform(self.deterministic(int(place)))
+        item = self._post_transform(self.deterministic(int(place)))
+        return {**item, "latent": draw_latent(self.seed, int(epoch), int(place))}
 
     def deterministic(self, place: int) -> dict[str, Any]:
         """The item at ``place`` as it is cached: before the first random transform."""

@@ -17,6 +17,7 @@ from retina_monai.data.layout import SPLITS, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.networks.hashed_noise import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
@@ -25,7 +26,7 @@ __all__ = ["VesselMaps", "find_vessel_maps", "fit_vessel_map", "warp_vessel_map"
 logger = logging.getLogger("retina_monai")
 ALL = "all"  # splits
 FINE = 4  # times the size at which maps are warped
-TEXTS = ("name", "patient", "laterality", "index", "condition", "condition_dataset", "augmented")
+TEXTS = ("name", "patient", "laterality", "index", "condition", "condition_dataset", "augmented", "latent")
 
 
 class VesselMaps(Dataset):
@@ -49,7 +50,7 @@ class VesselMaps(Dataset):
         transform: applied to the items: ``image`` float32 ``(size, size)`` in [0, 255], ``fov`` uint8
             ``(1, size, size)`` in {0, 1}, ``name``, ``patient``, ``laterality`` (empty where unknown), ``source``,
             ``index``, and of the eye whose map it is ``condition`` (its name) and ``condition_dataset`` (empty where
-            unknown); ``augmented``, 0 or 1.
+            unknown); ``augmented``, 0 or 1; ``latent``, by (seed, index), of a network's noise.
 
     Raises:
         RetinaError: as :func:`find_vessel_maps`; of an item, as :func:`retina_monai.data.checking.check_vessel`.
@@ -98,7 +99,8 @@ class VesselMaps(Dataset):
             "condition_dataset": eye.get("dataset", ""),
             "augmented": int(self.augment > 0),
         }
-        return {"laterality": "", **eye, **told, "name": self.name(place), "index": place}
+        drawn = {"latent": draw_latent(self.seed, place)}
+        return {"laterality": "", **eye, **told, **drawn, "name": self.name(place), "index": place}
 
 
 def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
-"""The trainer of the adversarial objectives and what a training process needs around it."""
+"""The trainers of adversarial objectives and diffusion, and what a training process needs around them."""
 
 from retina_monai.engines.adversarial import AdversarialTrainer
 from retina_monai.engines.averaging import Averaged
+from retina_monai.engines.diffusion import DiffusionBatch, SampleNoise, time_weights
 from retina_monai.engines.evaluator import GenerationEvaluator
 from retina_monai.engines.process import (
     choose_device,
@@ -12,11 +13,16 @@ from retina_monai.engines.process import (
     leave_process_group,
     prepare,
 )
+from retina_monai.engines.supervised import Autocast, SupervisedTrainer
 
 __all__ = [
     "AdversarialTrainer",
+    "Autocast",
     "Averaged",
+    "DiffusionBatch",
     "GenerationEvaluator",
+    "SampleNoise",
+    "SupervisedTrainer",
     "choose_device",
     "choose_precision",
     "is_first_rank",
@@ -24,4 +30,5 @@ __all__ = [
     "keep_big_blocks",
     "leave_process_group",
     "prepare",
+    "time_weights",
 ]

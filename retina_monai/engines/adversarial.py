@@ -71,6 +71,12 @@ class AdversarialTrainer(Trainer):
         objective.networks.to(self.state.device)
         _broadcast(objective.networks)
 
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds, by name."""
+        networks = {f"networks.{name}": network for name, network in self.objective.networks.items()}
+        optimizers = {f"optimizers.{name}": optimizer for name, optimizer in self.optimizers.items()}
+        return {**networks, **optimizers, "loss_scaler": self.loss_scaler}
+
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         batch = {key: self._to_device(value) for key, value in batchdata.items()}
         with self._autocast():

@@ -26,6 +26,7 @@ class GenerationEvaluator(Evaluator):
         inferer: runs it.
         condition_key: entry of the batch to generate from; the picture is ``pred``.
         condition: ``(batch)`` -> what to generate from, instead of an entry.
+        noise: ``(batch)`` -> what the generator starts from, which it is given as ``noise``; ``None``: nothing.
         evaluator_kwargs: for ``monai.engines.Evaluator``.
     """
 
@@ -35,17 +36,20 @@ class GenerationEvaluator(Evaluator):
         inferer: Inferer | None = None,
         condition_key: str = "vessel",
         condition: Callable[[Mapping[str, Any]], torch.Tensor] | None = None,
+        noise: Callable[[Mapping[str, Any]], torch.Tensor] | None = None,
         **evaluator_kwargs: Any,
     ) -> None:
         super().__init__(**evaluator_kwargs)
         self.network = network.to(self.state.device)
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.condition = itemgetter(condition_key) if condition is None else condition
+        self.noise = noise
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         batch = {k: v.to(self.state.device) if isinstance(v, torch.Tensor) else v for k, v in batchdata.items()}
         with self.mode(self.network):
-            pred = self.inferer(inputs=self.condition(batch), network=self.network)
+            drawn = {} if self.noise is None else {"noise": self.noise(batch)}
+            pred = self.inferer(inputs=self.condition(batch), network=self.network, **drawn)
         engine.state.output = {**batch, "pred": pred}
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output

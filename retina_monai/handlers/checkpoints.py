@@ -159,9 +159,7 @@ class Checkpoints:
         logger.info("resumed from %s: %d of %d epochs are done", path, state["epoch"], engine.state.max_epochs)
 
     def _parts(self, engine: Any) -> dict[str, Stateful]:
-        parts: dict[str, Stateful] = {f"networks.{name}": net for name, net in engine.objective.networks.items()}
-        parts |= {f"optimizers.{name}": optimizer for name, optimizer in engine.optimizers.items()}
-        return parts | {"averaged": self.averaged, "loss_scaler": engine.loss_scaler}
+        return {**engine.parts(), "averaged": self.averaged}
 
 
 def newest_checkpoint(output_dir: str | Path) -> Path:

@@ -45,6 +45,7 @@ class LoadedBundle:
         self.size, self._device = self.part("size"), self.part("device")
         chain = ("preprocessing", "network", "inferer", "postprocessing")
         self._preprocessing, self.network, self._inferer, self._postprocessing = map(self.part, chain)
+        self._noise = self.part("sample_noise") if "sample_noise" in self._parser else None
 
     @cached_property
     def weights(self) -> str:
@@ -64,13 +65,14 @@ class LoadedBundle:
                 raise RetinaError(str(mistake)) from error
             raise
 
-    def run(self, **pictures: NDArray) -> NDArray[np.float32]:
+    def run(self, latent: int = 0, **pictures: NDArray) -> NDArray[np.float32]:
         """Prepare pictures, run the network on them, and bring what it makes to its scale.
 
         One sample at a time: the convolutions of a batch add up in another order, and a grey level here and there is
         another.
 
         Args:
+            latent: tells the noise of a network that starts from noise.
             pictures: as the preprocessing takes them; ``image`` is what the network is given.
 
         Returns:
@@ -78,6 +80,8 @@ class LoadedBundle:
         """
         prepared = self._preprocessing(pictures)["image"][None].to(self._device)
         with torch.inference_mode():
-            pred = self._postprocessing({"pred": self._inferer(inputs=prepared, network=self.network)[0]})["pred"]
-        made: NDArray[np.float32] = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().float().numpy()
-        return made
+            drawn = {"noise": self._noise({"image": prepared, "latent": torch.tensor([latent])})} if self._noise else {}
+            made = self._inferer(inputs=prepared, network=self.network, **drawn)
+            pred = self._postprocessing({"pred": made[0]})["pred"]
+        picture: NDArray[np.float32] = torch.as_tensor(pred).as_subclass(torch.Tensor).cpu().float().numpy()
+        return picture

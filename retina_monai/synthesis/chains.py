@@ -8,7 +8,7 @@ that cleans a map of specks first, say:
             self.paint_around = LoadedBundle("pix2pix_vessel", checkpoint)
             super().__init__("cleaned", self.paint_around)
 
-        def draw(self, share, fov):
+        def draw(self, share, fov, latent=0):
             return self.paint_around.run(image=median_filter(share, 3))
 
     synthesize(Cleaned(), "VESSELS", "OUT")
@@ -33,6 +33,7 @@ from retina_monai.data.appearances import Appearances
 from retina_monai.data.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
+from retina_monai.networks import draw_latent
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
 from retina_monai.transforms import Appearance, render_appearance
@@ -77,12 +78,13 @@ class Chain(ABC):
         return weights if len(weights) > 1 else self.bundles[0].weights
 
     @abstractmethod
-    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
         """Paint a photograph in the canonical appearance.
 
         Args:
             share: ``(size, size)`` in [0, 255], what of each pixel vessels cover.
             fov: ``(1, size, size)`` in {0, 1}.
+            latent: tells the noise of a network that starts from noise.
 
         Returns:
             ``(3, size, size)`` in [0, 255], RGB, not rounded.
@@ -103,7 +105,7 @@ class Chain(ABC):
                 vessels above 127.
             fov: field of view of the same shape, by the same rule; ``None``: the circle inscribed in the frame.
             appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
-            seed, index: of a random appearance, and of the texture.
+            seed, index: of a random appearance, of the texture, and of the noise of a network that starts from noise.
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
@@ -117,7 +119,7 @@ class Chain(ABC):
             raise RetinaError(f"fov is {inside.shape[1:]} and vessel {mask.shape[1:]}: give arrays of one size")
         fitted = fit_vessel_map(mask, inside, self.size)
         chosen = self.appearances.choose(appearance, seed, index)
-        return self.paint(fitted["image"], fitted["fov"], chosen, sample_random(seed, index))
+        return self.paint(fitted["image"], fitted["fov"], chosen, sample_random(seed, index), draw_latent(seed, index))
 
     def paint(
         self,
@@ -125,6 +127,7 @@ class Chain(ABC):
         fov: NDArray[np.uint8],
         appearance: Appearance,
         random: np.random.Generator | None = None,
+        latent: int = 0,
     ) -> NDArray[np.uint8]:
         """Paint around a vessel map that is of the network's size and form already.
 
@@ -133,11 +136,12 @@ class Chain(ABC):
             fov: ``(1, size, size)`` in {0, 1}.
             appearance: that the photograph gets.
             random: of the appearance's texture; ``None``: no texture.
+            latent: as for :meth:`draw`.
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
         """
-        image = torch.from_numpy(self.draw(vessel, fov)) / 127.5 - 1
+        image = torch.from_numpy(self.draw(vessel, fov, latent)) / 127.5 - 1
         drawn = torch.from_numpy(np.rint(vessel) >= 128)[None]
         return to_uint8(render_appearance(image, torch.from_numpy(fov), drawn, appearance, random))
 
@@ -157,8 +161,8 @@ class PhotographGenerator(Chain):
         self.bundle = LoadedBundle(bundle, checkpoint)
         super().__init__(self.bundle.name, self.bundle)
 
-    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self.bundle.run(image=share)
+    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
+        return self.bundle.run(latent, image=share)
 
 
 class TwoStage(Chain):
@@ -183,7 +187,7 @@ class TwoStage(Chain):
         self.color, self.outpaint = VesselColorer(colorer, first), Outpainter(outpainter, second)
         super().__init__("two_stage", self.color, self.outpaint)
 
-    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
         return self.outpaint.draw(self.color(share), share, fov)
 
 

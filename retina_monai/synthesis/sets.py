@@ -187,7 +187,7 @@ class _Work:
 
         def make(place: np.int64) -> dict[str, Any]:
             item = plan.maps[int(place)]
-            pred = self.chain.draw(item["image"], item["fov"])
+            pred = self.chain.draw(item["image"], item["fov"], item["latent"])
             condition = torch.from_numpy(item["image"])[None] / 127.5 - 1
             return target.write_sample({**item, "image": condition}, torch.from_numpy(pred))
 

@@ -185,7 +185,7 @@ class Cleaned(Chain):
         self.around = LoadedBundle("pix2pix_vessel")
         super().__init__("cleaned", self.around)
 
-    def draw(self, share: Any, fov: Any) -> Any:
+    def draw(self, share: Any, fov: Any, latent: int = 0) -> Any:
         return self.around.run(image=median_filter(share, 3))
 
 
