@@ -25,6 +25,7 @@ from typing import Any
 import fire
 from benchmarks.chain import measure_chain
 from benchmarks.datasets import measure_datasets
+from benchmarks.diffusion import measure_diffusion
 from benchmarks.fourier import measure_fourier
 from benchmarks.inference import measure_inference
 from benchmarks.loading import measure_loading
@@ -49,6 +50,8 @@ FEW: dict[str, Any] = {
     "chain_samples": 9,
     "chain_counts": (10, 20),
     "fourier_pictures": 1,
+    "diffusion_iterations": 1,
+    "diffusion_samples": 1,
 }
 QUICK = Effort(1, 2, 4, 4, 9, 0.2, ("released",), False, **FEW)
 PARTS: dict[str, Callable[[Path, Effort], str]] = {
@@ -62,6 +65,7 @@ PARTS: dict[str, Callable[[Path, Effort], str]] = {
     "report": measure_report,
     "fourier": measure_fourier,
     "chain": measure_chain,
+    "diffusion": measure_diffusion,
 }
 
 
@@ -120,7 +124,7 @@ def main(
         rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
         output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
             measured on the same machine.
-        only: some of training,overhead,inference,loading,datasets,readers,metrics,report,fourier,chain.
+        only: some of training,overhead,inference,loading,datasets,readers,metrics,report,fourier,chain,diffusion.
         dataset_dir: a data set or a list of them, for datasets; phantoms if not given.
     """
     short = parse_switch(quick, "quick")

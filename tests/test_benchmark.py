@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
     chain,
     costs,
     datasets,
+    diffusion,
     fourier,
     inference,
     loading,
@@ -47,6 +48,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
         "benchmarks.chain",
         "benchmarks.costs",
         "benchmarks.datasets",
+        "benchmarks.diffusion",
         "benchmarks.fourier",
         "benchmarks.inference",
         "benchmarks.loading",
@@ -83,6 +85,9 @@ TINY = replace(
         "blocks": 1,
         "discriminator_features": 4,
         "discriminator_levels": 1,
+        "multipliers": [1, 2],
+        "batch_size": 1,
+        "steps": 2,
     },
 )
 
@@ -90,6 +95,20 @@ TINY = replace(
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantoms(tmp_path_factory.mktemp("benchmark") / "eyes", TINY.phantoms, 64, 0)
+
+
+def test_diffusion_stands_beside_diffusers_with_an_equal_network(eyes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("diffusers")
+    monkeypatch.setattr(diffusion, "in_own_process", lambda job: job())
+    text = diffusion.measure_diffusion(eyes, TINY)
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "whose" not in line]
+    kinds = [(row[0].strip("| "), row[1]) for row in rows[1:]]
+    assert kinds[:3] == [(who, "training") for who in (diffusion.OWN, diffusion.OWN_FP32, diffusion.THEIRS)]
+    assert kinds[3:] == [(who, "sampling") for who in (diffusion.OWN, diffusion.THEIRS)] * 2
+    assert all(float(row[3]) > 0 for row in rows[1:])
+    settings = diffusion.settings_of(benchmark.FULL)
+    own, other = diffusion.unet_of(settings), diffusion.their_unet(settings)
+    assert sum(p.numel() for p in own.parameters()) == sum(p.numel() for p in other.parameters())
 
 
 def test_full_and_quick_train_on_the_eyes_that_they_count(tmp_path: Path) -> None:

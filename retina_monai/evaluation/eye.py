@@ -27,11 +27,13 @@ class Condition:
         patient: whose vessel map it was; a phantom's is ``phantom/...``.
         name: of the real eye.
         augmented: the map was warped before, so that no photograph of this very map exists.
+        latent: tells the noise of a network that starts from noise.
     """
 
     patient: str
     name: str
     augmented: bool = False
+    latent: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ logger = logging.getLogger("retina_monai")
 
 
 class Painter:
-    """Paint a photograph around a vessel map, with the colours of another; without texture, which is not the network's.
+    """Paint a photograph around a vessel map, with the colours, and from the noise, of another.
+
+    Without texture, which is not the network's.
 
     Args:
         chain: the generator.
@@ -38,7 +40,8 @@ class Painter:
         size = self.chain.size
         share = resize_area(np.asarray(vessel, np.float32)[None] * 255, size)[0]
         inside = (resize_area(fov[None].astype(np.float32), size) >= 0.5).astype(np.uint8)
-        painted = self.chain.paint(share, inside, appearance)
+        latent = like.condition.latent if like.condition else 0
+        painted = self.chain.paint(share, inside, appearance, latent=latent)
         return np.rint(resize_area(painted, len(vessel))).astype(np.uint8)
 
     def __str__(self) -> str:

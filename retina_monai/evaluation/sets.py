@@ -288,7 +288,8 @@ def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
     patient = str(line.get("patient", item["patient"]))
     if isinstance(told, Mapping) and isinstance(told.get("name"), str):
         dataset = str(told.get("dataset") or real.patients.get(patient, item["dataset"]))
-        return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)))
+        drawn = int(line.get("latent", 0))
+        return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)), drawn)
     eye = real.eyes.get(str(item["name"])) or real.eyes.get(_stem(item))
     if eye is not None and (patient == eye["patient"] or patient.rpartition("/")[2] in (item["name"], _stem(item))):
         return _made_from(item, eye["patient"], eye["name"], eye["dataset"])
@@ -297,8 +298,8 @@ def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
     return item | {"patient": patient}
 
 
-def _made_from(item: Item, patient: str, name: str, dataset: str, augmented: bool = False) -> Item:
-    condition = {"patient": patient, "name": name, "augmented": augmented}
+def _made_from(item: Item, patient: str, name: str, dataset: str, augmented: bool = False, latent: int = 0) -> Item:
+    condition = {"patient": patient, "name": name, "augmented": augmented, "latent": latent}
     return item | {"patient": patient, "dataset": dataset, "condition": condition}
 
 

@@ -75,6 +75,7 @@ class SyntheticSet(SampleSet):
             "source": Path(str(item["source"])).name,
             "index": index,
             "seed": self.settings.get("seed"),
+            **({"latent": int(item["latent"])} if "latent" in item else {}),
             "appearance": {"mean": list(appearance.mean), "std": list(appearance.std)},
             **told_condition(item),
             "synthetic": True,

@@ -37,6 +37,8 @@ class Effort:
         report_families: that it asks for.
         fourier_sizes: of the pictures that LaMa's generator paints, pixels a side.
         fourier_pictures: that are timed in a process.
+        diffusion_iterations: steps of training that are timed in a process.
+        diffusion_samples: times that a batch is sampled in a process.
         chain_samples: of the set whose seconds are taken, at least.
         chain_counts: samples of the small and of the large set whose memory is taken.
     """
@@ -59,6 +61,8 @@ class Effort:
     report_families: str = "all"
     fourier_sizes: tuple[int, ...] = (256, 512)
     fourier_pictures: int = 8
+    diffusion_iterations: int = 8
+    diffusion_samples: int = 3
     chain_samples: int = 50
     chain_counts: tuple[int, int] = (100, 10_000)
 

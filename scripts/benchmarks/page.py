@@ -21,6 +21,7 @@ SECTIONS = (
     "Report",
     "Fourier",
     "Chain",
+    "Diffusion",
 )
 
 

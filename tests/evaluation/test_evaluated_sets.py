@@ -153,8 +153,8 @@ def test_conditions_of_anyones_folder_are_found_by_the_names_of_files(tmp_path: 
     real[7]["image"] = str(tmp_path / "7.png")
     write_png(tmp_path / "made" / "new.png", np.full((3, 64, 64), 90, np.uint8))
     found = {item["name"]: item.get("condition") for item in list_synthetic(tmp_path / "made", real)}
-    assert found["phantom_00004"] == {"patient": "X/4", "name": "X_4", "augmented": False}
-    assert found["X_3"] == {"patient": "X/3", "name": "X_3", "augmented": False}
+    assert found["phantom_00004"] == {"patient": "X/4", "name": "X_4", "augmented": False, "latent": 0}
+    assert found["X_3"] == {"patient": "X/3", "name": "X_3", "augmented": False, "latent": 0}
     assert found["7"] is None and found["new"] is None
 
 

@@ -1,0 +1,212 @@
+"""``ddpm_vessel`` against ``diffusers`` with a network of equal size: a step of training, and sampling."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser, ConfigWorkflow
+from torch import Tensor, nn
+
+from benchmarks.measuring import Effort, Stopwatch, in_turns, table
+from benchmarks.processes import in_own_process
+from retina_monai.engines import choose_precision, keep_big_blocks
+from retina_monai.networks import ConditionedUNet, DiffusionGenerator
+
+CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs" / "train.json"
+WARM_UP = 2
+OWN, OWN_FP32, THEIRS = "ddpm_vessel", "ddpm_vessel, fp32", "diffusers"
+
+
+class Job(NamedTuple):
+    """What is measured: whose, what, and how many pictures at a time."""
+
+    whose: str
+    work: str
+    batch: int
+
+
+def measure_diffusion(eyes: Path, effort: Effort) -> str:
+    """A step of training at the bundle's batch, and sampling one picture and several."""
+    settings = settings_of(effort)
+    batch, several = int(settings["batch_size"]), 4
+    jobs = [
+        *(Job(whose, "training", batch) for whose in (OWN, OWN_FP32, THEIRS)),
+        *(Job(whose, "sampling", count) for count in (1, several) for whose in (OWN, THEIRS)),
+    ]
+    runs = in_turns({job: partial(run, job, eyes, effort) for job in jobs}, effort.rounds, "diffusion")
+    seconds = {job: median(times) for job, times in runs.items()}
+    rows = [row(job, seconds) for job in jobs]
+    unet = unet_of(settings)
+    weights = sum(parameter.numel() for parameter in unet.parameters()) / 1e6
+    size, side = int(settings["size"]), int(settings["size"]) // unet.unshuffle
+    return f"""The U-Net of `ddpm_vessel` and the same of `diffusers` (`UNet2DModel`), {weights:.1f} M weights each, for
+pictures of {size} px, of which both see blocks of {unet.unshuffle} x {unet.unshuffle} pixels ({side} px). *training*:
+a step at batch {batch}. Ours is `train.json` through `monai.bundle`, with loading, augmentation and moving average, in
+the precision that it takes here ({choose_precision("auto", torch.device("cpu"))}) and in fp32; theirs as their example
+script for unconditional generation has it by default, on a batch that lies in memory: fp32, `DDPMScheduler.add_noise`,
+`AdamW`, clipped gradients. *sampling*: {settings["steps"]} steps of DDIM,
+fp32 both. x: times as fast as `diffusers`.
+
+{table(("whose", "work", "batch", "s", "s a picture", "x"), rows)}"""
+
+
+def row(job: Job, seconds: dict[Job, float]) -> tuple[str, ...]:
+    own, other = seconds[job], seconds[job._replace(whose=THEIRS)]
+    return (job.whose, job.work, str(job.batch), f"{own:.3f}", f"{own / job.batch:.3f}", f"{other / own:.2f}")
+
+
+def run(job: Job, eyes: Path, effort: Effort) -> float:
+    return in_own_process(partial(seconds_of, job, eyes, effort))
+
+
+def seconds_of(job: Job, eyes: Path, effort: Effort) -> float:
+    """Median over the steps, or the pictures, after the first ones."""
+    torch.manual_seed(0)
+    own = job.whose != THEIRS
+    if own:
+        keep_big_blocks()
+    if job.work == "sampling":
+        sample = (own_sampling if own else their_sampling)(job.batch, effort)
+        return timed(sample, effort.diffusion_samples, warm_up=1)
+    if own:
+        precision = "fp32" if job.whose == OWN_FP32 else choose_precision("auto", torch.device("cpu"))
+        return own_training(job.batch, precision, eyes, effort)
+    return timed(their_training(job.batch, effort), effort.diffusion_iterations)
+
+
+def timed(work: Callable[[], Any], times: int, warm_up: int = WARM_UP) -> float:
+    for _ in range(warm_up):
+        work()
+    stamps = [time.perf_counter()]
+    for _ in range(times):
+        work()
+        stamps.append(time.perf_counter())
+    return median(later - earlier for earlier, later in pairwise(stamps))
+
+
+def own_training(batch: int, precision: str, eyes: Path, effort: Effort) -> float:
+    """Median step of the bundle's training with all that a user gets."""
+    steps = WARM_UP + effort.diffusion_iterations
+    with tempfile.TemporaryDirectory() as output_dir:
+        settings = {"dataset_dir": str(eyes), "cache_dir": f"{eyes}-cache", "output_dir": output_dir}
+        settings |= {**effort.overrides, "precision": precision, "max_epochs": 1, "repeats": steps * batch}
+        workflow = ConfigWorkflow(str(CONFIG), workflow_type="training", logging_file=False, **settings)
+        workflow.initialize()
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        watch = Stopwatch(WARM_UP)
+        watch.attach(trainer)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=steps), trainer.terminate)
+        workflow.run()
+        workflow.finalize()
+    timed_steps = watch.stamps[WARM_UP:]
+    return median(later - earlier for earlier, later in pairwise(timed_steps))
+
+
+def their_training(batch: int, effort: Effort) -> Callable[[], None]:
+    """A step of ``examples/unconditional_image_generation/train_unconditional.py`` with its defaults."""
+    from diffusers import DDPMScheduler
+
+    settings = settings_of(effort)
+    blocks, network = blocked(batch, settings), their_unet(settings)
+    scheduler = DDPMScheduler(num_train_timesteps=1000)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+
+    def step() -> None:
+        noise = torch.randn_like(blocks["image"])
+        times = torch.randint(0, 1000, (batch,))
+        noisy = scheduler.add_noise(blocks["image"], noise, times)
+        predicted = network(torch.cat([noisy, blocks["vessel"]], dim=1), times).sample
+        nn.functional.mse_loss(predicted.float(), noise.float()).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def own_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
+    settings = settings_of(effort)
+    network = DiffusionGenerator(unet_of(settings), "velocity", "ddim", int(settings["steps"])).eval()
+    vessel = pictures(batch, int(settings["size"]))["vessel"]
+
+    @torch.inference_mode()
+    def draw() -> Tensor:
+        drawn: Tensor = network(vessel)
+        return drawn
+
+    return draw
+
+
+def their_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
+    """As ``DDIMPipeline`` samples, with the condition behind the picture."""
+    from diffusers import DDIMScheduler
+
+    settings = settings_of(effort)
+    network, blocks = their_unet(settings).eval(), blocked(batch, settings)
+    scheduler = DDIMScheduler(num_train_timesteps=1000, prediction_type="v_prediction")
+
+    @torch.inference_mode()
+    def draw() -> Tensor:
+        scheduler.set_timesteps(int(settings["steps"]))
+        picture = torch.randn(blocks["image"].shape)
+        for moment in scheduler.timesteps:
+            predicted = network(torch.cat([picture, blocks["vessel"]], dim=1), moment).sample
+            picture = scheduler.step(predicted, moment, picture).prev_sample
+        return picture
+
+    return draw
+
+
+def settings_of(effort: Effort) -> dict[str, Any]:
+    """Of the bundle's ``train.json``."""
+    parser = ConfigParser()
+    parser.read_config(CONFIG)
+    return {**parser.get(), **effort.overrides}
+
+
+def unet_of(settings: dict[str, Any]) -> ConditionedUNet:
+    keys = ("features", "multipliers", "blocks", "attention", "unshuffle")
+    return ConditionedUNet(**{key: settings[key] for key in keys})
+
+
+def their_unet(settings: dict[str, Any]) -> nn.Module:
+    """``UNet2DModel`` with the levels, blocks, groups and heads of ours, and its attention in the middle."""
+    from diffusers import UNet2DModel
+
+    own = unet_of(settings)
+    told, levels = own._settings(), len(own.arguments["multipliers"])
+    network: nn.Module = UNet2DModel(
+        sample_size=int(settings["size"]) // own.unshuffle,
+        in_channels=told["in_channels"],
+        out_channels=own.out_channels * own.unshuffle**2,
+        block_out_channels=tuple(told["channels"]),
+        layers_per_block=told["num_res_blocks"],
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
+        norm_num_groups=told["norm_num_groups"],
+        attention_head_dim=told["num_head_channels"],
+    )
+    return network
+
+
+def pictures(batch: int, size: int) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return {
+        "image": torch.rand(batch, 3, size, size, generator=random) * 2 - 1,
+        "vessel": torch.rand(batch, 1, size, size, generator=random) * 2 - 1,
+    }
+
+
+def blocked(batch: int, settings: dict[str, Any]) -> dict[str, Tensor]:
+    """Pictures in blocks, as both networks see them."""
+    made = pictures(batch, int(settings["size"]))
+    return {key: nn.functional.pixel_unshuffle(value, int(settings["unshuffle"])) for key, value in made.items()}

@@ -1,0 +1,203 @@
+"""How good, how faithful and how slow are few steps? KID, clDice and seconds of every sampler, at several steps.
+
+    python scripts/sampling_curve.py DATA WEIGHTS... --output bundles/ddpm_vessel/docs/reports/sampling.json
+
+``DATA`` holds CHASE_DB1, HRF and FIVES. Each file of weights has its ``network.json`` beside it, as training writes it,
+and is tried with every sampler of its process. Conditions are warped vessel maps of training eyes, two of each, so that
+no photograph of them exists; KID is between what is drawn and the training photographs, both in the canonical
+appearance, by the features of ``retina_encoder``. No test eye is looked at. A line that is in the output already is not
+made again: an interrupted run goes on by the same command.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from retina_monai.bundle import digest, load_network
+from retina_monai.data import LoadEyed, VesselMaps, find_datalist
+from retina_monai.engines import choose_device, choose_precision, prepare
+from retina_monai.errors import RetinaError
+from retina_monai.evaluation import load_extractors, load_judge
+from retina_monai.files import write_json
+from retina_monai.metrics import cldice, kid, real_floor
+from retina_monai.networks import ConditionedUNet, DiffusionGenerator
+from retina_monai.networks.diffusion import SAMPLERS
+from retina_monai.transforms import CanonicalAppearanced, MatchAppearance, ReduceEyed
+
+DATASETS = ("CHASE_DB1", "HRF", "FIVES")
+STEPS = (4, 8, 16, 32, 64, 300)
+WARPS = 2  # of each map
+BATCH = 11
+SUBSETS = 200
+KEYS = ("process", "sampler", "steps", "guidance")
+
+
+def main(
+    data: str,
+    *weights: str,
+    output: str,
+    size: int = 128,
+    steps: Sequence[int] | int = STEPS,
+    guidance: Sequence[float] | float = 1.0,
+    samplers: Sequence[str] | str = (),
+    seed: int = 0,
+) -> None:
+    """Measure, write JSON line by line, and print the table.
+
+    Args:
+        data: folder of the data sets.
+        weights: files of weights.
+        output: file of JSON to write or to go on with.
+        size: pixels a side.
+        steps: of the samplers.
+        guidance: one or several.
+        samplers: only these; without it all of the process.
+        seed: of warps and noise.
+    """
+    prepare(seed)
+    conditions = Conditions(data, size, seed)
+    path = Path(output)
+    report = json.loads(path.read_text()) if path.is_file() else {"about": conditions.about, "lines": []}
+    report["about"] |= conditions.about
+    for file in weights:
+        for line in _lines(file, _listed(samplers), _listed(steps), _listed(guidance)):
+            if any(all(done[key] == line[key] for key in KEYS) for done in report["lines"]):
+                continue
+            report["lines"].append(line | conditions.measure(_network(file, line)))
+            write_json(path, report)
+    print(describe(report))
+
+
+def describe(report: dict[str, Any]) -> str:
+    """The lines as a Markdown table: KID in times of what real halves are apart."""
+    floor = report["about"]["floor"]
+    titles = ("process", "sampler", "steps", "guidance", "KID", "times the floor", "clDice", "seconds")
+    text = "| " + " | ".join(titles) + " |\n" + "|---" * len(titles) + "|\n"
+    for line in report["lines"]:
+        kid_value, ratio = f"{line['kid']:.4f} ± {line['standard_error']:.4f}", f"{line['kid'] / floor:.1f}"
+        cells = (line["process"], line["sampler"], line["steps"], f"{line['guidance']:g}", kid_value, ratio)
+        text += "| " + " | ".join(map(str, cells)) + f" | {line['cldice']:.3f} | {line['seconds']:.2f} |\n"
+    return text
+
+
+class Conditions:
+    """Warped vessel maps, and what a network makes of them held against the training photographs.
+
+    Args:
+        data, size, seed: as for :func:`main`.
+
+    Attributes:
+        about: what was measured by what.
+    """
+
+    def __init__(self, data: str, size: int, seed: int) -> None:
+        self.device = choose_device()
+        self.seed = seed
+        sets = [VesselMaps(Path(data) / name, size, split="training", augment=WARPS, seed=seed) for name in DATASETS]
+        self.items = [maps[place] for maps in sets for place in range(len(maps))]
+        self.judge, judge = load_judge()
+        self.extractor_name, self.extractor = next(iter(load_extractors().items()))
+        eyes = find_datalist([str(Path(data) / name) for name in DATASETS])["training"]
+        loaded = [_canonical(item, size) for item in tqdm(eyes, desc="reading", leave=False)]
+        self.real = self._features(torch.stack(loaded))
+        patients = [str(eye["patient"]) for eye in eyes]
+        told = {"extractor": self.extractor_name, "resolution": size}
+        self.told: dict[str, Any] = told
+        floor = real_floor(self.real, np.random.default_rng(seed), patients=patients, **self.told)
+        self.about = told | {
+            "judge": judge,
+            "real": len(eyes),
+            "generated": len(self.items),
+            "floor": floor.kid,
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+        }
+
+    def measure(self, network: DiffusionGenerator) -> dict[str, float]:
+        """KID with its standard error, mean clDice, and seconds for a photograph by itself, in float32."""
+        network = network.to(self.device)
+        drawn, scores = [], []
+        groups = [self.items[start : start + BATCH] for start in range(0, len(self.items), BATCH)]
+        low = choose_precision("auto", self.device) == "bf16"
+        for group in tqdm(groups, desc=f"{network.arguments['sampler']} {network.steps}", leave=False):
+            vessel, fov = self._tensors(group)
+            noise = network.noise(torch.tensor([item["latent"] for item in group], device=self.device), *fov.shape[2:])
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                image = network(vessel, noise).float()
+            image = MatchAppearance()(image, fov).clamp(-1, 1)
+            drawn.append(image.cpu())
+            scores.append(cldice(self.judge(image, fov) >= 0.5, vessel >= 0, fov))
+        random = np.random.default_rng(self.seed)
+        distance = kid(self.real, self._features(torch.cat(drawn)), random, subsets=SUBSETS, **self.told)
+        return {
+            "kid": distance.value,
+            "standard_error": distance.standard_error,
+            "cldice": float(torch.cat(scores).nanmean()),
+            "seconds": self._seconds(network),
+        }
+
+    def _seconds(self, network: DiffusionGenerator) -> float:
+        vessel, _ = self._tensors(self.items[:1])
+        times = []
+        with torch.inference_mode():
+            for _ in range(2 if network.steps > 100 else 6):
+                start = time.perf_counter()
+                network(vessel).cpu()
+                times.append(time.perf_counter() - start)
+        return min(times)
+
+    def _tensors(self, items: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+        vessel = torch.stack([torch.from_numpy(item["image"])[None] / 127.5 - 1 for item in items])
+        fov = torch.stack([torch.from_numpy(item["fov"]).float() for item in items])
+        return vessel.to(self.device), fov.to(self.device)
+
+    def _features(self, images: Tensor) -> np.ndarray:
+        return torch.cat([self.extractor(part).cpu() for part in images.split(BATCH)]).numpy()
+
+
+def _canonical(item: dict[str, Any], size: int) -> Tensor:
+    eye = CanonicalAppearanced(["image"])(ReduceEyed(["image"], 2)(LoadEyed(2 * size)(item)))
+    image: Tensor = eye["image"]
+    return image
+
+
+def _lines(file: str, samplers: Sequence[str], steps: Sequence[int], guidance: Sequence[float]) -> list[dict[str, Any]]:
+    network = _network(file, {})
+    process = str(network.arguments["process"])
+    told = {"process": process, "weights": digest(file)}
+    chosen = [sampler for sampler in SAMPLERS[process] if not samplers or sampler in samplers]
+    return [
+        told | {"sampler": sampler, "steps": count, "guidance": float(weight)}
+        for sampler in chosen
+        for count in steps
+        for weight in guidance
+    ]
+
+
+def _network(file: str, line: dict[str, Any]) -> DiffusionGenerator:
+    settings = {key: line[key] for key in KEYS[1:] if key in line}
+    network = load_network(DiffusionGenerator(ConditionedUNet()), file, **settings)
+    if not isinstance(network, DiffusionGenerator):
+        raise RetinaError(f"{file} holds no diffusion model")
+    return network
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+if __name__ == "__main__":
+    try:
+        fire.Fire(main)
+    except RetinaError as error:
+        raise SystemExit(f"error: {error}") from error

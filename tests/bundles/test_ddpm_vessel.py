@@ -1,0 +1,274 @@
+"""The diffusion bundle: every process by one switch, resume, processes, its overlays, and sampling as one is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from retina_monai import load
+from retina_monai.data import find_datalist
+from retina_monai.errors import RetinaError, root_error
+from retina_monai.evaluation.painting import Painter
+from retina_monai.evaluation.sets import EyeSet, list_synthetic
+from retina_monai.synthesis import synthesize
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs"
+TRAIN, INFERENCE = CONFIGS / "train.json", CONFIGS / "inference.json"
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
+FAST = {"steps": 2, "multipliers": [1, 2], "blocks": 1}
+
+RunConfig = Callable[..., ConfigParser]
+
+
+@pytest.fixture(scope="module")
+def training(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs."""
+    folder = tmp_path_factory.mktemp("ddpm") / "run"
+    run_config(TRAIN, output_dir=str(folder), max_epochs=2, linear_decay=False, **FAST)
+    return folder
+
+
+def checkpoint(folder: Path, epoch: int = 2) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / f"epoch_{epoch:04d}.pt", weights_only=True)
+
+
+def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def pictures(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.asarray(Image.open(path)) for path in sorted((folder / "images").glob("*.png"))}
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(training: Path, run_config: RunConfig, tmp_path: Path) -> None:
+    settings = {"output_dir": str(tmp_path / "run"), "linear_decay": False, **FAST}
+    run_config(TRAIN, max_epochs=1, **settings)
+    run_config(TRAIN, max_epochs=2, resume=True, num_workers=1, **settings)
+    expected, found = checkpoint(training), checkpoint(tmp_path / "run")
+    assert set(expected) >= {"networks.generator", "optimizers.generator", "averaged", "epoch", "run_id"}
+    for part in ("networks.generator", "averaged"):
+        assert equal(expected[part], found[part])
+    moments = [state["optimizers.generator"]["state"] for state in (expected, found)]
+    assert all(equal(moments[0][key], moments[1][key]) for key in moments[0])
+    assert not equal(expected["networks.generator"], checkpoint(training, 1)["networks.generator"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("process", "epsilon"),
+        ("process", "flow"),
+        ("seed", 1),
+        ("precision", "bf16"),
+        ("condition_dropout", 1.0),
+        ("weight_decay", 0.5),
+        ("max_gradient_norm", 1e-5),
+        ("unshuffle", 4),
+        ("attention", 2),
+        ("zoom", 0.3),
+    ],
+)
+def test_options_change_what_is_trained(
+    option: str, value: Any, training: Path, run_config: RunConfig, tmp_path: Path
+) -> None:
+    settings = FAST | {"linear_decay": False, "max_epochs": 2, option: value}
+    run_config(TRAIN, output_dir=str(tmp_path / "run"), **settings)
+    found = checkpoint(tmp_path / "run")["networks.generator"]
+    assert all(tensor.isfinite().all() for tensor in found.values())
+    assert not equal(checkpoint(training)["networks.generator"], found)
+
+
+@pytest.mark.parametrize(("option", "value"), [("gradient_checkpointing", "true"), ("num_workers", 2), ("steps", 3)])
+def test_options_that_change_no_weight(
+    option: str, value: Any, training: Path, run_config: RunConfig, tmp_path: Path
+) -> None:
+    settings = FAST | {"linear_decay": False, "max_epochs": 2, option: value}
+    run_config(TRAIN, output_dir=str(tmp_path / "run"), **settings)
+    expected, found = (checkpoint(folder)["networks.generator"] for folder in (training, tmp_path / "run"))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, msg=name)
+
+
+def test_two_processes_at_half_the_batch_train_the_same(
+    monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    plain = {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.1}
+    (tmp_path / "plain.json").write_text(json.dumps({"~optimizer": None, "optimizer": plain}))
+    settings = FAST | {"max_gradient_norm": 1000.0, "keep_checkpoints": 2, "mlflow": True}
+    one = monai_bundle([TRAIN, tmp_path / "plain.json"], output_dir=tmp_path / "one", batch_size=4, **settings)
+    assert one.returncode == 0, one.stdout
+    configs = [TRAIN, CONFIGS / "multi_gpu_train.json", tmp_path / "plain.json"]
+    two = monai_bundle(
+        configs, "training", launcher=TORCHRUN, cwd=tmp_path, output_dir=tmp_path / "two", batch_size=2, **settings
+    )
+    assert two.returncode == 0, two.stdout
+    assert two.stdout.count("epoch 1/1: ") == 1
+    expected, found = (checkpoint(tmp_path / name, 1)["networks.generator"] for name in ("one", "two"))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-5, msg=name)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'two' / 'mlruns.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("ddpm_vessel").experiment_id])
+    assert run.info.status == "FINISHED" and run.data.metrics.keys() >= {"loss", "selection", "cldice"}
+    kept = {path.path for path in client.list_artifacts(run.info.run_id)}
+    assert kept >= {"model.pt", "network.json", "appearances.json", "config.json", "pictures"}
+
+
+def test_a_control_network_is_trained_on_frozen_weights(
+    training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "control"
+    weights = str(training / "model.pt")
+    run_config([TRAIN, CONFIGS / "controlnet.json"], output_dir=str(folder), initial_weights=weights, **FAST)
+    base, state = torch.load(weights, weights_only=True), torch.load(folder / "model.pt", weights_only=True)
+    kept = {name: state[name] for name in base}
+    assert equal(base, kept)
+    added = {name for name in state if name not in base}
+    assert added and all(name.startswith("unet.controlnet.") for name in added)
+    assert any(state[name].any() for name in added if "controlnet_down_blocks" in name), "zero at the start"
+    network = json.loads((folder / "network.json").read_text())
+    assert network["unet"]["_target_"] == "retina_monai.networks.controlled_unet.ControlledUNet"
+    run_config(
+        INFERENCE, checkpoint=str(folder / "model.pt"), input_dir=str(phantoms), output_dir=str(tmp_path / "set")
+    )
+    assert pictures(tmp_path / "set")
+
+
+def test_control_of_other_weights_is_refused(training: Path, run_config: RunConfig, tmp_path: Path) -> None:
+    settings = FAST | {
+        "output_dir": str(tmp_path / "run"),
+        "initial_weights": str(training / "model.pt"),
+        "features": 8,
+    }
+    with pytest.raises(RuntimeError) as caught:
+        run_config([TRAIN, CONFIGS / "controlnet.json"], **settings)
+    assert "holds the weights of another U-Net than" in str(root_error(caught.value))
+
+
+def test_the_overlay_of_256_pixels_trains(run_config: RunConfig, tmp_path: Path) -> None:
+    overlay = json.loads((CONFIGS / "size_256.json").read_text())
+    assert overlay["size"] == 256 and overlay["batch_size"] == 4
+    run_config([TRAIN, CONFIGS / "size_256.json"], output_dir=str(tmp_path / "run"), steps=1)
+    told = json.loads((tmp_path / "run" / "network.json").read_text())
+    assert told["unet"]["multipliers"] == overlay["multipliers"]
+
+
+@pytest.mark.parametrize("overlay", ["controlnet.json", "size_256.json"])
+def test_overlays_are_thin(overlay: str) -> None:
+    assert len((CONFIGS / overlay).read_text().splitlines()) < 30
+
+
+@pytest.fixture(scope="module")
+def drawn(training: Path, run_config: RunConfig, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "set"
+    weights = {"checkpoint": str(training / "model.pt"), "input_dir": str(phantoms)}
+    run_config(INFERENCE, output_dir=str(folder), steps=2, texture=False, **weights)
+    return folder
+
+
+def inference(run_config: RunConfig, training: Path, phantoms: Path, folder: Path, **options: Any) -> Path:
+    weights = {"checkpoint": str(training / "model.pt"), "input_dir": str(phantoms), "steps": 2, "texture": False}
+    run_config(INFERENCE, output_dir=str(folder), **(weights | options))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 3}, {"sampler": "ddpm"}, {"guidance": 2.0}, {"seed": 1}], ids=lambda told: str(*told)
+)
+def test_options_change_what_is_drawn(
+    options: dict[str, Any], drawn: Path, run_config: RunConfig, training: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    other = pictures(inference(run_config, training, phantoms, tmp_path / "set", **options))
+    expected = pictures(drawn)
+    assert other.keys() == expected.keys()
+    assert not any(np.array_equal(other[name], expected[name]) for name in expected)
+    settings = json.loads((tmp_path / "set" / "settings.json").read_text())
+    assert settings | options == settings
+
+
+def test_samples_are_the_same_in_any_batch(
+    drawn: Path, run_config: RunConfig, training: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    found = pictures(inference(run_config, training, phantoms, tmp_path / "set", batch_size=3))
+    for name, picture in pictures(drawn).items():
+        assert np.abs(found[name].astype(int) - picture).max() <= 1
+
+
+def test_each_sample_has_noise_of_its_own(training: Path, phantoms: Path) -> None:
+    """One map, drawn with two indices: photographs of different grounds."""
+    chain = load("ddpm_vessel", training / "model.pt")
+    vessel = np.asarray(Image.open(sorted((phantoms / "vessels").glob("*"))[0]))
+    first, other = (chain(vessel, index=index) for index in (0, 1))
+    assert not np.array_equal(first, other)
+    assert np.array_equal(first, chain(vessel, index=0))
+
+
+def test_synthesize_draws_what_inference_draws(
+    training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path
+) -> None:
+    weights = {"checkpoint": str(training / "model.pt"), "input_dir": str(phantoms)}
+    size = json.loads(INFERENCE.read_text())["size"]
+    run_config(INFERENCE, output_dir=str(tmp_path / "inference"), size=size, **weights)
+    synthesize("ddpm_vessel", output_dir=tmp_path / "synthesize", **weights)
+    expected, found = pictures(tmp_path / "inference"), pictures(tmp_path / "synthesize")
+    assert found.keys() == expected.keys() and found
+    for name, picture in expected.items():
+        assert np.abs(found[name].astype(int) - picture).max() <= 1
+
+
+def test_a_report_paints_a_sample_anew_from_its_own_noise(training: Path, phantoms: Path, tmp_path: Path) -> None:
+    weights = {"checkpoint": str(training / "model.pt"), "texture": False}
+    folder = synthesize("ddpm_vessel", input_dir=phantoms, output_dir=tmp_path / "set", **weights)
+    real = [
+        item | {"dataset": "X", "patient": f"X/{place}", "split": "training"}
+        for place, item in enumerate(find_datalist(phantoms)["training"])
+    ]
+    lines = (folder / "manifest.jsonl").read_text().replace('"phantom/', '"X/')
+    (folder / "manifest.jsonl").write_text(lines)
+    datalist = (folder / "datalist.json").read_text().replace('"phantom/', '"X/')
+    (folder / "datalist.json").write_text(datalist)
+    chain = load("ddpm_vessel", training / "model.pt")
+    eyes = EyeSet(folder, list_synthetic(folder, real), chain.size)
+    painter = Painter(chain)
+    away = [np.abs(painter(eye.masks["vessel"], eye.fov, eye).astype(int) - eye.image) for eye in eyes]
+    assert len({eye.condition.latent for eye in eyes}) == len(eyes)
+    assert max(np.median(change) for change in away) <= 3, "the map lost its fractions, the colours were rounded"
+    wrong = [dataclasses.replace(eye, condition=None) for eye in eyes]
+    other = [np.abs(painter(eye.masks["vessel"], eye.fov, eye).astype(int) - eye.image) for eye in wrong]
+    assert min(np.mean(change) for change in other) > 2 * max(np.mean(change) for change in away)
+
+
+def test_a_report_of_the_test_eyes(training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path) -> None:
+    weights = {"checkpoint": str(training / "model.pt"), "dataset_dir": str(phantoms)}
+    run_config([TRAIN, CONFIGS / "evaluate.json"], output_dir=str(tmp_path / "report"), **weights)
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert {line["metric"] for line in report["table"]} > {"psnr", "ssim_fov"}
+    assert (tmp_path / "report" / "grid_phantom.png").is_file()
+
+
+def test_sampler_of_another_process_is_refused(
+    training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        inference(run_config, training, phantoms, tmp_path / "set", sampler="euler")
+    assert "sampler of process velocity must be one of ddim, ddpm, pndm, not 'euler'" in str(root_error(caught.value))
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_network_of_foreign_parts_is_refused(training: Path, tmp_path: Path) -> None:
+    told = json.loads((training / "network.json").read_text())
+    told["unet"]["_target_"] = "os.system"
+    (tmp_path / "network.json").write_text(json.dumps(told))
+    (tmp_path / "model.pt").write_bytes((training / "model.pt").read_bytes())
+    with pytest.raises(RetinaError, match=r"os\.system is not a network of retina_monai or MONAI"):
+        load("ddpm_vessel", tmp_path / "model.pt")
