@@ -200,6 +200,22 @@ def test_a_third_method_joins_by_an_entry(
         assert len(lines) == len(rows(before, heading)) + 3
 
 
+def test_methods_of_another_size_stand_apart(comparison: SimpleNamespace, reports: Path) -> None:
+    before = comparison.page.page(reports)
+    for name, score in (("two_stage_128", 0.6), ("diffusion_128", 0.7)):
+        write(reports / name, score)
+    page = comparison.page.page(reports)
+    assert "images/two_stage_128.png" in page and "images/two_stage_256.png" in page
+    assert before.count("At 256 px:") == page.count("At 256 px:") == page.count("At 128 px:") == 8
+    assert " | diffusion 0.700 ≫ two-stage 0.600 | " in page
+    assert " | two-stage 0.900 ≫ direct pix2pix 0.800 | " in page, "of one size only"
+    assert page.count("- **two-stage**: ") == 1
+    smaller, _, larger = (
+        page.partition("## Are the vessels")[2].partition("## Does a branch")[0].partition("At 256 px:")
+    )
+    assert "diffusion" in smaller and "diffusion" not in larger
+
+
 def test_the_conclusion_is_left_as_it_is_written(comparison: SimpleNamespace, reports: Path) -> None:
     assert comparison.page.page(reports).endswith("## Conclusion\n\nNot drawn yet.\n")
     (reports / "conclusion.md").write_text("It holds on {no} set.\n\nNowhere.\n")
@@ -241,7 +257,9 @@ def test_the_page_is_that_of_its_reports(comparison: SimpleNamespace) -> None:
     if not any(REPORTS.glob("*/test_*.json")):
         pytest.skip(f"{REPORTS} has no reports yet: scripts/two_stage.sh makes them")
     assert (ROOT / "docs" / "two_stage.md").read_text(encoding="utf-8") == comparison.page.page(REPORTS)
-    assert (ROOT / "docs" / "images" / "two_stage.png").is_file()
+    for name in comparison.figures.read_results(REPORTS):
+        size = comparison.methods.METHODS[name].size
+        assert (ROOT / "docs" / "images" / f"two_stage_{size}.png").is_file()
     for path in REPORTS.glob("*/*_*.json"):
         text = path.read_text(encoding="utf-8")
         generator = json.loads(text)["compared"]["synthetic"]["generator"]
@@ -410,7 +428,7 @@ class Painter:
         self.appearances = SimpleNamespace(choose=lambda path, seed, index: path, average=lambda: "average")
         self.asked: list[str] = []
 
-    def paint(self, vessel: np.ndarray, fov: np.ndarray, appearance: str, random: Any) -> np.ndarray:
+    def paint(self, vessel: np.ndarray, fov: np.ndarray, appearance: str, random: Any, latent: int = 0) -> np.ndarray:
         assert vessel.shape == (64, 64) and vessel.max() > 127 and set(np.unique(fov)) <= {0, 1}
         self.asked.append(appearance)
         return np.full((3, 64, 64), self.grey, np.uint8)

@@ -15,13 +15,13 @@ REPORTS = ROOT / "docs" / "two_stage"
 
 
 def main(data: str, output: str, *methods: str, reports: str = str(REPORTS)) -> None:
-    """Train and measure; without names of methods all of them, and then the seconds and the picture too.
+    """Train and measure; without names of methods all of them, and then the seconds and the pictures too.
 
     Args:
         data: where the data sets lie.
         output: where trainings and sets go, a folder for each method.
         methods: names.
-        reports: where reports go, a folder for each method; the picture goes to ``images`` beside it.
+        reports: where reports go, a folder for each method; the pictures go to ``images`` beside it.
     """
     if unknown := sorted(set(methods) - set(METHODS)):
         raise RetinaError(f"there is no method {unknown[0]}: give {', '.join(METHODS)}")
@@ -30,7 +30,7 @@ def main(data: str, output: str, *methods: str, reports: str = str(REPORTS)) -> 
         train(METHODS[name], sets, work, work / name)
         measure(METHODS[name], sets, work / name, pages / name)
     if not methods:
-        show(sets, work, list(METHODS), pages, pages.parent / "images" / "two_stage.png")
+        show(sets, work, list(METHODS), pages, pages.parent / "images")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill
 
@@ -20,24 +20,54 @@ def page(folder: Path) -> str:
         RetinaError: a report is missing.
     """
     results = read_results(folder)
+    sizes = [group(results, size) for size in sorted({METHODS[name].size for name in results})]
     path = folder / CONCLUSION
     conclusion = path.read_text(encoding="utf-8").strip() if path.is_file() else "Not drawn yet."
     return TEMPLATE.format(
-        methods="\n".join(fill(f"- **{METHODS[name].title}**: {METHODS[name].about}", 118) for name in results),
+        methods="\n".join(fill(f"- **{title}**: {about}", 118) for title, about in told(results).items()),
+        pictures="\n\n".join(PICTURE.format(size=size_of(found)) for found in sizes),
         eyes=training_eyes(results),
         phantoms=" Networks that start from phantoms saw the same 300 of them before." if starts(results) else "",
-        minutes=" and ".join(f"{tables.minutes(found):.0f} ({title})" for title, found in tables.titled(results)),
+        minutes=fill("; ".join(minutes(found) for found in sizes) + ".", 118),
         judge=judge(results),
-        cost=tables.cost(results),
-        faithfulness=tables.faithfulness(results),
-        sensitivity=tables.sensitivity(results),
-        realism=tables.realism(results),
-        spectra=tables.spectra(results),
-        likeness=tables.likeness(results),
-        use=tables.use(results),
-        outcome=words.outcome(results),
         conclusion=conclusion,
+        **{part: "\n\n".join(at_size(table, found) for found in sizes) for part, table in PARTS.items()},
     )
+
+
+PARTS: Mapping[str, Callable[[Mapping[str, Results]], str]] = {
+    "cost": tables.cost,
+    "faithfulness": tables.faithfulness,
+    "sensitivity": tables.sensitivity,
+    "realism": tables.realism,
+    "spectra": tables.spectra,
+    "likeness": tables.likeness,
+    "use": tables.use,
+    "outcome": words.outcome,
+}
+
+
+def group(results: Mapping[str, Results], size: int) -> dict[str, Results]:
+    """Of the methods of one size."""
+    return {name: found for name, found in results.items() if METHODS[name].size == size}
+
+
+def size_of(results: Mapping[str, Results]) -> int:
+    return METHODS[next(iter(results))].size
+
+
+def at_size(table: Callable[[Mapping[str, Results]], str], results: Mapping[str, Results]) -> str:
+    return f"At {size_of(results)} px:\n\n{table(results)}"
+
+
+def told(results: Mapping[str, Results]) -> dict[str, str]:
+    """Of each method, which there may be at several sizes, the sentence about it."""
+    return {METHODS[name].title: METHODS[name].about for name in results}
+
+
+def minutes(results: Mapping[str, Results]) -> str:
+    each = " and ".join(f"{tables.minutes(found):.0f} ({title})" for title, found in tables.titled(results))
+    return f"at {size_of(results)} px in sum {each} minutes of processor time"
 
 
 def training_eyes(results: Mapping[str, Results]) -> int:
@@ -54,6 +84,8 @@ def judge(results: Mapping[str, Results]) -> str:
     return name
 
 
+PICTURE = "![{size} px: vessel map, what each method makes of it, real photograph](images/two_stage_{size}.png)"
+
 TEMPLATE = """# Vessels first, then the rest: does it hold?
 
 The claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion do, blurs or
@@ -69,7 +101,7 @@ All of this page but its conclusion is made by
 which trains the methods, paints, evaluates, and writes the tables from the reports in [two_stage](two_stage) (`python
 scripts/two_stage.py docs/two_stage` alone). A method more is an entry more of `scripts/comparison/methods.py`.
 
-![Test eyes: vessel map, colour vessel mask, what each method paints, real](images/two_stage.png)
+{pictures}
 
 *Two test eyes of CHASE_DB1 (Fraz et al. 2012), HRF (Budai et al. 2013) and FIVES (Jin et al. 2022) each, CC BY 4.0,
 cropped to the field of view and scaled down, beside what the methods make of their vessel maps with the real eye's
@@ -77,8 +109,8 @@ appearance and a texture like its own.*
 
 ## How it was done
 
-Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, at 256 px, seed 0, each training on one
-core; in sum {minutes} minutes of processor time.{phantoms} The weights are those of the last epoch, or, of trainings on
+Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, seed 0, each training on one core;
+{minutes}{phantoms} The weights are those of the last epoch, or, of trainings on
 eyes, of the best of several validations on the eyes of the validation split: nothing was chosen by the figures below,
 and each method was trained once, so that what another seed would give is not in the intervals. Then, set by set, for
 each method alike:
@@ -90,7 +122,7 @@ each method alike:
 Photographs of all methods are given colours and a random texture by the same rule, as `synthesize` does unless told
 otherwise; the sensitivity test is without texture.
 
-`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures both, at 256 px. The judge is {judge},
+`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures both at their size. The judge is {judge},
 trained on real photographs of the same training eyes. Brackets hold 95 % intervals over patients, unless it is said
 otherwise; the same eyes stand behind all methods, so that intervals that overlap may hide a difference.
 

@@ -43,7 +43,7 @@ def train(method: Method, data: Path, output: Path, folder: Path) -> None:
             raise RetinaError(f"{folder / name} was trained with other settings: remove {folder}, and all is made anew")
         if record.get("finished"):
             continue
-        values = settings(training, data, output, folder) | {"output_dir": folder / name}
+        values = settings(training, data, output, folder) | {"output_dir": folder / name, "size": method.size}
         values["resume"] = any((folder / name).glob("checkpoints/epoch_*.pt"))
         arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
         before, finished = processor_minutes(), False
@@ -87,6 +87,8 @@ def release(method: Method, folder: Path) -> Path:
     bundles = folder / "bundles"
     for bundle, training in method.released.items():
         shutil.copytree(ROOT / "bundles" / bundle / "configs", bundles / bundle / "configs", dirs_exist_ok=True)
+        path = bundles / bundle / "configs" / "inference.json"
+        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"size": method.size})
         run(f"release {bundle}", ["retina_monai", "release", str(folder / training), bundle], bundles)
     return bundles
 
@@ -111,7 +113,7 @@ def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
                 values = {**places, "appearance": appearance.format(dataset), **options}
                 retina_monai(f"{method.title}, {name}", "synthesize", [method.generator], values, bundles)
                 places = {"synthetic_dir": folder / name, "real_dir": data / dataset, "output_dir": report.parent}
-                values = {**places, "families": families, "mlflow": False}
+                values = {**places, "families": families, "size": method.size, "mlflow": False}
                 retina_monai(f"evaluation of {method.title}, {name}", "evaluate", [], values, bundles)
             write_json(reports / f"{name}.json", shortened(report, folder, data))
 

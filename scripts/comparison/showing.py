@@ -15,6 +15,7 @@ from retina_monai.data import LoadEyed, find_datalist
 from retina_monai.data.writing import write_png
 from retina_monai.evaluation.plots import image_grid
 from retina_monai.files import write_json
+from retina_monai.networks import draw_latent
 from retina_monai.synthesis import Chain, TwoStage, load_chain
 from retina_monai.transforms.texture import sample_random
 
@@ -38,9 +39,9 @@ def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
 
 
 def paint(chain: Chain, eye: Mapping[str, Any], index: int) -> np.ndarray:
-    """A photograph around an eye's vessel map, with the appearance and the texture of its own."""
+    """A photograph around an eye's vessel map, with its own appearance, and a texture and noise by its place."""
     appearance = chain.appearances.choose(eye["path"], 0, index)
-    return chain.paint(share_of(eye), fov_of(eye), appearance, sample_random(0, index))
+    return chain.paint(share_of(eye), fov_of(eye), appearance, sample_random(0, index), draw_latent(0, index))
 
 
 def share_of(eye: Mapping[str, Any]) -> np.ndarray:
@@ -76,10 +77,11 @@ def draw(chains: Mapping[str, Chain], eyes: Sequence[Mapping[str, Any]], path: P
     write_png(path, image_grid([list(row.values()) for row in rows], list(rows[0])))
 
 
-def show(data: Path, output: Path, names: Sequence[str], reports: Path, picture: Path) -> None:
-    """Write ``seconds.json`` of each method, and the picture."""
-    chains = load_methods(output, names)
-    eyes = test_eyes(data, next(iter(chains.values())).size)
-    for name, seconds in measure_seconds(chains, eyes).items():
-        write_json(reports / name / SECONDS, {"seconds": seconds})
-    draw(chains, eyes, picture)
+def show(data: Path, output: Path, names: Sequence[str], reports: Path, pictures: Path) -> None:
+    """Write ``seconds.json`` of each method, and a picture for each size."""
+    for size in sorted({METHODS[name].size for name in names}):
+        chains = load_methods(output, [name for name in names if METHODS[name].size == size])
+        eyes = test_eyes(data, size)
+        for name, seconds in measure_seconds(chains, eyes).items():
+            write_json(reports / name / SECONDS, {"seconds": seconds})
+        draw(chains, eyes, pictures / f"two_stage_{size}.png")

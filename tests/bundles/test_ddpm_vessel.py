@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -155,12 +156,19 @@ def test_control_of_other_weights_is_refused(training: Path, run_config: RunConf
     assert "holds the weights of another U-Net than" in str(root_error(caught.value))
 
 
-def test_the_overlay_of_256_pixels_trains(run_config: RunConfig, tmp_path: Path) -> None:
+def test_256_pixels_train_within_8_gb_at_batch_4(
+    monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Two steps of the whole network in fp32; the peak is that of the largest process that was waited for here."""
     overlay = json.loads((CONFIGS / "size_256.json").read_text())
     assert overlay["size"] == 256 and overlay["batch_size"] == 4
-    run_config([TRAIN, CONFIGS / "size_256.json"], output_dir=str(tmp_path / "run"), steps=1)
+    released = {key: json.loads(TRAIN.read_text())[key] for key in ("features", "blocks", "unshuffle")}
+    settings = {**overlay, **released, "repeats": 2, "val_interval": 2, "output_dir": tmp_path / "run"}
+    result = monai_bundle([TRAIN, CONFIGS / "size_256.json"], "training", **settings)
+    assert result.returncode == 0, result.stdout
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 8 * 2**20  # KiB
     told = json.loads((tmp_path / "run" / "network.json").read_text())
-    assert told["unet"]["multipliers"] == overlay["multipliers"]
+    assert told["unet"]["multipliers"] == overlay["multipliers"] and told["unet"]["features"] == 64
 
 
 @pytest.mark.parametrize("overlay", ["controlnet.json", "size_256.json"])
