@@ -46,7 +46,7 @@ class Number:
         )
 
     def __str__(self) -> str:
-        several = f"{self.count} numbers" if self.count > 0 else "a list of numbers"
+        several = f"{self.count} numbers" if self.count > 0 else f"a list of {'whole ' * self.whole}numbers"
         kind = several if self.count else "a whole number" if self.whole else "a number"
         low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
         high = f"{'below' if self.open == 'high' else 'to'} {self.high}" if math.isfinite(self.high) else ""

@@ -37,6 +37,7 @@ BUNDLES = {
     "encoder_": "retina_encoder",
     "color_": "pix2pix_color_vessel",
     "lama_": "lama_fundus",
+    "ddpm_": "ddpm_vessel",
 }
 CONFIG_FILES: dict[str, Any] = {}
 DATA = {"synthesize": "input_dir", "evaluate": "synthetic_dir"}
@@ -58,6 +59,8 @@ OWN: dict[str, Overrides] = {
     "encoder_inference": {"batch_size": 1},
     "inference": {"texture": False},
     "lama_inference": {"texture": False},
+    "ddpm_training": {"steps": 2},
+    "ddpm_inference": {"texture": False, "steps": 2},
     "synthesize": {"texture": False},
 }
 """What is right about a command, with phantoms for eyes; texture goes by an eye's place among those that are read."""
@@ -165,7 +168,14 @@ def sound(enter: Entry, phantoms: Path, trained: Path, tmp_path_factory: pytest.
     """What the generating entry points make of sound eyes, and the eyes themselves."""
     eyes = Material(tmp_path_factory.mktemp("eyes"), phantoms, trained).eyes().folder
     made = {"eyes": listed(str(eyes)), "evaluate": seen(EyeSet(eyes, list_synthetic(eyes, []), SIZE))}
-    for entry in ("inference", "synthesize", "iternet_inference", "encoder_inference", "lama_inference"):
+    for entry in (
+        "inference",
+        "synthesize",
+        "iternet_inference",
+        "encoder_inference",
+        "lama_inference",
+        "ddpm_inference",
+    ):
         folder = tmp_path_factory.mktemp(entry)
         made[entry] = enter(entry, {"data": Material(folder, phantoms, trained).eyes().folder}, folder)
     return made

@@ -54,12 +54,14 @@ APPLYING = ("iternet_inference", "encoder_inference")
 OTHERS = (*LEARNING, *TESTING, *APPLYING)
 """Of the bundles that look at photographs."""
 
-STAGES = ("color", "lama")
+STAGES = ("color", "lama", "ddpm")
 STAGES_LEARNING, STAGES_TESTING, STAGES_APPLYING = (
     tuple(f"{stage}_{task}" for stage in STAGES) for task in ("training", "evaluation", "inference")
 )
 STAGES_ALL = (*STAGES_LEARNING, *STAGES_TESTING, *STAGES_APPLYING)
-"""Of the two stages that paint vessels first, and then the rest."""
+"""Of the two stages that paint vessels first, and then the rest, and of diffusion."""
+
+DIFFUSION = ("ddpm_training", "ddpm_evaluation", "ddpm_inference")
 
 Make = Callable[[Material], Overrides]
 
@@ -712,6 +714,8 @@ NO_VESSEL = r"phantom_0000\d.png has no vessel in it"
 NOT_EIGHT = r"phantom_0000\d.png has values up to \d+, finer than the 256 steps of 8 bits: convert it"
 NO_MODE = r"phantom_0000\d.(jpg|tif|png) .*(CMYK|LAB|transparent)"
 
+OTHER_NETWORKS = "IterNet|RetinaEncoder|LamaGenerator|DiffusionGenerator"
+
 CASES = [
     refused(no_such_directory, NO_FOLDER, *ALL, *OTHERS, *STAGES_ALL),
     refused(directory_that_no_adapter_recognises, NO_LAYOUT, *ALL, *OTHERS, *STAGES_ALL),
@@ -781,8 +785,14 @@ CASES = [
         *ALL,
         *STAGES_LEARNING,
         "lama_inference",
+        "ddpm_inference",
     ),
-    accepted(three_broken_files_skipped, *ALL, "lama_inference", without=("patient 1", "patient 2", "patient 3")),
+    accepted(
+        three_broken_files_skipped,
+        *ALL,
+        "lama_inference",
+        without=("patient 1", "patient 2", "patient 3"),
+    ),
     refused(empty_vessel_map, r"maps/eye.png is empty \(0 bytes\)", *GENERATING),
     refused(file_that_is_not_a_picture, r"maps/eye.png is damaged, truncated or not a picture", *GENERATING),
     refused(decompression_bomb, r"images/phantom_00000.png has too many pixels"),
@@ -821,6 +831,28 @@ CASES = [
     refused(setting("composite", "perhaps"), r"composite is a switch and takes true, false", "lama_training"),
     refused(setting("generated_share", 2), r"generated_share must be a number from 0 to 1, not 2", "lama_training"),
     refused(setting("blend", 0.5), r"blend must be a whole number from 0, not 0.5", "lama_inference"),
+    refused(
+        setting("process", "noise"),
+        r"network_def cannot be built: process must be one of epsilon, velocity, flow, not 'noise'",
+        "ddpm_training",
+    ),
+    refused(
+        setting("sampler", "euler"),
+        r"sampler of process velocity must be one of ddim, ddpm, pndm, not 'euler'",
+        *DIFFUSION,
+    ),
+    refused(setting("steps", 0), r"steps must be a whole number from 1 to 1000, not 0", *DIFFUSION),
+    refused(setting("guidance", -1), r"guidance must be a number from 0, not -1", *DIFFUSION),
+    refused(setting("condition_dropout", 2), r"condition_dropout must be a number from 0 to 1, not 2", "ddpm_training"),
+    refused(
+        setting("multipliers", []), r"multipliers must be a list of whole numbers from 1, not \[\]", "ddpm_training"
+    ),
+    refused(setting("unshuffle", 3), r"network_def cannot be built: unshuffle must be a power of two", "ddpm_training"),
+    refused(setting("features", 9), r"network_def cannot be built: features must be even, not 9", "ddpm_training"),
+    refused(setting("size", 72), r"size 72 .* give a --size that is a multiple of 16", "ddpm_training"),
+    refused(setting("size", 18), r"size 18 .* give a --size that is a multiple of 4", "ddpm_inference"),
+    refused(setting("precision", "fp16"), r"precision fp16 is not available on cpu: give auto, fp32", "ddpm_training"),
+    refused(setting("gradient_checkpointing", "perhaps"), r"gradient_checkpointing is a switch and", "ddpm_training"),
     refused(setting("edge", -1), r"edge must be a number from 0, not -1", "color_training"),
     refused(no_weights_of_the_first_stage, r"there is no checkpoint \S*/nothing.pt", "lama_training"),
     refused(setting("perceptual_weights", "nothing.pt"), r"there is no checkpoint nothing.pt", "lama_training"),
@@ -906,18 +938,20 @@ CASES = [
     ),
     refused(
         weights_of_another_network,
-        r"/other.pt holds the weights of another network than (Pix2PixUNet|IterNet|RetinaEncoder|LamaGenerator)",
+        rf"/other.pt holds the weights of another network than (Pix2PixUNet|{OTHER_NETWORKS})",
         *GENERATING,
         *APPLYING,
         *STAGES_APPLYING,
     ),
     refused(
         weights_of_a_training_of_another_network,
-        r"/trained/model.pt holds the weights of a Pix2PixUNet, not of (IterNet|RetinaEncoder|LamaGenerator)",
+        rf"/trained/model.pt holds the weights of a Pix2PixUNet, not of ({OTHER_NETWORKS})",
         *TESTING,
         *APPLYING,
         "lama_evaluation",
         "lama_inference",
+        "ddpm_evaluation",
+        "ddpm_inference",
     ),
     refused(network_that_is_none, r"/network.json is refused: os.system is not a network of retina_monai", *APPLYING),
     refused(
@@ -947,9 +981,10 @@ CASES = [
     refused(no_initial_weights, r"there is no checkpoint \S*/nothing.pt", *LEARNING, *STAGES_LEARNING),
     refused(
         initial_weights_of_another_network,
-        r"/trained/model.pt holds the weights of another network than (IterNet|RetinaEncoder|LamaGenerator)",
+        rf"/trained/model.pt holds the weights of another network than ({OTHER_NETWORKS})",
         *LEARNING,
         "lama_training",
+        "ddpm_training",
     ),
     refused(
         truncated_weights,
@@ -990,6 +1025,7 @@ CASES = [
         r"epoch_0001.pt was saved by another training: its network networks.(segmenter|encoder|generator) does not fit",
         *LEARNING,
         "lama_training",
+        "ddpm_training",
     ),
     refused(
         output_directory_of_another_set,

@@ -18,7 +18,14 @@ import torch
 from PIL import Image
 
 from retina_monai.data import Appearances
-from retina_monai.networks import IterNet, LamaGenerator, Pix2PixUNet, RetinaEncoder
+from retina_monai.networks import (
+    ConditionedUNet,
+    DiffusionGenerator,
+    IterNet,
+    LamaGenerator,
+    Pix2PixUNet,
+    RetinaEncoder,
+)
 from retina_monai.transforms import CANONICAL
 
 Overrides = dict[str, Any]
@@ -109,13 +116,14 @@ def small_weights(folder: Path, kind: str) -> Path:
         "encoder": lambda: RetinaEncoder(4, 4, 64),
         "color": lambda: Pix2PixUNet(levels=4, features=4, norm="instance", inside_map=True),
         "lama": lambda: LamaGenerator(features=4, blocks=1, norm="instance"),
+        "ddpm": lambda: DiffusionGenerator(ConditionedUNet(features=4, multipliers=(1, 2)), steps=2),
     }
     network = networks[kind]()
     folder.mkdir(parents=True)
     torch.save(network.state_dict(), folder / "model.pt")
     name = f"{type(network).__module__}.{type(network).__qualname__}"
     (folder / "network.json").write_text(json.dumps({"_target_": name, **network.arguments}))
-    if kind == "lama":
+    if kind in ("lama", "ddpm"):
         eyes = [{"name": "one", "dataset": "phantom", "mean": CANONICAL.mean, "std": CANONICAL.std}]
         Appearances(eyes).save(folder / "appearances.json")
     return folder / "model.pt"
