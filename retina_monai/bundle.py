@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import sys
 import time
@@ -48,6 +49,7 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NETWORKS = ("network_def", "network", "discriminator_def", "discriminator", "perceptual_def", "perceptual")
+OPTIONS = {"mean": "appearance_mean", "std": "appearance_std"}
 NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -185,13 +187,14 @@ def start_control(network: DiffusionGenerator, weights: str | Path) -> Diffusion
     Raises:
         RetinaError: a missing or truncated file, or weights of another network.
     """
+    _refuse_other(network, weights)
     state = load_file(weights)
-    unet = {key.removeprefix("unet."): value for key, value in state.items()}
     controlled: Any = network.unet
     try:
-        controlled.take_over(unet)
+        controlled.take_over({key.removeprefix("unet."): value for key, value in state.items()})
     except RuntimeError as error:
         raise RetinaError(f"{weights} holds the weights of another U-Net than {network.arguments['unet']}") from error
+    _refuse_broken(state, weights)
     return network
 
 
@@ -298,6 +301,7 @@ def check_patch(network: Any, patch: int) -> None:
 
 
 def _take_over(network: nn.Module, state: dict[str, Any], checkpoint: str | Path) -> None:
+    _refuse_other(network, checkpoint)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -305,6 +309,33 @@ def _take_over(network: nn.Module, state: dict[str, Any], checkpoint: str | Path
             f"{checkpoint} holds the weights of another network than {type(network).__name__}"
             f"{getattr(network, 'arguments', '')}"
         ) from error
+    _refuse_broken(state, checkpoint)
+
+
+def _refuse_other(network: Any, checkpoint: str | Path) -> None:
+    """Refuse weights that are told to be of other ``fixed`` arguments, of which no shape of any tensor tells."""
+    told = _told_arguments(Path(checkpoint))
+    for key in getattr(network, "fixed", ()):
+        if key in told and told[key] != network.arguments[key]:
+            raise RetinaError(
+                f"{checkpoint} holds weights of {key} {told[key]}, and {network.arguments[key]} is asked for: give the "
+                f"same --{OPTIONS.get(key, key)}"
+            )
+
+
+def _told_arguments(checkpoint: Path) -> dict[str, Any]:
+    """Of the network whose weights these are: ``network.json`` beside them, or the bundle's for its released ones."""
+    beside, config = checkpoint.with_name("network.json"), checkpoint.parent.parent / "configs" / "inference.json"
+    released = checkpoint.parent.name == "models" and config.is_file()
+    try:
+        if beside.is_file():
+            return dict(json.loads(beside.read_text(encoding="utf-8")))
+        return dict(json.loads(config.read_text(encoding="utf-8"))["network_def"]) if released else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RetinaError(f"{beside if beside.is_file() else config} does not describe a network") from error
+
+
+def _refuse_broken(state: dict[str, Any], checkpoint: str | Path) -> None:
     broken = [key for key, value in state.items() if isinstance(value, Tensor) and not value.isfinite().all()]
     if broken:
         raise RetinaError(f"{checkpoint} holds weights that are no numbers (NaN or infinite): {join_first(broken, 3)}")
@@ -318,11 +349,27 @@ def _build_network(path: Path, settings: dict[str, Any]) -> nn.Module:
     except (ValueError, KeyError, TypeError) as error:
         raise RetinaError(f"{path} does not describe a network: it needs a JSON object with _target_") from error
     leaves = list(_leaves(arguments))
-    foreign = [value for name, value in leaves if name == "_target_" and not value.startswith(NETWORK_PACKAGES)]
-    if foreign or any(value.startswith(("$", "@", "%")) for _, value in leaves):
+    foreign = [value for name, value in leaves if name == "_target_" and not _is_network(value)]
+    orders = [name for name, _ in leaves if name.startswith("_") and name != "_target_"]  # to MONAI: _mode_, say
+    if foreign or orders or any(value.startswith(("$", "@", "%")) for _, value in leaves):
         raise RetinaError(f"{path} is refused: {(foreign or [target])[0]} is not a network of retina_monai or MONAI")
     network: nn.Module = ConfigParser(arguments).get_parsed_content()
     return network
+
+
+def _is_network(target: str) -> bool:
+    """Whether it is the full name of a class of networks, in the very module that defines it.
+
+    MONAI would follow a name through whatever a module has imported: ``monai.networks.utils.torch.os.system``.
+    """
+    module, _, name = target.rpartition(".")
+    if not target.startswith(NETWORK_PACKAGES):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, nn.Module) and found.__module__.startswith(NETWORK_PACKAGES)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -13,6 +13,9 @@ from retina_monai.errors import RetinaError, join_first
 __all__ = ["CHOICES", "PATHS", "RULES", "Number", "check_path", "check_settings"]
 
 
+ANY_COUNT = -1
+
+
 @dataclass(frozen=True)
 class Number:
     """A kind of number, or of several in a list.
@@ -21,7 +24,7 @@ class Number:
         low, high: the range.
         whole: whether fractions are none.
         open: whether ``low`` itself (``"low"``) or ``high`` itself (``"high"``) is none.
-        count: how many in a list; 0: a number by itself; -1: a list of any length but 0.
+        count: how many in a list; 0: a number by itself; ``ANY_COUNT``: a list of any length but 0.
         optional: whether ``None`` stands for no number.
     """
 
@@ -46,8 +49,11 @@ class Number:
         )
 
     def __str__(self) -> str:
-        several = f"{self.count} numbers" if self.count > 0 else f"a list of {'whole ' * self.whole}numbers"
-        kind = several if self.count else "a whole number" if self.whole else "a number"
+        kind = "a whole number" if self.whole else "a number"
+        if self.count == ANY_COUNT:
+            kind = "a list of whole numbers" if self.whole else "a list of numbers"
+        elif self.count:
+            kind = f"{self.count} numbers"
         low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
         high = f"{'below' if self.open == 'high' else 'to'} {self.high}" if math.isfinite(self.high) else ""
         return " ".join(filter(None, (kind, low, high, "or None" if self.optional else "")))
@@ -111,10 +117,10 @@ RULES: dict[str, Number] = {
     "segmenter_features": Number(1, whole=True, count=6),
     "appearance_mean": Number(-1, 1, count=3),
     "appearance_std": Number(0, open="low", count=3),
-    "steps": Number(1, 1000, whole=True),
-    "guidance": WEIGHT,
+    "steps": Number(1, 1000, whole=True, optional=True),
+    "guidance": Number(0, optional=True),
     "condition_dropout": SHARE,
-    "multipliers": Number(1, whole=True, count=-1),
+    "multipliers": Number(1, whole=True, count=ANY_COUNT),
     "attention": INDEX,
     "unshuffle": COUNT,
     "max_epochs": COUNT,

@@ -72,7 +72,7 @@ class CachedEyes(PersistentDataset):
         epoch, place = index if isinstance(index, tuple) else (0, index)
         self.transform.set_random_state(seed=_mix(self.seed, int(epoch), int(place)))
         item = self._post_transform(self.deterministic(int(place)))
-        return {**item, "latent": draw_latent(self.seed, int(epoch), int(place))}
+        return {**item, "latent": draw_latent(self.seed, int(place), int(epoch))}
 
     def deterministic(self, place: int) -> dict[str, Any]:
         """The item at ``place`` as it is cached: before the first random transform."""

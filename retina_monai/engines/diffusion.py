@@ -17,7 +17,7 @@ from retina_monai.networks.hashed_noise import hashed_normal, hashed_uniform
 
 __all__ = ["DiffusionBatch", "SampleNoise", "time_weights"]
 
-MOST = 5.0  # gamma of min-SNR
+GAMMA = 5.0  # of min-SNR
 TIME, DROPPED = 1, 2  # streams of a sample's latent, beside 0 of its noise
 
 
@@ -26,7 +26,7 @@ def time_weights(process: str) -> Tensor:
 
     ``velocity``: in proportion to ``min(SNR + 1, 5) / (SNR + 1)``. That is min-SNR weighting of the velocity's squared
     error (Hang et al., ICCV 2023, https://arxiv.org/abs/2303.09556, with ``gamma = 5``), with SNR + 1 in place of SNR,
-    so that the last time, whose SNR is 0, is trained; and drawn rather than weighed, of which the mean is the same.
+    so that the last time, whose SNR is 0, is trained; and drawn rather than weighed, which has a mean in proportion.
     ``epsilon``: all times alike.
 
     Returns:
@@ -38,7 +38,7 @@ def time_weights(process: str) -> Tensor:
     left = noise_schedule(process)
     if process == "epsilon":
         return torch.full_like(left, 1 / TIMES)
-    weights = (MOST * (1 - left)).clamp(max=1)  # SNR + 1 is 1 / (1 - left)
+    weights = (GAMMA * (1 - left)).clamp(max=1)  # SNR + 1 is 1 / (1 - left)
     return weights / weights.sum()
 
 
@@ -64,11 +64,11 @@ class DiffusionBatch(DiffusionPrepareBatch):
     ) -> None:
         super().__init__(TIMES, condition_name)
         self.generator = generator
-        self.entries = ("image", "fov", condition_name)
+        self.condition_key = condition_name
         self.process = str(generator.arguments["process"])
         self.condition_dropout = condition_dropout
         self.scheduler = training_scheduler(self.process)
-        self.reached = None if self.process == "flow" else time_weights(self.process).cumsum(0)
+        self.cumulative = None if self.process == "flow" else time_weights(self.process).cumsum(0)
 
     def __call__(
         self,
@@ -88,14 +88,14 @@ class DiffusionBatch(DiffusionPrepareBatch):
             Standardized photographs; target with the weights behind it, ``(B, 4, H, W)``; nothing; and noise, times,
             condition and mode for ``DiffusionInferer``.
         """
-        self.latents = batchdata["latent"].to(device)
-        moved = {key: batchdata[key].to(device, non_blocking=non_blocking) for key in self.entries}
-        seen = moved["fov"].to(moved["image"].dtype)
-        moved["image"] = self.generator.standardize(moved["image"]) * seen
+        self.latents = batchdata["latent"].to(device, non_blocking=non_blocking)
+        photographs, condition = batchdata["image"], batchdata[self.condition_key]
+        weights = batchdata["fov"].to(photographs.dtype) * inscribed_circle(photographs)
+        moved = {"image": self.generator.standardize(photographs) * weights, self.condition_key: condition}
         images, target, arguments, told = super().__call__(moved, device, non_blocking, **kwargs)
         kept = hashed_uniform(self.latents, DROPPED, 1) >= self.condition_dropout
         told["condition"] = told["condition"] * kept[:, :, None, None].to(images.dtype)
-        weights = seen * inscribed_circle(images)
+        weights = weights.to(device, non_blocking=non_blocking)
         return images, torch.cat([target, weights], dim=1), arguments, told | {"mode": "concat"}
 
     def get_noise(self, images: Tensor) -> Tensor:
@@ -103,10 +103,11 @@ class DiffusionBatch(DiffusionPrepareBatch):
 
     def get_timesteps(self, images: Tensor) -> Tensor:
         """Of a flow logit-normal over the interval (Esser et al., ICML 2024), else by :func:`time_weights`."""
-        if self.reached is None:
+        if self.cumulative is None:
             return TIMES * torch.sigmoid(hashed_normal(self.latents, TIME, 1, 1, 1)).flatten()
         drawn = hashed_uniform(self.latents, TIME, 1).flatten()
-        return torch.searchsorted(self.reached.to(drawn.device), drawn, right=True).clamp(max=TIMES - 1)
+        self.cumulative = self.cumulative.to(drawn.device)  # once
+        return torch.searchsorted(self.cumulative, drawn, right=True).clamp(max=TIMES - 1)
 
     def get_target(self, images: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         if self.process == "epsilon":

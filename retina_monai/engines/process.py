@@ -56,20 +56,20 @@ def choose_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def choose_precision(precision: str, device: torch.device) -> str:
+def choose_precision(precision: str, device: torch.device, half: bool = True) -> str:
     """``auto`` -> bf16 where the processor or GPU computes in it natively, else fp32; anything else stays.
 
     Args:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: what trains.
+        half: whether what trains can scale its loss, as fp16 needs it.
 
     Raises:
-        RetinaError: any other word, or fp16 without a GPU.
+        RetinaError: any other word, fp16 without a GPU, or without ``half``.
     """
-    if precision not in PRECISIONS or (precision == "fp16" and device.type != "cuda"):
-        raise RetinaError(
-            f"precision {precision} is not available on {device.type}: give auto, fp32, bf16 or (GPU) fp16"
-        )
+    if precision not in PRECISIONS or (precision == "fp16" and not (half and device.type == "cuda")):
+        others = "bf16 or (GPU) fp16" if half else "bf16"
+        raise RetinaError(f"precision {precision} is not available on {device.type}: give auto, fp32, {others}")
     if precision != "auto":
         return precision
     if device.type == "cuda":

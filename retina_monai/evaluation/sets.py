@@ -288,8 +288,9 @@ def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
     patient = str(line.get("patient", item["patient"]))
     if isinstance(told, Mapping) and isinstance(told.get("name"), str):
         dataset = str(told.get("dataset") or real.patients.get(patient, item["dataset"]))
-        drawn = int(line.get("latent", 0))
-        return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)), drawn)
+        latent = line.get("latent")
+        known = latent if isinstance(latent, int) and 0 <= latent < 2**63 else 0
+        return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)), known)
     eye = real.eyes.get(str(item["name"])) or real.eyes.get(_stem(item))
     if eye is not None and (patient == eye["patient"] or patient.rpartition("/")[2] in (item["name"], _stem(item))):
         return _made_from(item, eye["patient"], eye["name"], eye["dataset"])

@@ -10,7 +10,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["ConditionedUNet"]
 
 LONGEST_PERIOD = 10000
-GROUP = 4  # channels of a group, of the narrowest level
+GROUP = 4  # channels that are normalised together, in the outermost level
 
 
 class ConditionedUNet(nn.Module):
@@ -35,16 +35,16 @@ class ConditionedUNet(nn.Module):
     Args:
         in_channels: of the condition.
         out_channels: of the picture.
-        features: channels of the widest level, even.
+        features: channels of the outermost level, a multiple of 4.
         multipliers: of ``features`` at each level, each of which but the last halves the size.
         blocks: residual blocks at each level on the way down; one more on the way up.
         attention: how many of the innermost levels have attention, beside the middle, which always has.
         unshuffle: a block of so many pixels a side is one pixel of the U-Net; 1: pixels as they are.
         gradient_checkpointing: keep only what enters a level while training, and compute the rest again for the
-            gradients: a fraction of the memory for a third more of the time.
+            gradients: a fraction of the memory, for more of the time.
 
     Raises:
-        ValueError: ``unshuffle`` is no power of two, or odd ``features``.
+        ValueError: ``unshuffle`` is no power of two, or ``features`` no multiple of 4.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class ConditionedUNet(nn.Module):
         }
         if unshuffle < 1 or unshuffle & (unshuffle - 1):
             raise ValueError(f"unshuffle must be a power of two, not {unshuffle}")
-        if features < 2 or features % 2:
-            raise ValueError(f"features must be even, not {features}")
+        if features < GROUP or features % GROUP:
+            raise ValueError(f"features must be a multiple of {GROUP}, not {features}")
         self.channels = in_channels + out_channels
         self.out_channels = out_channels
         self.unshuffle = unshuffle
@@ -90,7 +90,7 @@ class ConditionedUNet(nn.Module):
             "num_res_blocks": told["blocks"],
             "attention_levels": [level >= levels - told["attention"] for level in range(levels)],
             "num_head_channels": features // 2,
-            "norm_num_groups": max(1, features // GROUP),
+            "norm_num_groups": features // GROUP,
         }
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
@@ -104,7 +104,7 @@ class ConditionedUNet(nn.Module):
         Returns:
             ``(B, out_channels, H, W)``, float32.
         """
-        with _checkpointed(self) if self.training and self.gradient_checkpointing else _nothing():
+        with _checkpointed(self) if self.training and self.gradient_checkpointing else nullcontext():
             predicted = self._predict(pixel_unshuffle(x, self.unshuffle), timesteps)
         return pixel_shuffle(predicted, self.unshuffle).float()
 
@@ -120,11 +120,6 @@ class ConditionedUNet(nn.Module):
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of MONAI's looks at a shape
             traced: nn.Module = torch.jit.trace(copy.deepcopy(self).eval(), example, check_trace=False)
         return traced
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager

@@ -37,13 +37,16 @@ class ControlledUNet(ConditionedUNet):
         """Begin as the paper does: the U-Net's weights are given and stay as they are, the ControlNet's start as they.
 
         Args:
-            unet: state of a :class:`ConditionedUNet` that was trained without its condition now and then.
+            unet: state of a :class:`ConditionedUNet` of the same settings, which was trained without its condition now
+                and then.
 
         Raises:
             RuntimeError: the state is another network's.
         """
-        own = {key: value for key, value in unet.items() if key.startswith("unet.")}
-        self.load_state_dict(own | {k: v for k, v in self.state_dict().items() if k.startswith("controlnet.")})
+        controlnet = {f"controlnet.{key}": value for key, value in self.controlnet.state_dict().items()}
+        if strange := sorted(set(unet) & set(controlnet)):
+            raise RuntimeError(f"a ControlNet is in it already: {strange[0]}")
+        self.load_state_dict({**unet, **controlnet})
         self.unet.requires_grad_(False)
         self.controlnet.load_state_dict(self.unet.state_dict(), strict=False)
         return self

@@ -21,7 +21,16 @@ from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
 from monai.networks.schedulers.scheduler import NoiseSchedules
 from torch import Tensor
 
-__all__ = ["PROCESSES", "SAMPLERS", "TIMES", "Plan", "noise_schedule", "plan_steps", "training_scheduler"]
+__all__ = [
+    "PROCESSES",
+    "SAMPLERS",
+    "TIMES",
+    "Plan",
+    "default_sampler",
+    "noise_schedule",
+    "plan_steps",
+    "training_scheduler",
+]
 
 PROCESSES = ("epsilon", "velocity", "flow")
 """What the U-Net predicts: noise; velocity, from a last time at which all is noise; the flow from noise to image."""
@@ -116,14 +125,24 @@ def spaced_times(steps: int) -> list[int]:
     return [round(TIMES - index * TIMES / steps) - 1 for index in range(steps)]
 
 
+def default_sampler(process: str) -> str:
+    """The first of a process's samplers.
+
+    Raises:
+        ValueError: an unknown process.
+    """
+    if process not in PROCESSES:
+        raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
+    return SAMPLERS[process][0]
+
+
 def plan_steps(process: str, sampler: str, steps: int) -> Plan:
     """The coefficients of a sampler.
 
     Raises:
         ValueError: an unknown process, a sampler of another one, or as :func:`spaced_times`.
     """
-    if process not in PROCESSES:
-        raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
+    default_sampler(process)
     if sampler not in SAMPLERS[process]:
         raise ValueError(f"sampler of process {process} must be one of {', '.join(SAMPLERS[process])}, not {sampler!r}")
     times = spaced_times(steps)

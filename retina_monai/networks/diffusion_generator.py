@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from retina_monai.networks.circle import inscribed_circle
-from retina_monai.networks.diffusion import SAMPLERS, plan_steps
+from retina_monai.networks.diffusion import default_sampler, plan_steps
 from retina_monai.networks.hashed_noise import hashed_normal
 
 __all__ = ["DiffusionGenerator"]
 
+STEPS, GUIDANCE = 16, 1.0
 SPREAD = 0.5  # standard deviation of what the U-Net sees of a photograph, beside noise of 1
 
 
@@ -27,51 +28,72 @@ class DiffusionGenerator(nn.Module):
         unet: of noisy picture and condition, and the time.
         process: what the U-Net was trained to predict, one of
             :data:`retina_monai.networks.diffusion.PROCESSES`.
-        sampler: one of the process's (:data:`retina_monai.networks.diffusion.SAMPLERS`); ``None``: its default.
-        steps: of the sampler, 1 to 1000.
-        guidance: 1: the U-Net is asked once a step. Otherwise it is asked once more, without the condition, and the
-            difference that the condition makes counts so often (Ho and Salimans 2022,
+        sampler: one of the process's (:data:`retina_monai.networks.diffusion.SAMPLERS`); ``None``: the first of them.
+        steps: of the sampler, 1 to 1000; ``None``: 16.
+        guidance: 1, or ``None``: the U-Net is asked once a step. Otherwise it is asked without the condition too, and
+            the difference that the condition makes counts so often (Ho and Salimans 2022,
             https://arxiv.org/abs/2207.12598).
         seed: of the noise where none is given.
         mean, std: of the photographs per channel, on the [-1, 1] scale.
 
+    Attributes:
+        arguments: of this network, and of the U-Net in it, for who builds it again.
+        fixed: those of them on which weights depend, though no shape of any tensor tells.
+
     Raises:
         ValueError: an unknown process, a sampler of another one, or steps out of range.
     """
+
+    fixed = ("process", "mean", "std")
 
     def __init__(
         self,
         unet: nn.Module,
         process: str = "velocity",
         sampler: str | None = None,
-        steps: int = 16,
-        guidance: float = 1.0,
+        steps: int | None = None,
+        guidance: float | None = None,
         seed: int = 0,
         mean: Sequence[float] = (0.25, -0.5, -0.8),
         std: Sequence[float] = (0.28, 0.16, 0.08),
     ) -> None:
         super().__init__()
         told: Any = unet
-        self.unet = unet
-        self.arguments = {
+        arguments: dict[str, Any] = {
             "unet": {"_target_": f"{type(unet).__module__}.{type(unet).__qualname__}", **told.arguments},
             "process": process,
-            "sampler": sampler,
-            "steps": steps,
-            "guidance": guidance,
+            "sampler": sampler or default_sampler(process),
+            "steps": STEPS if steps is None else steps,
+            "guidance": GUIDANCE if guidance is None else guidance,
             "seed": seed,
             "mean": list(mean),
             "std": list(std),
         }
-        plan = plan_steps(process, sampler or SAMPLERS.get(process, ("",))[0], steps)
+        self.unet = unet
+        self.arguments = arguments
         self.out_channels, self.levels = len(mean), told.levels
-        self.steps, self.guidance, self.seed = steps, float(guidance), seed
         self.mean, self.scale = list(mean), [value / SPREAD for value in std]
+        self.sample_by()
+
+    def sample_by(self, **chosen: Any) -> DiffusionGenerator:
+        """Sample otherwise from now on.
+
+        Args:
+            chosen: ``sampler``, ``steps``, ``guidance`` and ``seed`` as when it was built; ``None`` leaves what was.
+
+        Raises:
+            ValueError: a sampler of another process, or steps out of range.
+        """
+        self.arguments |= {key: value for key, value in chosen.items() if value is not None}
+        told = self.arguments
+        plan = plan_steps(told["process"], told["sampler"], told["steps"])
+        self.steps, self.guidance, self.seed = len(plan.times), float(told["guidance"]), int(told["seed"])
         self.times = plan.times
         self.image_x, self.image_out = plan.image_x, plan.image_out
         self.noise_x, self.noise_image, self.weights = plan.noise_x, plan.noise_image, plan.weights
         self.next_x, self.next_image, self.next_noise = plan.next_x, plan.next_image, plan.next_noise
         self.fresh = plan.fresh
+        return self
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """Draw photographs.
@@ -106,25 +128,19 @@ class DiffusionGenerator(nn.Module):
 
     def standardize(self, image: Tensor) -> Tensor:
         """Photographs ``(B, 3, H, W)`` in [-1, 1] -> what the U-Net sees of them; 0 outside the inscribed circle."""
-        return (
-            (image - self._per_channel(self.mean, image))
-            / self._per_channel(self.scale, image)
-            * inscribed_circle(image)
-        )
+        shifted = image - _per_channel(self.mean, image)
+        return shifted / _per_channel(self.scale, image) * inscribed_circle(image)
 
     def restore(self, picture: Tensor) -> Tensor:
         """The inverse of :meth:`standardize`, inside the circle."""
-        return picture * self._per_channel(self.scale, picture) + self._per_channel(self.mean, picture)
-
-    def _per_channel(self, values: list[float], image: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=image.dtype, device=image.device).view(1, -1, 1, 1)
+        return picture * _per_channel(self.scale, picture) + _per_channel(self.mean, picture)
 
     def _sample(self, noise: Tensor, condition: Tensor) -> Tensor:
         """The loop of :class:`retina_monai.networks.diffusion.Plan`."""
         picture = noise
         channels, height, width = picture.shape[1], picture.shape[2], picture.shape[3]
         latents = (picture[:, 0, 0, 0].double() * 2**32).long()  # of what is drawn later, each sample's own
-        scale, mean = self._per_channel(self.scale, picture), self._per_channel(self.mean, picture)
+        mean, scale = _per_channel(self.mean, picture), _per_channel(self.scale, picture)
         black, white = (-1 - mean) / scale, (1 - mean) / scale
         inside = inscribed_circle(picture)
         history = [torch.zeros_like(picture)] * 4
@@ -151,3 +167,8 @@ class DiffusionGenerator(nn.Module):
             return informed
         blind: Tensor = self.unet(torch.cat([picture, torch.zeros_like(condition)], dim=1), times)
         return blind + self.guidance * (informed - blind)
+
+
+def _per_channel(values: list[float], image: Tensor) -> Tensor:
+    """``(C, 1, 1)``; no buffer, which scripted would be one of the weights."""
+    return torch.tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1)

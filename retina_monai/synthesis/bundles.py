@@ -52,6 +52,12 @@ class LoadedBundle:
         """SHA-256 of the file from which they were loaded."""
         return digest(self.part("checkpoint"))
 
+    @property
+    def drawn_by(self) -> dict[str, Any]:
+        """How a network that starts from noise samples, on which what it draws depends; of others nothing."""
+        told: Any = getattr(self.network, "arguments", {})
+        return {key: told[key] for key in ("sampler", "steps", "guidance") if key in told}
+
     def part(self, name: str) -> Any:
         """A part of ``inference.json``, evaluated.
 

@@ -218,6 +218,7 @@ class _Work:
         settings = {
             "bundle": chain.name,
             "weights": chain.weights,
+            **chain.bundles[-1].drawn_by,
             "appearance": choice.appearance,
             "texture": texture,
             "seed": choice.seed,

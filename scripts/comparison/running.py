@@ -38,8 +38,8 @@ def train(method: Method, data: Path, output: Path, folder: Path) -> None:
     for name, training in method.trainings.items():
         record = read_minutes(folder).get(name, {})
         about = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs}
-        about |= {"weights": dict(training.weights), "options": dict(training.options)}
-        if {key: record.get(key) for key in about} not in (about, dict.fromkeys(about)):
+        about |= {"weights": dict(training.weights), "options": dict(training.options), "size": method.size}
+        if record and {"size": 256, **record} != {**record, **about}:
             raise RetinaError(f"{folder / name} was trained with other settings: remove {folder}, and all is made anew")
         if record.get("finished"):
             continue

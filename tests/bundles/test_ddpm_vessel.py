@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import resource
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,13 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from retina_monai import load
-from retina_monai.data import find_datalist
+from retina_monai.bundle import release
+from retina_monai.data import VesselMaps, find_datalist
+from retina_monai.engines import DiffusionBatch
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.evaluation.painting import Painter
 from retina_monai.evaluation.sets import EyeSet, list_synthetic
+from retina_monai.networks import draw_latent
 from retina_monai.synthesis import synthesize
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs"
@@ -143,6 +147,18 @@ def test_a_control_network_is_trained_on_frozen_weights(
         INFERENCE, checkpoint=str(folder / "model.pt"), input_dir=str(phantoms), output_dir=str(tmp_path / "set")
     )
     assert pictures(tmp_path / "set")
+
+
+def test_control_trains_in_two_processes(
+    training: Path, monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    configs = [TRAIN, CONFIGS / "controlnet.json", CONFIGS / "multi_gpu_train.json"]
+    settings = FAST | {"initial_weights": training / "model.pt", "gradient_checkpointing": "true", "batch_size": 2}
+    result = monai_bundle(configs, "training", launcher=TORCHRUN, cwd=tmp_path, output_dir=tmp_path / "run", **settings)
+    assert result.returncode == 0, result.stdout
+    base, state = (torch.load(folder / "model.pt", weights_only=True) for folder in (training, tmp_path / "run"))
+    assert equal(base, {name: state[name] for name in base})
+    assert any(state[name].any() for name in state if "controlnet_down_blocks" in name)
 
 
 def test_control_of_other_weights_is_refused(training: Path, run_config: RunConfig, tmp_path: Path) -> None:
@@ -273,10 +289,80 @@ def test_sampler_of_another_process_is_refused(
     assert not (tmp_path / "set").exists()
 
 
-def test_a_network_of_foreign_parts_is_refused(training: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "unet",
+    [
+        {"_target_": "os.system", "command": "touch FILE"},
+        {"_target_": "monai.networks.utils.torch.os.system", "command": "touch FILE"},
+        {"_target_": "retina_monai.networks.conditioned_unet.torch.os.system", "command": "touch FILE"},
+        {"_target_": "retina_monai.networks.initialize_weights"},
+        {"features": "$__import__('os').system('touch FILE')"},
+        {"_mode_": "debug"},
+    ],
+)
+def test_a_network_of_foreign_parts_is_refused_and_nothing_is_run(
+    unet: dict[str, str], training: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "made"
     told = json.loads((training / "network.json").read_text())
-    told["unet"]["_target_"] = "os.system"
+    told["unet"] |= {key: value.replace("FILE", str(file)) for key, value in unet.items()}
     (tmp_path / "network.json").write_text(json.dumps(told))
     (tmp_path / "model.pt").write_bytes((training / "model.pt").read_bytes())
-    with pytest.raises(RetinaError, match=r"os\.system is not a network of retina_monai or MONAI"):
+    with pytest.raises(RetinaError, match=r"is refused: .* is not a network of retina_monai or MONAI"):
         load("ddpm_vessel", tmp_path / "model.pt")
+    assert not file.exists()
+
+
+def test_weights_of_another_process_are_refused(training: Path, run_config: RunConfig, tmp_path: Path) -> None:
+    """All processes have tensors of the same shapes, so that nothing else would tell."""
+    settings = FAST | {"output_dir": str(tmp_path / "run"), "initial_weights": str(training / "model.pt")}
+    for config, overrides in (
+        ([TRAIN], {"process": "flow"}),
+        ([TRAIN], {"appearance_std": [0.1, 0.1, 0.1]}),
+        ([TRAIN, CONFIGS / "controlnet.json"], {"process": "epsilon"}),
+    ):
+        with pytest.raises(RuntimeError) as caught:
+            run_config(config, **settings | overrides)
+        assert "holds weights of " in str(root_error(caught.value))
+        assert "is asked for: give the same --" in str(root_error(caught.value))
+    bundle = shutil.copytree(CONFIGS, tmp_path / "bundle" / "configs").parent
+    config = json.loads((bundle / "configs" / "inference.json").read_text())
+    config["network_def"] = json.loads((training / "network.json").read_text()) | {"process": "epsilon"}
+    (bundle / "configs" / "inference.json").write_text(json.dumps(config))
+    with pytest.raises(RetinaError, match="holds weights of process velocity, and epsilon is asked for"):
+        release(training, bundle)
+
+
+def test_what_is_drawn_starts_from_the_noise_of_its_latent(training: Path, phantoms: Path) -> None:
+    class Recorder(torch.nn.Module):
+        def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            asked.append(x)
+            return x[:, :3]
+
+    asked: list[torch.Tensor] = []
+    chain = load("ddpm_vessel", training / "model.pt")
+    chain.bundle.network.unet = Recorder()
+    item = VesselMaps(phantoms, chain.size, seed=5)[2]
+    assert item["latent"] == draw_latent(5, 2)
+    chain.draw(item["image"], item["fov"], item["latent"])
+    batch = {
+        "image": torch.zeros(1, 3, chain.size, chain.size),
+        "vessel": torch.from_numpy(item["image"])[None, None] / 127.5 - 1,
+        "fov": torch.ones(1, 1, chain.size, chain.size),
+        "latent": torch.tensor([item["latent"]]),
+    }
+    *_, told = DiffusionBatch(chain.bundle.network, condition_dropout=0)(batch, torch.device("cpu"))
+    assert torch.equal(asked[0][:, :3], told["noise"])
+    torch.testing.assert_close(asked[0][:, 3:], told["condition"])
+
+
+def test_sets_tell_how_they_were_drawn(training: Path, phantoms: Path, tmp_path: Path) -> None:
+    folder = synthesize(
+        "ddpm_vessel", input_dir=phantoms, output_dir=tmp_path / "set", checkpoint=training / "model.pt"
+    )
+    settings = json.loads((folder / "settings.json").read_text())
+    assert {key: settings[key] for key in ("sampler", "steps", "guidance")} == {
+        "sampler": "ddim",
+        "steps": FAST["steps"],  # as it was trained and validated
+        "guidance": 1.0,
+    }

@@ -93,6 +93,12 @@ def test_a_precision_that_is_not_to_be_had_is_refused(precision: str) -> None:
         choose_precision(precision, CPU)
 
 
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_fp16_is_refused_where_no_loss_is_scaled(device: torch.device) -> None:
+    with pytest.raises(RetinaError, match=r"precision fp16 is not available on \w+: give auto, fp32, bf16$"):
+        choose_precision("fp16", device, half=False)
+
+
 @pytest.mark.parametrize(
     ("avx512", "amx", "expected"),
     [(False, False, "fp32"), (True, False, "bf16"), (False, True, "bf16"), (True, True, "bf16")],

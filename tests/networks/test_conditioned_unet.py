@@ -156,6 +156,8 @@ def test_control_starts_as_the_blind_network_and_trains_alone() -> None:
 def test_control_refuses_weights_of_another_network() -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
         ControlledUNet(**SMALL).take_over(unet(features=16).state_dict())
+    with pytest.raises(RuntimeError, match="a ControlNet is in it already: controlnet"):
+        ControlledUNet(**SMALL).take_over(unet(ControlledUNet).state_dict())
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,8 @@ def test_control_refuses_weights_of_another_network() -> None:
     [
         ({"unshuffle": 3}, "unshuffle must be a power of two, not 3"),
         ({"unshuffle": 0}, "unshuffle must be a power of two, not 0"),
-        ({"features": 9}, "features must be even, not 9"),
+        ({"features": 14}, "features must be a multiple of 4, not 14"),
+        ({"features": 0}, "features must be a multiple of 4, not 0"),
     ],
 )
 def test_what_cannot_be_built_is_refused(arguments: dict[str, Any], words: str) -> None:

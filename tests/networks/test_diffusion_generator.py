@@ -10,7 +10,8 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 from retina_monai.networks import ConditionedUNet, ControlledUNet, DiffusionGenerator, hashed_normal
-from retina_monai.networks.diffusion import PROCESSES, SAMPLERS
+from retina_monai.networks.diffusion import PROCESSES, SAMPLERS, plan_steps
+from retina_monai.transforms import CANONICAL
 from retina_monai.transforms.field_of_view import circle
 
 EVERY = [(process, sampler) for process in PROCESSES for sampler in SAMPLERS[process]]
@@ -20,9 +21,9 @@ MEAN, STD = (0.25, -0.5, -0.8), (0.28, 0.16, 0.08)
 class Oracle(nn.Module):
     """A U-Net that knows a picture of one colour: what it says makes the process end there."""
 
-    channels, levels = 4, 1
+    levels = 1
 
-    def __init__(self, color: tuple[float, float, float], process: str = "flow") -> None:
+    def __init__(self, color: tuple[float, float, float]) -> None:
         super().__init__()
         self.arguments: dict[str, Any] = {}
         self.color = torch.tensor(color)[:, None, None]
@@ -34,7 +35,7 @@ class Oracle(nn.Module):
 class Recorder(nn.Module):
     """Predicts 0.1 where the condition is told, else 0; remembers what it was asked."""
 
-    channels, levels = 4, 1
+    levels = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,17 +115,46 @@ def test_without_noise_each_sample_starts_from_that_of_the_seed() -> None:
     assert not torch.allclose(pred, draw(other, same), atol=1e-2)
 
 
-def test_later_noise_is_another_at_each_step_and_for_each_sample() -> None:
-    recorder = Recorder()
-    network = DiffusionGenerator(recorder, "epsilon", "ddpm", 5)
-    draw(network, torch.zeros(2, 1, 32, 32), network.noise(torch.tensor([1, 2]), 32, 32))
-    pictures = torch.stack([x[:, :3] for x in recorder.asked])
-    changes = (pictures - pictures.mean(dim=(3, 4), keepdim=True)).diff(dim=0)[:, :, :, 8:24, 8:24].flatten(2)
-    first, other = changes[:, 0], changes[:, 1]
-    between = torch.corrcoef(torch.cat([first, other]))[: len(first), len(first) :]
-    assert between.abs().max() < 0.12, "samples"
-    fresh = torch.stack([hashed_normal(torch.tensor([9]), stream, 3, 16, 16).flatten() for stream in range(5)])
-    assert (torch.corrcoef(fresh) - torch.eye(5)).abs().max() < 0.12, "steps"
+class Any4(nn.Module):
+    """Some function of picture, condition and time, pixel by pixel."""
+
+    levels = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arguments: dict[str, Any] = {}
+
+    def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        picture, condition = x[:, :3], x[:, 3:]
+        return 0.3 * torch.tanh(picture) - 0.1 * picture.roll(1, 1) + timesteps.view(-1, 1, 1, 1) / 5000 + condition / 9
+
+
+@pytest.mark.parametrize(("process", "sampler"), EVERY)
+@pytest.mark.parametrize("clipped", [False, True])
+def test_it_takes_the_steps_of_its_plan(process: str, sampler: str, clipped: bool) -> None:
+    """The loop once more, in float64 and in the words of :class:`Plan`, which is held against MONAI's schedulers."""
+    steps, size = 7, 4
+    std = (0.4, 0.3, 0.2) if clipped else (1e4, 2e4, 3e4)
+    network = DiffusionGenerator(Any4(), process, sampler, steps, std=std)
+    plan, condition = plan_steps(process, sampler, steps), torch.full((2, 1, size, size), 0.5)
+    noise = network.noise(torch.tensor([1, 2]), size, size)
+    scale = 2 * torch.tensor(std, dtype=torch.float64).view(3, 1, 1)
+    low, high = ((edge - torch.tensor(MEAN).view(3, 1, 1).double()) / scale for edge in (-1, 1))
+    inside = torch.from_numpy(circle(size))[0].double()
+    picture, drifts = noise.double(), []
+    latents = (noise[:, 0, 0, 0].double() * 2**32).long()
+    for step, time in enumerate(plan.times):
+        out = Any4()(torch.cat([picture, condition.double()], dim=1), torch.full((2,), time).double())
+        image = plan.image_x[step] * picture + plan.image_out[step] * out
+        image = image.clamp(low, high) * inside
+        drifts.append(plan.noise_x[step] * picture + plan.noise_image[step] * image)
+        weighed = sum(w * drift for w, drift in zip(plan.weights[step], reversed(drifts), strict=False))
+        picture = plan.next_x[step] * picture + plan.next_image[step] * image + plan.next_noise[step] * weighed
+        fresh = hashed_normal(latents, step + 1, 3, size, size).double()
+        picture = picture + plan.fresh[step] * fresh
+    with torch.no_grad():
+        found = network._sample(noise, condition)
+    torch.testing.assert_close(found.double(), picture, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -153,6 +183,31 @@ def test_photographs_are_standardized_and_restored() -> None:
     expected = (image - torch.tensor(MEAN).view(1, 3, 1, 1)) / (2 * torch.tensor(STD).view(1, 3, 1, 1)) * inside
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(network.restore(found) * inside, image * inside)
+
+
+def test_photographs_are_taken_for_canonical_ones() -> None:
+    told = generator().arguments
+    assert (tuple(told["mean"]), tuple(told["std"])) == (CANONICAL.mean, CANONICAL.std) == (MEAN, STD)
+
+
+def test_it_is_built_again_from_its_arguments() -> None:
+    first = generator(ControlledUNet, process="flow", steps=3, guidance=1.5)
+    unet = {key: value for key, value in first.arguments["unet"].items() if key != "_target_"}
+    again = DiffusionGenerator(**{**first.arguments, "unet": ControlledUNet(**unet)}).eval()
+    again.load_state_dict(first.state_dict())
+    assert again.arguments == first.arguments
+    torch.testing.assert_close(draw(again, vessel()), draw(first, vessel()))
+
+
+def test_how_it_samples_is_chosen_afterwards_too() -> None:
+    network = generator()
+    assert network.sample_by(sampler="pndm", steps=6, guidance=2.0, seed=3) is network
+    expected = generator(sampler="pndm", steps=6, guidance=2.0, seed=3)
+    assert network.arguments == expected.arguments
+    assert torch.equal(draw(network, vessel()), draw(expected, vessel()))
+    assert network.sample_by(steps=None).arguments == expected.arguments, "None leaves what was"
+    with pytest.raises(ValueError, match="sampler of process velocity must be one of"):
+        network.sample_by(sampler="euler")
 
 
 def test_noise_is_normal() -> None:

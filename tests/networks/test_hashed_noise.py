@@ -68,6 +68,7 @@ def test_values_are_the_same_in_torchscript() -> None:
 
 def test_latents_of_different_numbers_differ_and_fit_a_tensor() -> None:
     drawn = [draw_latent(seed, index) for seed in (0, 1, 2**32 - 1) for index in range(1000)]
-    assert len(set(drawn)) == len(drawn)
+    trained = [draw_latent(0, index, epoch) for index in range(100) for epoch in range(100)]
+    assert len({*drawn, *trained}) == len(drawn) + len(trained), "what is generated has no noise of a training"
     assert torch.tensor(drawn).min() >= 0
     assert draw_latent(1, 2) == draw_latent(1, 2) != draw_latent(2, 1)

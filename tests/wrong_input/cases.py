@@ -841,17 +841,21 @@ CASES = [
         r"sampler of process velocity must be one of ddim, ddpm, pndm, not 'euler'",
         *DIFFUSION,
     ),
-    refused(setting("steps", 0), r"steps must be a whole number from 1 to 1000, not 0", *DIFFUSION),
-    refused(setting("guidance", -1), r"guidance must be a number from 0, not -1", *DIFFUSION),
+    refused(setting("steps", 0), r"steps must be a whole number from 1 to 1000 or None, not 0", *DIFFUSION),
+    refused(setting("guidance", -1), r"guidance must be a number from 0 or None, not -1", *DIFFUSION),
     refused(setting("condition_dropout", 2), r"condition_dropout must be a number from 0 to 1, not 2", "ddpm_training"),
     refused(
         setting("multipliers", []), r"multipliers must be a list of whole numbers from 1, not \[\]", "ddpm_training"
     ),
     refused(setting("unshuffle", 3), r"network_def cannot be built: unshuffle must be a power of two", "ddpm_training"),
-    refused(setting("features", 9), r"network_def cannot be built: features must be even, not 9", "ddpm_training"),
+    refused(
+        setting("features", 9), r"network_def cannot be built: features must be a multiple of 4, not 9", "ddpm_training"
+    ),
     refused(setting("size", 72), r"size 72 .* give a --size that is a multiple of 16", "ddpm_training"),
     refused(setting("size", 18), r"size 18 .* give a --size that is a multiple of 4", "ddpm_inference"),
-    refused(setting("precision", "fp16"), r"precision fp16 is not available on cpu: give auto, fp32", "ddpm_training"),
+    refused(
+        setting("precision", "fp16"), r"precision fp16 is not available on cpu: give auto, fp32, bf16", "ddpm_training"
+    ),
     refused(setting("gradient_checkpointing", "perhaps"), r"gradient_checkpointing is a switch and", "ddpm_training"),
     refused(setting("edge", -1), r"edge must be a number from 0, not -1", "color_training"),
     refused(no_weights_of_the_first_stage, r"there is no checkpoint \S*/nothing.pt", "lama_training"),

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Train, release and measure ddpm_vessel: every figure of its model card comes from here.
+#
+#   scripts/release_ddpm_vessel.sh DATA [OUTPUT]     DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/release_ddpm
+#
+# Hours on two CPU cores. What is finished is not done again, and what was interrupted resumes: the same command goes on.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+data="$(realpath "${1:?where are CHASE_DB1, HRF and FIVES?}")"
+output="$(realpath -m "${2:-$root/runs/release_ddpm}")"
+python="$("$root/scripts/setup.sh")"
+configs="$root/bundles/ddpm_vessel/configs"
+reports="$root/bundles/ddpm_vessel/docs/reports"
+eyes="['$data/CHASE_DB1','$data/HRF','$data/FIVES']"
+mkdir -p "$reports"
+
+bundle() {
+    printf '\n== %s\n' "$*"
+    "$python" -m monai.bundle run "$@"
+}
+train() { # folder, its options: resumes what was interrupted, leaves alone what is finished
+    local folder="$1" resume=false
+    shift
+    [[ -f "$folder/finished" ]] && return
+    compgen -G "$folder/checkpoints/epoch_*.pt" >/dev/null && resume=true
+    bundle training --config_file "$configs/train.json" --output_dir "$folder" --resume "$resume" "$@"
+    touch "$folder/finished"
+}
+
+# 1. Of each process: where discs and foveas lie, on phantoms; then what eyes look like. One core each would do.
+[[ -d "$output/phantoms" ]] || "$python" -m retina_monai phantom "$output/phantoms" --count 300 --size 512 --seed 1
+for process in velocity flow; do
+    train "$output/$process-phantoms" --process "$process" --dataset_dir "$output/phantoms" --max_epochs 1 \
+        --val_interval 1 --linear_decay false
+    train "$output/$process" --process "$process" --dataset_dir "$eyes" \
+        --initial_weights "$output/$process-phantoms/model.pt"
+done
+
+# 2. How good are few steps? Of every sampler, on warped maps of training eyes.
+"$python" "$root/scripts/sampling_curve.py" "$data" "$output/velocity/model.pt" "$output/flow/model.pt" \
+    --output "$reports/sampling.json"
+
+# 3. Into the bundle, in half precision, and the figures on the test eyes.
+"$python" -m retina_monai release "$output/velocity" ddpm_vessel
+bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$eyes" \
+    --output_dir "$output/evaluation"
+cp "$output/evaluation/report.json" "$reports/evaluation.json"
+
+# 4. The four questions, set by set: on the vessel maps of test eyes, and on warped maps of training eyes.
+ask() { # data set, name of the report, families, options of synthesize
+    local set="$data/$1" name="$2" families="$3"
+    shift 3
+    "$python" -m retina_monai synthesize ddpm_vessel --input_dir "$set" --output_dir "$output/$name" "$@"
+    "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$set" --families "$families" \
+        --size 128 --output_dir "$output/report-$name"
+    sed "s|$output/||; s|$data/||" "$output/report-$name/report.json" >"$reports/$name.json" # no paths of this machine
+}
+for set in CHASE_DB1 HRF FIVES; do
+    ask "$set" "test_$set" image,distribution,faithfulness --split test --appearance "$set"
+    ask "$set" "warped_$set" all --split training --augment 3 --appearance "random:$set"
+done
+"$python" "$root/scripts/report_figures.py" "$reports"
