@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ class DiffusionGenerator(nn.Module):
     """
 
     fixed = ("process", "mean", "std")
+    __jit_unused_properties__: ClassVar = ["drawn_by"]
 
     def __init__(
         self,
@@ -94,6 +95,11 @@ class DiffusionGenerator(nn.Module):
         self.next_x, self.next_image, self.next_noise = plan.next_x, plan.next_image, plan.next_noise
         self.fresh = plan.fresh
         return self
+
+    @property
+    def drawn_by(self) -> dict[str, Any]:
+        """On what a sample depends beside weights, condition and noise."""
+        return {key: self.arguments[key] for key in ("sampler", "steps", "guidance")}
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """Draw photographs.

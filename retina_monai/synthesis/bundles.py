@@ -55,8 +55,8 @@ class LoadedBundle:
     @property
     def drawn_by(self) -> dict[str, Any]:
         """How a network that starts from noise samples, on which what it draws depends; of others nothing."""
-        told: Any = getattr(self.network, "arguments", {})
-        return {key: told[key] for key in ("sampler", "steps", "guidance") if key in told}
+        drawn_by: dict[str, Any] = getattr(self.network, "drawn_by", {})
+        return drawn_by
 
     def part(self, name: str) -> Any:
         """A part of ``inference.json``, evaluated.
