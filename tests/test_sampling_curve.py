@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from retina_monai.data import write_phantoms
+from retina_monai.errors import RetinaError
 from retina_monai.networks import ConditionedUNet, DiffusionGenerator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,3 +72,31 @@ def test_every_sampler_is_measured_once(
     table = curve.describe(again)
     assert len(table.splitlines()) == 2 + 6
     assert table in capsys.readouterr().out
+
+
+def test_the_card_has_the_curve(curve: ModuleType) -> None:
+    docs = ROOT / "bundles" / "ddpm_vessel" / "docs"
+    if not (docs / "reports" / "sampling.json").is_file():
+        pytest.skip("there is no curve yet: scripts/sampling_curve.py makes it")
+    report = json.loads((docs / "reports" / "sampling.json").read_text())
+    assert curve.describe(report) in (docs / "README.md").read_text(encoding="utf-8")
+    assert "/" not in report["about"]["judge"]
+
+
+def test_lines_that_were_measured_otherwise_are_refused(curve: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "sampling.json").write_text(json.dumps({"about": {"seed": 0}, "lines": []}))
+
+    class Nothing:
+        about: ClassVar = {"seed": 1}
+
+        def __init__(self, *_: Any) -> None: ...
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curve, "Conditions", Nothing)
+        with pytest.raises(RetinaError, match=r"sampling.json holds lines that were measured otherwise: remove it"):
+            curve.main("DATA", output=str(tmp_path / "sampling.json"))
+
+
+def test_an_unknown_sampler_is_refused(curve: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(RetinaError, match="there is no sampler heun"):
+        curve._lines(str(weights(tmp_path / "flow", "flow")), ["heun"], [4], [1.0])
