@@ -30,7 +30,7 @@ train() { # folder, its options: resumes what was interrupted, leaves alone what
 
 # 1. Of each process: where discs and foveas lie, on phantoms; then what eyes look like. One core each would do.
 [[ -d "$output/phantoms" ]] || "$python" -m retina_monai phantom "$output/phantoms" --count 300 --size 512 --seed 1
-for process in velocity flow; do
+for process in flow velocity; do
     train "$output/$process-phantoms" --process "$process" --dataset_dir "$output/phantoms" --max_epochs 1 \
         --val_interval 1 --linear_decay false
     train "$output/$process" --process "$process" --dataset_dir "$eyes" \
@@ -42,7 +42,7 @@ done
     --output "$reports/sampling.json"
 
 # 3. Into the bundle, in half precision, and the figures on the test eyes.
-"$python" -m retina_monai release "$output/velocity" ddpm_vessel
+"$python" -m retina_monai release "$output/flow" ddpm_vessel
 bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$eyes" \
     --output_dir "$output/evaluation"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"

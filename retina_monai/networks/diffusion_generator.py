@@ -50,7 +50,7 @@ class DiffusionGenerator(nn.Module):
     def __init__(
         self,
         unet: nn.Module,
-        process: str = "velocity",
+        process: str = "flow",
         sampler: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,

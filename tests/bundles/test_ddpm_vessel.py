@@ -31,7 +31,7 @@ from retina_monai.synthesis import synthesize
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs"
 TRAIN, INFERENCE = CONFIGS / "train.json", CONFIGS / "inference.json"
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
-FAST = {"steps": 2, "multipliers": [1, 2], "blocks": 1}
+FAST = {"process": "velocity", "steps": 2, "multipliers": [1, 2], "blocks": 1}
 
 RunConfig = Callable[..., ConfigParser]
 

@@ -53,7 +53,7 @@ def generator(kind: type[ConditionedUNet] = ConditionedUNet, **arguments: Any) -
     for parameter in unet.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
-    return DiffusionGenerator(unet, **{"steps": 4, **arguments}).eval()
+    return DiffusionGenerator(unet, **{"process": "velocity", "steps": 4, **arguments}).eval()
 
 
 def vessel(height: int = 16, width: int = 16, batch: int = 2) -> Tensor:

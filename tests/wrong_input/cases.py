@@ -837,8 +837,8 @@ CASES = [
         "ddpm_training",
     ),
     refused(
-        setting("sampler", "euler"),
-        r"sampler of process velocity must be one of ddim, ddpm, pndm, not 'euler'",
+        setting("sampler", "ddim"),
+        r"sampler of process flow must be one of euler, not 'ddim'",
         *DIFFUSION,
     ),
     refused(setting("steps", 0), r"steps must be a whole number from 1 to 1000 or None, not 0", *DIFFUSION),
