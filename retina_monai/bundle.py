@@ -22,7 +22,7 @@ from torch import Tensor, distributed, nn
 from retina_monai.data.appearances import Appearances
 from retina_monai.errors import RetinaError, join_first, root_error
 from retina_monai.files import check_folder
-from retina_monai.handlers.checkpoints import load_file, save_atomically
+from retina_monai.handlers.checkpoints import load_file, refuse_other, save_atomically
 from retina_monai.networks import DiffusionGenerator, initialize_weights
 from retina_monai.settings import CHOICES, PATHS, RULES, check_path, check_settings
 
@@ -49,7 +49,6 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NETWORKS = ("network_def", "network", "discriminator_def", "discriminator", "perceptual_def", "perceptual")
-OPTIONS = {"mean": "appearance_mean", "std": "appearance_std"}
 NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -187,7 +186,7 @@ def start_control(network: DiffusionGenerator, weights: str | Path) -> Diffusion
     Raises:
         RetinaError: a missing or truncated file, or weights of another network.
     """
-    _refuse_other(network, weights)
+    refuse_other(network, _told_arguments(Path(weights)), Path(weights))
     state = load_file(weights)
     controlled: Any = network.unet
     try:
@@ -301,7 +300,7 @@ def check_patch(network: Any, patch: int) -> None:
 
 
 def _take_over(network: nn.Module, state: dict[str, Any], checkpoint: str | Path) -> None:
-    _refuse_other(network, checkpoint)
+    refuse_other(network, _told_arguments(Path(checkpoint)), Path(checkpoint))
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -310,17 +309,6 @@ def _take_over(network: nn.Module, state: dict[str, Any], checkpoint: str | Path
             f"{getattr(network, 'arguments', '')}"
         ) from error
     _refuse_broken(state, checkpoint)
-
-
-def _refuse_other(network: Any, checkpoint: str | Path) -> None:
-    """Refuse weights that are told to be of other ``fixed`` arguments, of which no shape of any tensor tells."""
-    told = _told_arguments(Path(checkpoint))
-    for key in getattr(network, "fixed", ()):
-        if key in told and told[key] != network.arguments[key]:
-            raise RetinaError(
-                f"{checkpoint} holds weights of {key} {told[key]}, and {network.arguments[key]} is asked for: give the "
-                f"same --{OPTIONS.get(key, key)}"
-            )
 
 
 def _told_arguments(checkpoint: Path) -> dict[str, Any]:

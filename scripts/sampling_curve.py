@@ -2,12 +2,14 @@
 
     python scripts/sampling_curve.py DATA WEIGHTS... --output bundles/ddpm_vessel/docs/reports/sampling.json
 
-``DATA`` holds CHASE_DB1, HRF and FIVES. Each file of weights has its ``network.json`` beside it, as training writes it,
-and is tried with every sampler of its process. Conditions are warped vessel maps of training eyes, two of each, so that
-no photograph of them exists; KID is between what is drawn and the training photographs, both in the canonical
-appearance, by the features of ``retina_encoder``. Photographs are drawn in bfloat16 where the processor computes in it,
-and timed by themselves in float32, as the bundle draws them. No test eye is looked at. A line that is in the output
-already is not made again: an interrupted run goes on by the same command.
+``DATA`` holds CHASE_DB1, HRF and FIVES. Each file of weights is the bundle's released one, or has its ``network.json``
+beside it, as training writes it; of each process there is one. Each is tried with every sampler of its process.
+Conditions are the vessel maps of training eyes, warped, so that no photograph of them exists; KID is between what is
+drawn and the training photographs of other patients, both in the canonical appearance, by the features of
+``retina_encoder``; its floor is that of one half of the photographs to the other. Photographs are drawn in bfloat16
+where the processor computes in it, and timed by themselves in float32, as the bundle draws them; nothing else should
+run meanwhile. No test eye is looked at. A line that is in the output already is not made again: an interrupted run goes
+on by the same command.
 """
 
 from __future__ import annotations
@@ -24,22 +26,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from retina_monai.bundle import digest, load_network
+from retina_monai.bundle import digest, find_bundle, load_network_of
 from retina_monai.data import LoadEyed, VesselMaps, find_datalist
 from retina_monai.engines import choose_device, choose_precision, prepare
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation import load_extractors, load_judge
+from retina_monai.evaluation.distribution import unrelated
 from retina_monai.files import write_json
-from retina_monai.metrics import cldice, kid, real_floor
-from retina_monai.networks import ConditionedUNet, DiffusionGenerator
-from retina_monai.networks.diffusion import SAMPLERS
+from retina_monai.metrics import cldice, floor_of_halves, kid_of_subsets
+from retina_monai.networks import DiffusionGenerator
+from retina_monai.networks.diffusion import SAMPLERS, plan_steps
 from retina_monai.transforms import CanonicalAppearanced, MatchAppearance, ReduceEyed
 
 DATASETS = ("CHASE_DB1", "HRF", "FIVES")
 STEPS = (4, 8, 16, 32, 64, 300)
-WARPS = 2  # of each map
+WARPS = 1  # of each map
 BATCH = 11
-SUBSETS = 200
+BUNDLE = "ddpm_vessel"
 SETTINGS = ("sampler", "steps", "guidance")
 
 
@@ -57,7 +60,7 @@ def main(
 
     Args:
         data: folder of the data sets.
-        weights: files of weights.
+        weights: files of weights, one of each process.
         output: file of JSON to write or to go on with.
         size: pixels a side.
         steps: of the samplers.
@@ -66,16 +69,21 @@ def main(
         seed: of warps and noise.
     """
     prepare(seed)
+    lines = [
+        (file, line) for file in weights for line in _lines(file, _listed(samplers), _listed(steps), _listed(guidance))
+    ]
     conditions = Conditions(data, size, seed)
     path = Path(output)
     report = json.loads(path.read_text()) if path.is_file() else {"about": conditions.about, "lines": []}
     if report["about"] != conditions.about:
         raise RetinaError(f"{path} holds lines that were measured otherwise: remove it, or give another --output")
-    for file in weights:
-        for line in _lines(file, _listed(samplers), _listed(steps), _listed(guidance)):
-            if any(line.items() <= done.items() for done in report["lines"]):
-                continue
-            report["lines"].append(line | conditions.measure(_network(file, line)))
+    used = {line["process"]: line["weights"] for line in report["lines"]}
+    for _, line in lines:
+        if used.setdefault(line["process"], line["weights"]) != line["weights"]:
+            raise RetinaError(f"{path} would hold two weights of process {line['process']}: give another --output")
+    for file, line in lines:
+        if not any(line.items() <= done.items() for done in report["lines"]):
+            report["lines"].append(line | conditions.measure(_network(file).sample_by(**_settings(line))))
             write_json(path, report)
     print(describe(report))
 
@@ -105,21 +113,25 @@ class Conditions:
     def __init__(self, data: str, size: int, seed: int) -> None:
         self.device = choose_device()
         self.seed = seed
-        sets = [VesselMaps(Path(data) / name, size, split="training", augment=WARPS, seed=seed) for name in DATASETS]
+        sets = [  # each with warps and noise of its own
+            VesselMaps(Path(data) / name, size, split="training", augment=WARPS, seed=seed + place)
+            for place, name in enumerate(DATASETS)
+        ]
         self.items = [maps[place] for maps in sets for place in range(len(maps))]
         self.judge, judge = load_judge()
         self.extractor_name, self.extractor = next(iter(load_extractors().items()))
         eyes = find_datalist([str(Path(data) / name) for name in DATASETS])["training"]
         loaded = [_canonical(item, size) for item in tqdm(eyes, desc="reading", leave=False)]
         self.real = self._features(torch.stack(loaded))
-        patients = [str(eye["patient"]) for eye in eyes]
-        told = {"extractor": self.extractor_name, "resolution": size}
-        self.told: dict[str, Any] = told
-        floor = real_floor(self.real, np.random.default_rng(seed), patients=patients, **self.told)
-        self.about = told | {
+        patients = ([str(item["patient"]) for item in found] for found in (eyes, self.items))
+        halves, self.subsets, by_patient = unrelated(*patients, np.random.default_rng(seed))
+        self.told: dict[str, Any] = {"extractor": self.extractor_name, "resolution": size}
+        floor = floor_of_halves(self.real, halves, by_patient=by_patient, **self.told)
+        self.about = self.told | {
             "judge": judge,
             "real": len(eyes),
             "generated": len(self.items),
+            "N": floor.real_count,
             "floor": floor.kid,
             "seed": seed,
             "precision": choose_precision("auto", self.device),
@@ -140,8 +152,7 @@ class Conditions:
             image = MatchAppearance()(image, fov).clamp(-1, 1)
             drawn.append(image.cpu())
             scores.append(cldice(self.judge(image, fov) >= 0.5, vessel >= 0, fov))
-        random = np.random.default_rng(self.seed)
-        distance = kid(self.real, self._features(torch.cat(drawn)), random, subsets=SUBSETS, **self.told)
+        distance = kid_of_subsets(self.real, self._features(torch.cat(drawn)), self.subsets, **self.told)
         return {
             "kid": distance.value,
             "standard_error": distance.standard_error,
@@ -175,12 +186,17 @@ def _canonical(item: dict[str, Any], size: int) -> Tensor:
 
 
 def _lines(file: str, samplers: Sequence[str], steps: Sequence[int], guidance: Sequence[float]) -> list[dict[str, Any]]:
-    network = _network(file, {})
-    process = str(network.arguments["process"])
+    """What is to be measured of a file: refused here, before anything is."""
+    process = str(_network(file).arguments["process"])
     told = {"process": process, "weights": digest(file)}
     if unknown := set(samplers) - {name for names in SAMPLERS.values() for name in names}:
         raise RetinaError(f"there is no sampler {sorted(unknown)[0]}: give some of {SAMPLERS}")
     chosen = [sampler for sampler in SAMPLERS[process] if not samplers or sampler in samplers]
+    try:
+        for count in steps:
+            plan_steps(process, SAMPLERS[process][0], count)
+    except ValueError as error:
+        raise RetinaError(str(error)) from error
     return [
         told | {"sampler": sampler, "steps": count, "guidance": float(weight)}
         for sampler in chosen
@@ -189,10 +205,17 @@ def _lines(file: str, samplers: Sequence[str], steps: Sequence[int], guidance: S
     ]
 
 
-def _network(file: str, line: dict[str, Any]) -> DiffusionGenerator:
-    network: Any = load_network(DiffusionGenerator(ConditionedUNet()), file)
-    sampled: DiffusionGenerator = network.sample_by(**{key: line[key] for key in SETTINGS if key in line})
-    return sampled
+def _network(file: str) -> DiffusionGenerator:
+    released = find_bundle(BUNDLE) / "models" / "model.pt"
+    if not Path(file).with_name("network.json").is_file() and Path(file).resolve() != released.resolve():
+        raise RetinaError(f"{file} has no network.json beside it, which tells its process: take both from a training")
+    network: Any = load_network_of(BUNDLE, file)
+    loaded: DiffusionGenerator = network
+    return loaded
+
+
+def _settings(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: line[key] for key in SETTINGS}
 
 
 def _listed(value: Any) -> list[Any]:

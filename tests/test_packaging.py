@@ -22,7 +22,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SCRIPTS = ["scripts/setup.sh", "scripts/test.sh", "scripts/quickstart.sh", "scripts/two_stage.sh", ".ci/run"]
+SCRIPTS = [*(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("scripts/*.sh"))), ".ci/run"]
 MAX_BYTES = 25 * 1024 * 1024
 MACHINE_PATH = re.compile(rb"(?<![\w./\-}])/(?:work|root|home/\w+|Users/\w+|opt/\w+)/|\bfile:///")
 

@@ -89,7 +89,9 @@ def write(folder: Path, score: float, weights: str = "abc") -> None:
             text = json.dumps({"compared": compared, "sections": sections})
             (folder / f"{kind}_{dataset}.json").write_text(text)
     training = {"bundle": "pix2pix_vessel", "data": "training eyes", "epochs": 9, "minutes": 12.4, "finished": True}
-    (folder / "minutes.json").write_text(json.dumps({"first": training, "second": training | {"data": "phantoms"}}))
+    (folder / "minutes.json").write_text(
+        json.dumps({"first": training, "second": training | {"data": "phantoms", "options": {"val_interval": 3}}})
+    )
     (folder / "seconds.json").write_text(json.dumps({"seconds": [0.1, 0.3, 0.2]}))
 
 
@@ -139,9 +141,9 @@ def test_the_tables_hold_what_the_reports_say(comparison: SimpleNamespace, repor
         f"| {title} | {cells} |"
         for method in ("two-stage", "direct pix2pix")
         for title, cells in (
-            (method, "pix2pix_vessel | training eyes | 9 | 12 | "),
-            (method, "pix2pix_vessel | phantoms | 9 | 12 | "),
-            (f"**{method}**", " |  |  | **25** | **0.20**"),
+            (method, "pix2pix_vessel | training eyes | 9 | 1 | 12 | "),
+            (method, "pix2pix_vessel | phantoms | 9 | 3 | 12 | "),
+            (f"**{method}**", " |  |  |  | **25** | **0.20**"),
         )
     ]
     assert "the 33 training eyes of" in page and "25 (two-stage) and 25 (direct pix2pix) minutes" in page
@@ -412,6 +414,54 @@ def test_each_set_is_painted_and_evaluated_with_the_trained_weights(
     assert len(runs) == count + 2  # the release alone
 
 
+def test_methods_work_at_their_size(comparison: SimpleNamespace, runs: Runs, tmp_path: Path) -> None:
+    """Training, the bundle's copy that is released, and the evaluation."""
+    method, folder = comparison.methods.METHODS["diffusion_128"], tmp_path / "diffusion_128"
+    comparison.running.train(method, Path("DATA"), tmp_path, folder)
+    assert {options(command)["size"] for command, _ in runs} == {"128"}
+    comparison.running.release(method._replace(size=64), folder)
+    config = folder / "bundles" / "ddpm_vessel" / "configs" / "inference.json"
+    assert json.loads(config.read_text())["size"] == 64
+
+    def evaluated(command: list[str]) -> None:
+        if "evaluate" in command:
+            target = Path(options(command[3:])["output_dir"])
+            target.mkdir()
+            (target / "report.json").write_text(json.dumps({"sections": {}}))
+
+    runs.writes = evaluated
+    comparison.running.measure(method, Path("DATA"), folder, tmp_path / "reports")
+    assert {options(command)["size"] for command, _ in runs if command[1] == "evaluate"} == {"128"}
+    assert json.loads(config.read_text())["size"] == 128
+
+
+def test_each_size_has_a_picture_and_seconds_of_its_own(
+    comparison: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[list[str]] = []
+
+    def chains(output: Path, names: list[str]) -> dict[str, SimpleNamespace]:
+        loaded.append(names)
+        size = comparison.methods.METHODS[names[0]].size
+        look = SimpleNamespace(average=lambda: None, choose=lambda *_: None)
+        painted = np.full((3, size, size), 90, np.uint8)
+        return {name: SimpleNamespace(appearances=look, paint=lambda *_: painted) for name in names}
+
+    def eyes(data: Path, size: int) -> list[dict[str, Any]]:
+        one, three = np.zeros((1, size, size), np.uint8), np.zeros((3, size, size), np.uint8)
+        return [{"dataset": "X", "path": "", "vessel": one, "fov": one, "image": three}]
+
+    monkeypatch.setattr(comparison.showing, "load_methods", chains)
+    monkeypatch.setattr(comparison.showing, "test_eyes", eyes)
+    names = ["direct", "direct_128", "diffusion_128"]
+    comparison.showing.show(Path("DATA"), tmp_path, names, tmp_path / "reports", tmp_path)
+    assert loaded == [["direct_128", "diffusion_128"], ["direct"]]
+    widths = [np.asarray(Image.open(tmp_path / f"two_stage_{size}.png")).shape[1] for size in (128, 256)]
+    assert 3.5 * 128 < widths[0] < 5 * 128 and 2.5 * 256 < widths[1] < 4 * 256
+    for name in names:
+        assert len(json.loads((tmp_path / "reports" / name / "seconds.json").read_text())["seconds"]) == 1
+
+
 def test_an_unknown_method_is_refused(comparison: SimpleNamespace, runs: Runs) -> None:
     with pytest.raises(RetinaError, match="there is no method ddpm: give two_stage, direct"):
         comparison.main("DATA", "OUT", "ddpm")
@@ -464,11 +514,3 @@ def test_seconds_are_those_of_every_photograph_but_the_first_round(comparison: S
     assert {name: len(times) for name, times in seconds.items()} == {"two_stage": len(eyes), "direct": len(eyes)}
     assert all(0 <= time < 1 for times in seconds.values() for time in times)
     assert chains["direct"].asked == ["average"] * (len(eyes) + 1)
-
-
-def test_the_script_is_executable_and_passes_shellcheck() -> None:
-    script = ROOT / "scripts" / "two_stage.sh"
-    assert script.stat().st_mode & 0o111
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    subprocess.run(["shellcheck", str(script)], check=True)

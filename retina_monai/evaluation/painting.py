@@ -49,7 +49,7 @@ class Painter:
 
 
 def find_painter(settings: Mapping[str, Any]) -> Painter | None:
-    """The generator that wrote these settings, if its bundle, or chain, is there and holds the very weights.
+    """The generator that wrote these settings, drawing as it did, if its bundle, or chain, holds the very weights.
 
     Args:
         settings: of ``settings.json`` in a synthetic set.
@@ -60,4 +60,7 @@ def find_painter(settings: Mapping[str, Any]) -> Painter | None:
     except RetinaError as error:
         logger.warning("the generator of the synthetic set is not at hand: %s", error)
         return None
-    return Painter(chain) if chain is not None and chain.weights == settings.get("weights") else None
+    if chain is None or chain.weights != settings.get("weights"):
+        return None
+    chain.bundles[-1].draw_as(settings)
+    return Painter(chain)

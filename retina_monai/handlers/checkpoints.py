@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,10 +20,12 @@ from torch import nn
 from retina_monai.errors import RetinaError
 from retina_monai.files import Claim, replacing, write_json
 
-__all__ = ["Checkpoints", "load_file", "newest_checkpoint", "save_atomically"]
+__all__ = ["Checkpoints", "load_file", "newest_checkpoint", "refuse_other", "save_atomically"]
 
 logger = logging.getLogger("retina_monai")
 PATTERN = "epoch_*.pt"
+OPTIONS = {"mean": "appearance_mean", "std": "appearance_std"}
+"""Argument of a network -> what it is called on the command line, where that is another name."""
 
 
 class Stateful(Protocol):
@@ -88,8 +91,8 @@ class Checkpoints:
         """Resume, or refuse an output_dir that another training fills or already filled.
 
         Raises:
-            RetinaError: nothing to resume, a checkpoint of other networks, a training that would be overwritten, or
-                one that goes on in another process.
+            RetinaError: nothing to resume, a checkpoint of other networks or of other ``fixed`` arguments, a training
+                that would be overwritten, or one that goes on in another process.
         """
         if self.resume:
             newest_checkpoint(self.output_dir)  # where there is none, no folder is made
@@ -136,8 +139,10 @@ class Checkpoints:
 
     def state_dict(self, engine: Any) -> dict[str, Any]:
         """All that a resumed training needs, of plain types and tensors, for ``torch.load(weights_only=True)``."""
+        network = self.averaged.network
         return {
             **{name: part.state_dict() for name, part in self._parts(engine).items()},
+            "fixed": {key: network.arguments[key] for key in getattr(network, "fixed", ())},
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "best_metric": None if self.evaluator is None else float(self.evaluator.state.best_metric),
@@ -147,6 +152,7 @@ class Checkpoints:
 
     def load(self, engine: Any, path: Path) -> None:
         state = load_file(path, map_location=engine.state.device)
+        refuse_other(self.averaged.network, state.get("fixed", {}), path)
         for name, part in self._parts(engine).items():
             _load_part(part, state, name, path)
         engine.state.epoch = state["epoch"]
@@ -174,6 +180,25 @@ def newest_checkpoint(output_dir: str | Path) -> Path:
             f"there is no checkpoint to resume in {output_dir}: train without --resume, or name another --output_dir"
         )
     return found[-1]
+
+
+def refuse_other(network: Any, told: Mapping[str, Any], path: Path) -> None:
+    """Refuse weights that are told to be of other ``fixed`` arguments, of which no shape of any tensor tells.
+
+    Args:
+        network: may have ``fixed``, names of its ``arguments``.
+        told: of the network whose weights these are.
+        path: of the weights.
+
+    Raises:
+        RetinaError: an argument is another one.
+    """
+    for key in getattr(network, "fixed", ()):
+        if key in told and told[key] != network.arguments[key]:
+            raise RetinaError(
+                f"{path} holds weights of {key} {told[key]}, and {network.arguments[key]} is asked for: give the same "
+                f"--{OPTIONS.get(key, key)}, or in a bundle that is to hold them the same {key} in inference.json"
+            )
 
 
 def load_file(path: str | Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:

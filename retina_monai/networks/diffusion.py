@@ -13,7 +13,6 @@ Every sampler here is one loop of linear steps, whose coefficients are worked ou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,15 +31,15 @@ __all__ = [
     "training_scheduler",
 ]
 
-PROCESSES = ("epsilon", "velocity", "flow")
-"""What the U-Net predicts: noise; velocity, from a last time at which all is noise; the flow from noise to image."""
-
 SAMPLERS = {
     "epsilon": ("ddim", "ddpm", "pndm"),
     "velocity": ("ddim", "ddpm", "pndm"),
     "flow": ("euler",),
 }
 """Process -> the samplers that go it backwards, its default first."""
+
+PROCESSES = tuple(SAMPLERS)
+"""What the U-Net predicts: noise; velocity, from a last time at which all is noise; the flow from noise to image."""
 
 TIMES = 1000
 FIRST_BETA, LAST_BETA = 0.0015, 0.0195
@@ -85,7 +84,7 @@ def training_scheduler(process: str) -> DDPMScheduler | RFlowScheduler:
         ValueError: an unknown process.
     """
     if process == "flow":
-        return RFlowScheduler(TIMES, use_discrete_timesteps=False, sample_method="logit-normal", spatial_dim=2)
+        return RFlowScheduler(TIMES, use_discrete_timesteps=False)
     if process == "velocity":
         return DDPMScheduler(TIMES, "zero_terminal_snr", prediction_type="v_prediction")
     if process == "epsilon":
@@ -131,9 +130,13 @@ def default_sampler(process: str) -> str:
     Raises:
         ValueError: an unknown process.
     """
+    return _samplers(process)[0]
+
+
+def _samplers(process: str) -> tuple[str, ...]:
     if process not in PROCESSES:
         raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
-    return SAMPLERS[process][0]
+    return SAMPLERS[process]
 
 
 def plan_steps(process: str, sampler: str, steps: int) -> Plan:
@@ -142,12 +145,12 @@ def plan_steps(process: str, sampler: str, steps: int) -> Plan:
     Raises:
         ValueError: an unknown process, a sampler of another one, or as :func:`spaced_times`.
     """
-    default_sampler(process)
-    if sampler not in SAMPLERS[process]:
-        raise ValueError(f"sampler of process {process} must be one of {', '.join(SAMPLERS[process])}, not {sampler!r}")
+    known = _samplers(process)
+    if sampler not in known:
+        raise ValueError(f"sampler of process {process} must be one of {', '.join(known)}, not {sampler!r}")
     times = spaced_times(steps)
     if process == "flow":
-        return _euler(times)
+        return _euler(steps)
     schedule = noise_schedule(process).tolist()
     left = [schedule[time] for time in times]
     pairs = zip(left, [*left[1:], 1.0], strict=True)
@@ -156,7 +159,11 @@ def plan_steps(process: str, sampler: str, steps: int) -> Plan:
 
 
 def _row(process: str, sampler: str, now: float, then: float, index: int) -> tuple:
-    """Of a step between two shares of variance, in the order of :class:`Plan`."""
+    """Of a step between two shares of variance, in the order of :class:`Plan`.
+
+    What is predicted of the image follows from ``x = alpha * image + sigma * noise``, and for ``velocity``, which is
+    ``alpha * noise - sigma * image`` (Salimans and Ho 2022), is ``alpha * x - sigma * velocity``.
+    """
     signal, noise = math.sqrt(now), math.sqrt(1 - now)
     image = (1 / signal, -noise / signal) if process == "epsilon" else (signal, -noise)
     direction = (1 / noise, -signal / noise)
@@ -174,12 +181,11 @@ def _row(process: str, sampler: str, now: float, then: float, index: int) -> tup
     return (*image, *direction, weights, 0.0, math.sqrt(then), math.sqrt(1 - then), 0.0)
 
 
-def _euler(times: Sequence[int]) -> Plan:
-    """Of a rectified flow, whose share of noise is ``(time + 1) / TIMES`` and which predicts ``image - noise``."""
-    shares = [(time + 1) / TIMES for time in times]
-    count, after = len(times), [*shares[1:], 0.0]
-    pace = [then / now for now, then in zip(shares, after, strict=True)]
-    ones, zeros, weights = [1.0] * count, [0.0] * count, [[1.0, 0.0, 0.0, 0.0]] * count
+def _euler(steps: int) -> Plan:
+    """Of a rectified flow, whose share of noise is ``time / TIMES`` and which predicts ``image - noise``."""
+    shares = [1 - index / steps for index in range(steps)]
+    pace = [then / now for now, then in zip(shares, [*shares[1:], 0.0], strict=True)]
+    ones, zeros, weights = [1.0] * steps, [0.0] * steps, [[1.0, 0.0, 0.0, 0.0]] * steps
     return Plan(
         times=[share * TIMES for share in shares],
         image_x=ones,

@@ -85,9 +85,9 @@ class DiffusionGenerator(nn.Module):
         Raises:
             ValueError: a sampler of another process, or steps out of range.
         """
-        self.arguments |= {key: value for key, value in chosen.items() if value is not None}
-        told = self.arguments
+        told = self.arguments | {key: value for key, value in chosen.items() if value is not None}
         plan = plan_steps(told["process"], told["sampler"], told["steps"])
+        self.arguments = told
         self.steps, self.guidance, self.seed = len(plan.times), float(told["guidance"]), int(told["seed"])
         self.times = plan.times
         self.image_x, self.image_out = plan.image_x, plan.image_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ class LoadedBundle:
         """How a network that starts from noise samples, on which what it draws depends; of others nothing."""
         drawn_by: dict[str, Any] = getattr(self.network, "drawn_by", {})
         return drawn_by
+
+    def draw_as(self, settings: Mapping[str, Any]) -> None:
+        """From now on sample as a set was drawn; of a network that starts from no noise nothing changes.
+
+        Args:
+            settings: of ``settings.json`` in that set.
+        """
+        if told := {key: settings[key] for key in self.drawn_by if key in settings}:
+            self.network.sample_by(**told)
 
     def part(self, name: str) -> Any:
         """A part of ``inference.json``, evaluated.

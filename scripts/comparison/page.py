@@ -26,9 +26,16 @@ def page(folder: Path) -> str:
     return TEMPLATE.format(
         methods="\n".join(fill(f"- **{title}**: {about}", 118) for title, about in told(results).items()),
         pictures="\n\n".join(PICTURE.format(size=size_of(found)) for found in sizes),
-        eyes=training_eyes(results),
-        phantoms=" Networks that start from phantoms saw the same 300 of them before." if starts(results) else "",
-        minutes=fill("; ".join(minutes(found) for found in sizes) + ".", 118),
+        training=fill(
+            TRAINING.format(
+                eyes=training_eyes(results),
+                minutes="; ".join(minutes(found) for found in sizes),
+                phantoms=" Networks that start from phantoms saw the same 300 of them before."
+                if starts(results)
+                else "",
+            ),
+            118,
+        ),
         judge=judge(results),
         conclusion=conclusion,
         **{part: "\n\n".join(at_size(table, found) for found in sizes) for part, table in PARTS.items()},
@@ -86,6 +93,14 @@ def judge(results: Mapping[str, Results]) -> str:
 
 PICTURE = "![{size} px: vessel map, what each method makes of it, real photograph](images/two_stage_{size}.png)"
 
+TRAINING = (
+    "Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, seed 0, each training on one core; "
+    "{minutes}.{phantoms} The weights are those of the last epoch, or, of trainings on eyes, of the best of several "
+    "validations on the eyes of the validation split, by the judge that is told below and KID: nothing was chosen by "
+    "the figures of this page, and each method was trained once, so that what another seed would give is not in the "
+    "intervals. Then, set by set, for each method alike:"
+)
+
 TEMPLATE = """# Vessels first, then the rest: does it hold?
 
 The claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion do, blurs or
@@ -109,11 +124,7 @@ appearance and a texture like its own.*
 
 ## How it was done
 
-Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, seed 0, each training on one core;
-{minutes}{phantoms} The weights are those of the last epoch, or, of trainings on
-eyes, of the best of several validations on the eyes of the validation split: nothing was chosen by the figures below,
-and each method was trained once, so that what another seed would give is not in the intervals. Then, set by set, for
-each method alike:
+{training}
 
 - *Test maps*: the vessel maps of the test eyes, painted with the average appearance of the set's training eyes.
 - *Warped maps*: those of the training eyes, each warped three times, painted with the appearance of one of them,

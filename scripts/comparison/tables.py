@@ -116,15 +116,17 @@ def use(results: All) -> str:
 
 
 def cost(results: All) -> str:
-    """Minutes of each training, their sum, and seconds of a photograph."""
+    """Epochs, validations and minutes of each training, their sum, and seconds of a photograph."""
     lines = []
     for name, found in results.items():
         for training in found.minutes.values():
-            about = [training["bundle"], training["data"], str(training["epochs"])]
+            epochs = training["epochs"]
+            validations = epochs // training.get("options", {}).get("val_interval", epochs)
+            about = [training["bundle"], training["data"], str(epochs), str(validations)]
             lines.append([METHODS[name].title, *about, f"{training['minutes']:.0f}", ""])
         seconds = f"{median(found.seconds):.2f}"
-        lines.append([f"**{METHODS[name].title}**", "", "", "", f"**{minutes(found):.0f}**", f"**{seconds}**"])
-    return markdown(["method", "network", "data", "epochs", "minutes", "seconds per photograph"], lines)
+        lines.append([f"**{METHODS[name].title}**", "", "", "", "", f"**{minutes(found):.0f}**", f"**{seconds}**"])
+    return markdown(["method", "network", "data", "epochs", "validations", "minutes", "seconds per photograph"], lines)
 
 
 def minutes(results: Results) -> float:

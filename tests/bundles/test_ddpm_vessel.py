@@ -23,7 +23,7 @@ from retina_monai.bundle import release
 from retina_monai.data import VesselMaps, find_datalist
 from retina_monai.engines import DiffusionBatch
 from retina_monai.errors import RetinaError, root_error
-from retina_monai.evaluation.painting import Painter
+from retina_monai.evaluation.painting import Painter, find_painter
 from retina_monai.evaluation.sets import EyeSet, list_synthetic
 from retina_monai.networks import draw_latent
 from retina_monai.synthesis import synthesize
@@ -67,6 +67,19 @@ def test_a_resumed_training_is_the_uninterrupted_one(training: Path, run_config:
     moments = [state["optimizers.generator"]["state"] for state in (expected, found)]
     assert all(equal(moments[0][key], moments[1][key]) for key in moments[0])
     assert not equal(expected["networks.generator"], checkpoint(training, 1)["networks.generator"])
+
+
+@pytest.mark.parametrize(("option", "value"), [("process", "epsilon"), ("appearance_mean", [0.2, -0.5, -0.8])])
+def test_a_training_is_resumed_as_what_it_was(
+    option: str, value: Any, training: Path, run_config: RunConfig, tmp_path: Path
+) -> None:
+    """Tensors of another process, or of other colours, have the same shapes."""
+    shutil.copytree(training, tmp_path / "run")
+    settings = FAST | {"output_dir": str(tmp_path / "run"), "resume": True, "max_epochs": 3, option: value}
+    with pytest.raises(RuntimeError) as caught:
+        run_config(TRAIN, **settings)
+    assert f"epoch_0002.pt holds weights of {option.removeprefix('appearance_')} " in str(root_error(caught.value))
+    assert f"give the same --{option}," in str(root_error(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -270,6 +283,16 @@ def test_a_report_paints_a_sample_anew_from_its_own_noise(training: Path, phanto
     wrong = [dataclasses.replace(eye, condition=None) for eye in eyes]
     other = [np.abs(painter(eye.masks["vessel"], eye.fov, eye).astype(int) - eye.image) for eye in wrong]
     assert min(np.mean(change) for change in other) > 2 * max(np.mean(change) for change in away)
+
+
+def test_a_report_paints_with_the_steps_of_the_set(phantoms: Path, tmp_path: Path) -> None:
+    drawn = {"steps": 3, "guidance": 1.5}
+    released = load("ddpm_vessel")
+    painter = find_painter({"bundle": "ddpm_vessel", "weights": released.weights, **drawn})
+    assert painter is not None
+    found = painter.chain.bundles[-1].network
+    assert found.drawn_by == {"sampler": "euler", **drawn}
+    assert found.steps == 3 != released.bundle.network.steps
 
 
 def test_a_report_of_the_test_eyes(training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path) -> None:

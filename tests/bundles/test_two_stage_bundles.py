@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -253,18 +252,4 @@ def test_the_card_of_the_first_stage_has_the_figures_of_its_report() -> None:
     docs = CONFIGS["pix2pix_color_vessel"].parent / "docs"
     report, card = json.loads((docs / "report.json").read_text()), (docs / "README.md").read_text(encoding="utf-8")
     assert [line for line in markdown_table(report["table"]).splitlines() if line not in card] == []
-    assert report["about"]["weights_sha256"] == digest(docs.parent / "models" / "model.pt")
-
-
-def test_the_card_of_the_second_stage_has_the_figures_of_its_report(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    docs = CONFIGS["lama_fundus"].parent / "docs"
-    importlib.import_module("card_figures").main({"released": str(docs / "report.json")})
-    card = (docs / "README.md").read_text(encoding="utf-8")
-    lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("| released") for line in lines) == 15
-    assert [line for line in lines if line not in card] == []
-    report = json.loads((docs / "report.json").read_text())
     assert report["about"]["weights_sha256"] == digest(docs.parent / "models" / "model.pt")

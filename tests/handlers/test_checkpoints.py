@@ -216,7 +216,7 @@ def test_a_checkpoint_holds_every_part_in_plain_types(folder: Path) -> None:
     state = torch.load(training.output_dir / "checkpoints" / "epoch_0001.pt", weights_only=True)
     assert state.keys() == {
         *("networks.generator", "networks.discriminator", "optimizers.generator", "optimizers.discriminator"),
-        *("averaged", "loss_scaler", "epoch", "iteration", "best_metric", "best_metric_epoch", "run_id"),
+        *("averaged", "loss_scaler", "fixed", "epoch", "iteration", "best_metric", "best_metric_epoch", "run_id"),
     }
     assert list(differences(state, training.state())) == []
 

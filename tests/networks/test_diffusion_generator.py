@@ -208,6 +208,7 @@ def test_how_it_samples_is_chosen_afterwards_too() -> None:
     assert network.sample_by(steps=None).arguments == expected.arguments, "None leaves what was"
     with pytest.raises(ValueError, match="sampler of process velocity must be one of"):
         network.sample_by(sampler="euler")
+    assert network.arguments == expected.arguments, "what is refused changes nothing"
 
 
 def test_noise_is_normal() -> None:

@@ -130,29 +130,36 @@ def test_ddpm_steps_are_monais_where_all_times_are_visited(process: str, monkeyp
         torch.testing.assert_close(ours[step + 1], expected.to(torch.float64), rtol=1e-5, atol=1e-5)
 
 
-def test_pndm_steps_are_monais_once_there_is_a_history() -> None:
+@pytest.mark.parametrize("process", ["epsilon", "velocity"])
+def test_pndm_steps_are_monais_of_noises_once_there_is_a_history(process: str) -> None:
+    """MONAI's from noises: of a velocity, as the paper has it, the noise that follows from it."""
+    left = noise_schedule(process)
     theirs = PNDMScheduler(1000, "linear_beta", skip_prk_steps=True)
-    theirs.alphas_cumprod = noise_schedule("epsilon")
-    theirs.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    theirs.alphas_cumprod, theirs.final_alpha_cumprod = left, torch.tensor(1.0, dtype=torch.float64)
     theirs.set_timesteps(250)
-    plan = plan_steps("epsilon", "pndm", 250)
+    plan = plan_steps(process, "pndm", 250)
     ours = run(plan, start(), wrong_prediction)
-    said = [wrong_prediction(x, time) for x, time in zip(ours, plan.times, strict=False)]
-    for step in (3, 4, 100, 249):
-        theirs.counter, theirs.ets = 10, said[step - 3 : step]
-        found = theirs.step_plms(said[step], int(plan.times[step]), ours[step])
+
+    def said(step: int) -> Tensor:
+        x, time = ours[step], plan.times[step]
+        out, share = wrong_prediction(x, time), left[int(time)]
+        return out if process == "epsilon" else share.sqrt() * out + (1 - share).sqrt() * x
+
+    for step in (4, 5, 100, 249):
+        theirs.counter, theirs.ets = 10, [said(earlier) for earlier in range(step - 3, step)]
+        found = theirs.step_plms(said(step), int(plan.times[step]), ours[step])
         torch.testing.assert_close(ours[step + 1], found)
 
 
-def test_euler_steps_are_monais() -> None:
+@pytest.mark.parametrize("steps", [8, 16, 300])
+def test_euler_steps_are_monais(steps: int) -> None:
     theirs = RFlowScheduler(1000, use_discrete_timesteps=False)
-    theirs.set_timesteps(8)
-    plan = plan_steps("flow", "euler", 8)
-    assert plan.times == theirs.timesteps.tolist()
+    theirs.set_timesteps(steps)
+    plan = plan_steps("flow", "euler", steps)
+    assert plan.times == pytest.approx(theirs.timesteps.tolist(), rel=1e-3)  # which are of half precision
     ours = run(plan, start(), wrong_prediction)
     for step, time in enumerate(plan.times):
-        after = 0 if step == 7 else plan.times[step + 1]
-        expected, _ = theirs.step(wrong_prediction(ours[step], time), time, ours[step], after)
+        expected, _ = theirs.step(wrong_prediction(ours[step], time), time, ours[step])
         torch.testing.assert_close(ours[step + 1], expected)
 
 
