@@ -19,13 +19,13 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from retina_monai import load
-from retina_monai.bundle import release
+from retina_monai.bundle import release, start_network
 from retina_monai.data import VesselMaps, find_datalist
 from retina_monai.engines import DiffusionBatch
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.evaluation.painting import Painter, find_painter
 from retina_monai.evaluation.sets import EyeSet, list_synthetic
-from retina_monai.networks import draw_latent
+from retina_monai.networks import ConditionedUNet, DiffusionGenerator, draw_latent
 from retina_monai.synthesis import synthesize
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs"
@@ -296,9 +296,10 @@ def test_a_report_paints_with_the_steps_of_the_set(phantoms: Path, tmp_path: Pat
 
 
 def test_a_report_of_the_test_eyes(training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path) -> None:
-    weights = {"checkpoint": str(training / "model.pt"), "dataset_dir": str(phantoms)}
-    run_config([TRAIN, CONFIGS / "evaluate.json"], output_dir=str(tmp_path / "report"), **weights)
+    settings = {"checkpoint": str(training / "model.pt"), "dataset_dir": str(phantoms), "steps": 3, "guidance": 1.5}
+    run_config([TRAIN, CONFIGS / "evaluate.json"], output_dir=str(tmp_path / "report"), **settings)
     report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["about"]["drawn_by"] == {"sampler": "ddim", "steps": 3, "guidance": 1.5}
     assert {line["metric"] for line in report["table"]} > {"psnr", "ssim_fov"}
     assert (tmp_path / "report" / "grid_phantom.png").is_file()
 
@@ -354,6 +355,15 @@ def test_weights_of_another_process_are_refused(training: Path, run_config: RunC
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
     with pytest.raises(RetinaError, match="holds weights of process velocity, and epsilon is asked for"):
         release(training, bundle)
+
+
+@pytest.mark.parametrize(
+    "other", [{"process": "velocity"}, {"mean": [0.0, 0.0, 0.0]}, {"std": [0.1, 0.1, 0.1]}], ids=str
+)
+def test_released_weights_have_no_network_json_and_are_refused_too(other: dict[str, Any]) -> None:
+    network = DiffusionGenerator(ConditionedUNet(), **other)
+    with pytest.raises(RetinaError, match=rf"model\.pt holds weights of {next(iter(other))} "):
+        start_network(network, CONFIGS.parent / "models" / "model.pt")
 
 
 def test_what_is_drawn_starts_from_the_noise_of_its_latent(training: Path, phantoms: Path) -> None:
