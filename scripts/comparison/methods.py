@@ -1,7 +1,6 @@
 """The methods that are compared, and how each is trained. Another one is another entry of METHODS.
 
-Epochs are such that the methods of one size take equal minutes in sum; at 128 px those of the first two are estimates,
-of which no minutes were measured yet.
+Epochs are such that the methods of one size take about equal minutes in sum.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 DATASETS = ("CHASE_DB1", "HRF", "FIVES")
 EYES, PHANTOMS = "training eyes", "phantoms"
 
-VALIDATIONS, DIFFUSION_VALIDATIONS = 5, 8  # of each training that ends in photographs of eyes
+VALIDATIONS = 5  # of each training that ends in photographs of eyes
 
 
 class Training(NamedTuple):
@@ -114,7 +113,7 @@ def diffusion(epochs: tuple[int, int], size: int) -> Method:
                 EYES,
                 eyes,
                 weights={"initial_weights": "diffusion_phantoms"},
-                options={"val_interval": eyes // DIFFUSION_VALIDATIONS},
+                options={"val_interval": eyes // VALIDATIONS},
             ),
         },
         released={"ddpm_vessel": "diffusion"},
@@ -126,7 +125,7 @@ def diffusion(epochs: tuple[int, int], size: int) -> Method:
 METHODS = {
     "two_stage": two_stage((40, 2, 85), 256),
     "direct": direct((8, 150), 256),
-    "two_stage_128": two_stage((80, 6, 240), 128),
-    "direct_128": direct((20, 450), 128),
-    "diffusion_128": diffusion((1, 56), 128),
+    "two_stage_128": two_stage((40, 2, 85), 128),
+    "direct_128": direct((6, 185), 128),
+    "diffusion_128": diffusion((1, 12), 128),
 }

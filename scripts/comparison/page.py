@@ -35,6 +35,7 @@ def page(folder: Path) -> str:
                 else "",
             ),
             118,
+            break_on_hyphens=False,
         ),
         judge=judge(results),
         conclusion=conclusion,
@@ -73,7 +74,7 @@ def told(results: Mapping[str, Results]) -> dict[str, str]:
 
 
 def minutes(results: Mapping[str, Results]) -> str:
-    each = " and ".join(f"{tables.minutes(found):.0f} ({title})" for title, found in tables.titled(results))
+    each = words.listed([f"{tables.minutes(found):.0f} ({title})" for title, found in tables.titled(results)])
     return f"at {size_of(results)} px in sum {each} minutes of processor time"
 
 
@@ -105,7 +106,7 @@ TEMPLATE = """# Vessels first, then the rest: does it hold?
 
 The claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion do, blurs or
 bends the vessels that it is conditioned on; painting the vessels first, and then everything around them, keeps them.
-Methods that were trained on the same eyes for equal minutes are compared here:
+Methods that were trained on the same eyes for about equal minutes are compared here:
 
 {methods}
 
