@@ -83,7 +83,8 @@ def main(
             raise RetinaError(f"{path} would hold two weights of process {line['process']}: give another --output")
     for file, line in lines:
         if not any(line.items() <= done.items() for done in report["lines"]):
-            report["lines"].append(line | conditions.measure(_network(file).sample_by(**_settings(line))))
+            network = _network(file).sample_by(**{key: line[key] for key in SETTINGS})
+            report["lines"].append(line | conditions.measure(network))
             write_json(path, report)
     print(describe(report))
 
@@ -212,10 +213,6 @@ def _network(file: str) -> DiffusionGenerator:
     network: Any = load_network_of(BUNDLE, file)
     loaded: DiffusionGenerator = network
     return loaded
-
-
-def _settings(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: line[key] for key in SETTINGS}
 
 
 def _listed(value: Any) -> list[Any]:
