@@ -7,9 +7,10 @@ beside it, as training writes it; of each process there is one. Each is tried wi
 Conditions are the vessel maps of training eyes, warped, so that no photograph of them exists; KID is between what is
 drawn and the training photographs of other patients, both in the canonical appearance, by the features of
 ``retina_encoder``; its floor is that of one half of the photographs to the other. Photographs are drawn in bfloat16
-where the processor computes in it, and timed by themselves in float32, as the bundle draws them; nothing else should
-run meanwhile. No test eye is looked at. A line that is in the output already is not made again: an interrupted run goes
-on by the same command.
+where the processor computes in it. No test eye is looked at. A line that is in the output already is not made again: an
+interrupted run goes on by the same command. Seconds come last, of all lines of these weights in one go, and anew
+whenever the command is given: of a photograph by itself in float32, as the bundle draws it, on a machine that should do
+nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ STEPS = (4, 8, 16, 32, 64, 300)
 WARPS = 1  # of each map
 BATCH = 11
 BUNDLE = "ddpm_vessel"
-SETTINGS = ("sampler", "steps", "guidance")
 
 
 def main(
@@ -69,8 +69,11 @@ def main(
         seed: of warps and noise.
     """
     prepare(seed)
+    networks = {file: _network(file) for file in weights}
     lines = [
-        (file, line) for file in weights for line in _lines(file, _listed(samplers), _listed(steps), _listed(guidance))
+        (network, line)
+        for file, network in networks.items()
+        for line in _lines(file, network, _listed(samplers), _listed(steps), _listed(guidance))
     ]
     conditions = Conditions(data, size, seed)
     path = Path(output)
@@ -81,11 +84,14 @@ def main(
     for _, line in lines:
         if used.setdefault(line["process"], line["weights"]) != line["weights"]:
             raise RetinaError(f"{path} would hold two weights of process {line['process']}: give another --output")
-    for file, line in lines:
+    for network, line in lines:
         if not any(line.items() <= done.items() for done in report["lines"]):
-            network = _network(file).sample_by(**{key: line[key] for key in SETTINGS})
-            report["lines"].append(line | conditions.measure(network))
+            report["lines"].append(line | conditions.measure(_sampling(network, line)))
             write_json(path, report)
+    for network, line in lines:
+        done = next(done for done in report["lines"] if line.items() <= done.items())
+        done |= {"seconds": conditions.seconds(_sampling(network, line)), "threads": torch.get_num_threads()}
+    write_json(path, report)
     print(describe(report))
 
 
@@ -136,11 +142,10 @@ class Conditions:
             "floor": floor.kid,
             "seed": seed,
             "precision": choose_precision("auto", self.device),
-            "threads": torch.get_num_threads(),
         }
 
     def measure(self, network: DiffusionGenerator) -> dict[str, float]:
-        """KID with its standard error, mean clDice, and seconds for a photograph by itself, in float32."""
+        """KID with its standard error, and mean clDice."""
         network = network.to(self.device)
         drawn, scores = [], []
         groups = [self.items[start : start + BATCH] for start in range(0, len(self.items), BATCH)]
@@ -158,10 +163,11 @@ class Conditions:
             "kid": distance.value,
             "standard_error": distance.standard_error,
             "cldice": float(torch.cat(scores).nanmean()),
-            "seconds": self._seconds(network),
         }
 
-    def _seconds(self, network: DiffusionGenerator) -> float:
+    def seconds(self, network: DiffusionGenerator) -> float:
+        """Of one photograph by itself, in float32: the shortest of six, or of two of many steps."""
+        network = network.to(self.device)
         vessel, _ = self._tensors(self.items[:1])
         times = []
         with torch.inference_mode():
@@ -186,10 +192,15 @@ def _canonical(item: dict[str, Any], size: int) -> Tensor:
     return image
 
 
-def _lines(file: str, samplers: Sequence[str], steps: Sequence[int], guidance: Sequence[float]) -> list[dict[str, Any]]:
+def _lines(
+    file: str,
+    network: DiffusionGenerator,
+    samplers: Sequence[str],
+    steps: Sequence[int],
+    guidance: Sequence[float],
+) -> list[dict[str, Any]]:
     """What is to be measured of a file: refused here, before anything is."""
-    process = str(_network(file).arguments["process"])
-    told = {"process": process, "weights": digest(file)}
+    process = str(network.arguments["process"])
     if unknown := set(samplers) - {name for names in SAMPLERS.values() for name in names}:
         raise RetinaError(f"there is no sampler {sorted(unknown)[0]}: give some of {SAMPLERS}")
     chosen = [sampler for sampler in SAMPLERS[process] if not samplers or sampler in samplers]
@@ -199,11 +210,15 @@ def _lines(file: str, samplers: Sequence[str], steps: Sequence[int], guidance: S
     except ValueError as error:
         raise RetinaError(str(error)) from error
     return [
-        told | {"sampler": sampler, "steps": count, "guidance": float(weight)}
+        {"process": process, "weights": digest(file), "sampler": sampler, "steps": count, "guidance": float(weight)}
         for sampler in chosen
         for count in steps
         for weight in guidance
     ]
+
+
+def _sampling(network: DiffusionGenerator, line: dict[str, Any]) -> DiffusionGenerator:
+    return network.sample_by(sampler=line["sampler"], steps=line["steps"], guidance=line["guidance"])
 
 
 def _network(file: str) -> DiffusionGenerator:

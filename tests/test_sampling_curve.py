@@ -74,7 +74,10 @@ def test_every_sampler_is_measured_once(
 
     curve.main(str(data), *files, output=str(path), size=32, steps=3)
     again = json.loads(path.read_text())
-    assert again["lines"][:4] == first["lines"], "what is there is not made again"
+    for place, line in enumerate(first["lines"]):
+        later = again["lines"][place]
+        assert later == line | {"seconds": later["seconds"]}, "what is there is not made again"
+        assert (later["seconds"] == line["seconds"]) == (line["steps"] == 1), "seconds are, of what is asked for"
     assert [(line["process"], line["sampler"]) for line in again["lines"][4:]] == [
         ("velocity", "pndm"),
         ("flow", "euler"),
@@ -130,7 +133,6 @@ def test_photographs_are_near_photographs_and_noise_is_not(
     eyes = find_datalist([str(data / "phantoms")])["training"]
     true = torch.stack([curve._canonical(eye, 32) for eye in eyes])
     noise = torch.rand(true.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    monkeypatch.setattr(conditions, "_seconds", lambda _: 1.0)
     found = [conditions.measure(Copies(pictures))["kid"] for pictures in (true, noise)]
     assert abs(found[0]) < 3 * conditions.about["floor"] and found[1] > 10 * conditions.about["floor"]
 
@@ -175,4 +177,4 @@ def test_steps_that_cannot_be_are_refused_first(curve: ModuleType, tmp_path: Pat
 
 def test_an_unknown_sampler_is_refused(curve: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(RetinaError, match="there is no sampler heun"):
-        curve._lines(str(weights(tmp_path / "flow", "flow")), ["heun"], [4], [1.0])
+        curve.main("DATA", str(weights(tmp_path / "flow", "flow")), output="never", samplers="heun")
