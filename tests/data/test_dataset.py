@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.data import get_track_meta
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised, Transform
 from PIL import Image
 from torch import distributed
@@ -95,6 +96,13 @@ def test_an_item_is_the_same_whatever_was_drawn_before(make: Make) -> None:
     np.random.seed(1)
     torch.manual_seed(1)
     assert same(others[3, 2], wanted) and same(eyes[3, 2], wanted)
+
+
+def test_samples_are_not_tracked_and_what_surrounds_them_is(make: Make) -> None:
+    eyes = make(seed=4)
+    assert get_track_meta()
+    assert type(eyes[3, 2]["image"]) is torch.Tensor
+    assert get_track_meta()
 
 
 def test_another_epoch_index_or_seed_is_another_item(make: Make) -> None:
