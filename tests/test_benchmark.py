@@ -103,8 +103,9 @@ def test_diffusion_stands_beside_diffusers_with_an_equal_network(eyes: Path, mon
     text = diffusion.measure_diffusion(eyes, TINY)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "whose" not in line]
     kinds = [(row[0].strip("| "), row[1]) for row in rows[1:]]
-    assert kinds[:3] == [(who, "training") for who in (diffusion.OWN, diffusion.OWN_FP32, diffusion.THEIRS)]
-    assert kinds[3:] == [(who, "sampling") for who in (diffusion.OWN, diffusion.THEIRS)] * 2
+    training = (diffusion.OWN, diffusion.LOADING, diffusion.OWN_FP32, diffusion.THEIRS)
+    assert kinds[:4] == [(who, "training") for who in training]
+    assert kinds[4:] == [(who, "sampling") for who in (diffusion.OWN, diffusion.THEIRS)] * 2
     assert all(float(row[3]) > 0 for row in rows[1:])
     settings = diffusion.settings_of(benchmark.FULL)
     own, other = diffusion.unet_of(settings), diffusion.their_unet(settings)

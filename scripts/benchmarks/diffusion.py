@@ -23,7 +23,8 @@ from retina_monai.networks import ConditionedUNet, DiffusionGenerator
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs" / "train.json"
 WARM_UP = 2
-OWN, OWN_FP32, THEIRS = "ddpm_vessel", "ddpm_vessel, fp32", "diffusers"
+OWN, THEIRS = "ddpm_vessel", "diffusers"
+OWN_FP32, LOADING = "ddpm_vessel, fp32", "ddpm_vessel, loading"
 
 
 class Job(NamedTuple):
@@ -39,7 +40,7 @@ def measure_diffusion(eyes: Path, effort: Effort) -> str:
     settings = settings_of(effort)
     batch, several = int(settings["batch_size"]), 4
     jobs = [
-        *(Job(whose, "training", batch) for whose in (OWN, OWN_FP32, THEIRS)),
+        *(Job(whose, "training", batch) for whose in (OWN, LOADING, OWN_FP32, THEIRS)),
         *(Job(whose, "sampling", count) for count in (1, several) for whose in (OWN, THEIRS)),
     ]
     runs = in_turns({job: partial(run, job, eyes, effort) for job in jobs}, effort.rounds, "diffusion")
@@ -50,11 +51,11 @@ def measure_diffusion(eyes: Path, effort: Effort) -> str:
     size, side = int(settings["size"]), int(settings["size"]) // unet.unshuffle
     return f"""The U-Net of `ddpm_vessel` and the same of `diffusers` (`UNet2DModel`), {weights:.1f} M weights each, for
 pictures of {size} px, of which both see blocks of {unet.unshuffle} x {unet.unshuffle} pixels ({side} px). *training*:
-a step at batch {batch}. Ours is `train.json` through `monai.bundle`, with loading, augmentation and moving average, in
-the precision that it takes here ({choose_precision("auto", torch.device("cpu"))}) and in fp32; theirs as their example
-script for unconditional generation has it by default, on a batch that lies in memory: fp32, `DDPMScheduler.add_noise`,
-`AdamW`, clipped gradients. *sampling*: {settings["steps"]} steps of DDIM,
-fp32 both. x: times as fast as `diffusers`.
+a step at batch {batch}, of one batch that lies in memory. Ours is `train.json` through `monai.bundle`, with all that it
+does beside, in {choose_precision("auto", torch.device("cpu"))}, which it takes here, and in fp32; *loading*: of batches
+that are read and augmented in the same process, as a training does. Theirs is what their example script for
+unconditional generation does by default: fp32, `DDPMScheduler.add_noise`, `AdamW`, clipped gradients. *sampling*:
+{settings["steps"]} steps of DDIM, fp32 both. x: times as fast as `diffusers`.
 
 {table(("whose", "work", "batch", "s", "s a picture", "x"), rows)}"""
 
@@ -78,8 +79,7 @@ def seconds_of(job: Job, eyes: Path, effort: Effort) -> float:
         sample = (own_sampling if own else their_sampling)(job.batch, effort)
         return timed(sample, effort.diffusion_samples, warm_up=1)
     if own:
-        precision = "fp32" if job.whose == OWN_FP32 else choose_precision("auto", torch.device("cpu"))
-        return own_training(job.batch, precision, eyes, effort)
+        return own_training(job, eyes, effort)
     return timed(their_training(job.batch, effort), effort.diffusion_iterations)
 
 
@@ -93,12 +93,15 @@ def timed(work: Callable[[], Any], times: int, warm_up: int = WARM_UP) -> float:
     return median(later - earlier for earlier, later in pairwise(stamps))
 
 
-def own_training(batch: int, precision: str, eyes: Path, effort: Effort) -> float:
-    """Median step of the bundle's training with all that a user gets."""
+def own_training(job: Job, eyes: Path, effort: Effort) -> float:
+    """Median step of the bundle's training with all that a user gets, or all but loading."""
     steps = WARM_UP + effort.diffusion_iterations
+    precision = "fp32" if job.whose == OWN_FP32 else "auto"
     with tempfile.TemporaryDirectory() as output_dir:
         settings = {"dataset_dir": str(eyes), "cache_dir": f"{eyes}-cache", "output_dir": output_dir}
-        settings |= {**effort.overrides, "precision": precision, "max_epochs": 1, "repeats": steps * batch}
+        settings |= {**effort.overrides, "precision": precision, "max_epochs": 1, "repeats": steps * job.batch}
+        if job.whose != LOADING:
+            settings["train#trainer#train_data_loader"] = f"$[next(iter(@train#dataloader))] * {steps}"
         workflow = ConfigWorkflow(str(CONFIG), workflow_type="training", logging_file=False, **settings)
         workflow.initialize()
         trainer = workflow.parser.get_parsed_content("train#trainer")
