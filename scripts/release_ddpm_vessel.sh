@@ -46,9 +46,14 @@ bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --datase
     --output_dir "$output/evaluation"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"
 
-# 3. How good are few steps? Of every sampler, on warped maps of training eyes.
-"$python" "$root/scripts/sampling_curve.py" "$data" "$root/bundles/ddpm_vessel/models/model.pt" \
-    "$output/velocity/model.pt" --output "$reports/sampling.json"
+# 3. How good are few steps, and guidance? Of every sampler, on warped maps of training eyes.
+curve() { # files of weights, options
+    "$python" "$root/scripts/sampling_curve.py" "$data" "$@" --output "$reports/sampling.json" \
+        --picture "$root/docs/images/ddpm_vessel_steps.png"
+}
+released="$root/bundles/ddpm_vessel/models/model.pt"
+curve "$released" "$output/velocity/model.pt"
+curve "$released" --steps 16 --guidance "(1.5,2)"
 
 # 4. The four questions, set by set: on the vessel maps of test eyes, and on warped maps of training eyes.
 ask() { # data set, name of the report, families, options of synthesize

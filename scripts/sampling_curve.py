@@ -1,6 +1,7 @@
 """How good, how faithful and how slow are few steps? KID, clDice and seconds of every sampler, at several steps.
 
-    python scripts/sampling_curve.py DATA WEIGHTS... --output bundles/ddpm_vessel/docs/reports/sampling.json
+    python scripts/sampling_curve.py DATA WEIGHTS... --output bundles/ddpm_vessel/docs/reports/sampling.json \
+        --picture docs/images/ddpm_vessel_steps.png
 
 ``DATA`` holds CHASE_DB1, HRF and FIVES. Each file of weights is the bundle's released one, or has its ``network.json``
 beside it, as training writes it; of each process there is one. Each is tried with every sampler of its process.
@@ -24,6 +25,9 @@ from typing import Any
 import fire
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,7 +37,7 @@ from retina_monai.engines import choose_device, choose_precision, prepare
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation import load_extractors, load_judge
 from retina_monai.evaluation.distribution import unrelated
-from retina_monai.files import write_json
+from retina_monai.files import replacing, write_json
 from retina_monai.metrics import cldice, floor_of_halves, kid_of_subsets
 from retina_monai.networks import DiffusionGenerator
 from retina_monai.networks.diffusion import SAMPLERS, plan_steps
@@ -44,12 +48,14 @@ STEPS = (4, 8, 16, 32, 64, 300)
 WARPS = 1  # of each map
 BATCH = 11
 BUNDLE = "ddpm_vessel"
+PANELS = {"kid": "KID over its floor (less is better)", "cldice": "clDice (more is better)", "seconds": "seconds"}
 
 
 def main(
     data: str,
     *weights: str,
     output: str,
+    picture: str | None = None,
     size: int = 128,
     steps: Sequence[int] | int = STEPS,
     guidance: Sequence[float] | float = 1.0,
@@ -62,6 +68,7 @@ def main(
         data: folder of the data sets.
         weights: files of weights, one of each process.
         output: file of JSON to write or to go on with.
+        picture: file of PNG, if the curves are to be drawn.
         size: pixels a side.
         steps: of the samplers.
         guidance: one or several.
@@ -92,6 +99,8 @@ def main(
         done = next(done for done in report["lines"] if line.items() <= done.items())
         done |= {"seconds": conditions.seconds(_sampling(network, line)), "threads": torch.get_num_threads()}
     write_json(path, report)
+    if picture is not None:
+        draw(report, picture)
     print(describe(report))
 
 
@@ -105,6 +114,32 @@ def describe(report: dict[str, Any]) -> str:
         cells = (line["process"], line["sampler"], line["steps"], f"{line['guidance']:g}", kid_value, ratio)
         text += "| " + " | ".join(map(str, cells)) + f" | {line['cldice']:.3f} | {line['seconds']:.2f} |\n"
     return text
+
+
+def draw(report: dict[str, Any], path: str | Path) -> None:
+    """KID, clDice and seconds over the steps, a curve for each sampler without guidance."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for line in sorted(report["lines"], key=lambda line: int(line["steps"])):
+        if line["guidance"] == 1:
+            curves.setdefault(f"{line['sampler']} of {line['process']}", []).append(line)
+    ticks = sorted({int(line["steps"]) for line in report["lines"]})
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        unit = report["about"]["floor"] if key == "kid" else 1
+        for label, lines in curves.items():
+            values = [line[key] / unit for line in lines]
+            axes.plot([line["steps"] for line in lines], values, marker="o", label=label)
+        axes.set(xlabel="steps", title=title, xscale="log", yscale="linear" if key == "cldice" else "log")
+        axes.set_xticks(ticks, [str(count) for count in ticks])
+        axes.minorticks_off()
+        if key != "cldice":
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend()
+    FigureCanvasAgg(figure)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
 class Conditions:

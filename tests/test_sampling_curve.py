@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
 from torch import Tensor
 
 from retina_monai.data import find_datalist, write_phantoms
@@ -72,7 +74,11 @@ def test_every_sampler_is_measured_once(
         assert line["seconds"] > 0 and line["standard_error"] > 0 and 0 <= line["cldice"] <= 1
     assert first["lines"][0]["kid"] != first["lines"][1]["kid"]
 
-    curve.main(str(data), *files, output=str(path), size=32, steps=3)
+    curve.main(str(data), *files, output=str(path), size=32, steps=3, picture=str(tmp_path / "curve.png"))
+    with Image.open(tmp_path / "curve.png") as picture:
+        colours = {tuple(colour[:3]) for _, colour in picture.getcolors(10**6)}
+    drawn = {to_rgb(f"C{place}") for place in range(4)}
+    assert {tuple(round(255 * channel) for channel in colour) for colour in drawn} <= colours, "four samplers"
     again = json.loads(path.read_text())
     for place, line in enumerate(first["lines"]):
         later = again["lines"][place]
