@@ -22,7 +22,7 @@ EVALUATED = {
     "ddpm_vessel": {"released": "reports/evaluation.json"},
 }
 """Bundle -> what was evaluated on its test eyes, and the report."""
-ASKED = ("pix2pix_vessel",)
+ASKED = ("pix2pix_vessel", "ddpm_vessel")
 """Bundles of whose sets the four questions were asked."""
 
 
