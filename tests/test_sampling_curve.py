@@ -144,7 +144,7 @@ def test_photographs_are_near_photographs_and_noise_is_not(
 
 
 class Nothing:
-    about: ClassVar = {"seed": 1}
+    about: ClassVar = {"seed": 1, "floor": 0.1}
 
     def __init__(self, *_: Any) -> None: ...
 
@@ -152,7 +152,7 @@ class Nothing:
 def test_lines_that_were_measured_otherwise_are_refused(
     curve: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sampling.json").write_text(json.dumps({"about": {"seed": 0}, "lines": []}))
+    (tmp_path / "sampling.json").write_text(json.dumps({"about": {"seed": 0, "floor": 0.1}, "lines": []}))
     monkeypatch.setattr(curve, "Conditions", Nothing)
     with pytest.raises(RetinaError, match=r"sampling.json holds lines that were measured otherwise: remove it"):
         curve.main("DATA", output=str(tmp_path / "sampling.json"))
