@@ -28,8 +28,8 @@ train() { # folder, its options: resumes what was interrupted, leaves alone what
     touch "$folder/finished"
 }
 
-# 1. Of each process: where discs and foveas lie, on phantoms; then what eyes look like. One core each would do. The
-#    velocity gets better for a few epochs only, then learns its eyes by heart.
+# 1. Of each process: where discs and foveas lie, on phantoms; then what eyes look like. One core each would do. By
+#    `selection`, the velocity is best after a few epochs.
 [[ -d "$output/phantoms" ]] || "$python" -m retina_monai phantom "$output/phantoms" --count 300 --size 512 --seed 1
 for process in flow velocity; do
     shorter=()
