@@ -45,6 +45,7 @@ __all__ = [
     "run_folder",
     "start_control",
     "start_network",
+    "weights_of",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -152,8 +153,17 @@ def load_network_of(bundle: str, checkpoint: str | Path | None = None, device: t
     root = find_bundle(bundle)
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
-    weights = root / "models" / "model.pt" if checkpoint is None else checkpoint
-    return load_network(parser.get_parsed_content("network_def"), weights).requires_grad_(False).to(device)
+    network = load_network(parser.get_parsed_content("network_def"), weights_of(bundle, checkpoint))
+    return network.requires_grad_(False).to(device)
+
+
+def weights_of(bundle: str, checkpoint: str | Path | None = None) -> Path:
+    """``checkpoint`` if one is given, else the released weights of a bundle.
+
+    Raises:
+        RetinaError: no such bundle.
+    """
+    return find_bundle(bundle) / "models" / "model.pt" if checkpoint is None else Path(checkpoint)
 
 
 def start_network(

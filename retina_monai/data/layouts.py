@@ -25,7 +25,7 @@ from retina_monai.data.splits import merge
 from retina_monai.data.stare import STARE
 from retina_monai.errors import RetinaError
 
-__all__ = ["LAYOUTS", "UnknownLayoutError", "find_datalist", "fingerprint", "list_eyes"]
+__all__ = ["LAYOUTS", "UnknownLayoutError", "file_digest", "find_datalist", "fingerprint", "list_eyes"]
 
 LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
@@ -88,6 +88,11 @@ def fingerprint(datalist: Datalist) -> str:
             for key in (key for key in PICTURES if key in item):
                 digest.update(key.encode() + _ends(Path(item[key])))
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 over the size and the first and last 64 KiB of a file."""
+    return sha256(_ends(path)).hexdigest()
 
 
 def _paths(dataset_dir: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from retina_monai.handlers.pictures import PictureGrid, to_uint8
 from retina_monai.handlers.sample_set import SampleSet, finished_samples
 from retina_monai.handlers.synthetic_set import SyntheticSet
 from retina_monai.handlers.tracking import Tracker, sqlite_uri
+from retina_monai.handlers.training_record import TrainingRecord
 from retina_monai.handlers.vessel_set import VesselSet
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "StopOnNaN",
     "SyntheticSet",
     "Tracker",
+    "TrainingRecord",
     "VesselSet",
     "finished_samples",
     "image_grid",
