@@ -19,6 +19,7 @@ from torch import nn
 
 from retina_monai.errors import RetinaError
 from retina_monai.files import Claim, replacing, write_json
+from retina_monai.handlers.failure import on_failure
 
 __all__ = ["Checkpoints", "load_file", "newest_checkpoint", "refuse_other", "save_atomically"]
 
@@ -83,7 +84,7 @@ class Checkpoints:
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
         engine.add_event_handler(Events.COMPLETED, self.release)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
+        on_failure(engine, self.release)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self.save_best)
 
@@ -109,12 +110,6 @@ class Checkpoints:
         """Let another process train in ``output_dir``."""
         if self.claim is not None:
             self.claim.release()
-
-    def fail(self, engine: Engine, error: BaseException) -> None:
-        """Release; the error goes on, which is the tracker's part where there is one that is told of it as well."""
-        self.release()
-        if not getattr(self.tracker, "enabled", False):
-            raise error
 
     def save(self, engine: Engine) -> None:
         state = engine.state

@@ -17,6 +17,7 @@ from retina_monai.data.layout import SPLITS
 from retina_monai.data.manifest import iterate_manifest, manifest_path, merge_manifest
 from retina_monai.errors import RetinaError
 from retina_monai.files import Claim, append_line, replacing, write_json
+from retina_monai.handlers.failure import on_failure
 
 __all__ = ["SampleSet", "finished_samples"]
 
@@ -70,7 +71,7 @@ class SampleSet:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.complete)
         engine.add_event_handler(Events.COMPLETED, self.release)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
+        on_failure(engine, self.release)
         if getattr(engine.state, "epoch_length", None) == 0:  # every sample is there: MONAI skips an empty run
             self.complete()
 
@@ -144,11 +145,6 @@ class SampleSet:
         if self.claim is not None:
             self.claim.release()
             self.claim = None
-
-    def fail(self, engine: Engine, error: BaseException) -> None:
-        """Release; the error goes on."""
-        self.release()
-        raise error
 
 
 def finished_samples(output_dir: str | Path) -> set[str]:

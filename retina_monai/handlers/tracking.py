@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_folder, write_json
+from retina_monai.handlers.failure import on_failure
 
 __all__ = ["Tracker", "artifact_folder", "is_answering", "one_sentence", "sqlite_uri"]
 
@@ -90,7 +91,7 @@ class Tracker(MLFlowHandler):
         self._on(engine, Events.STARTED, self.start)
         self._on(engine, Events.EPOCH_COMPLETED, self.epoch_completed)
         self._on(engine, Events.EPOCH_COMPLETED, self.log_pictures)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
+        on_failure(engine, self.fail)
         self._on(engine, Events.COMPLETED, self.complete)
         self._on(engine, Events.COMPLETED, self.close)
         if self.evaluator is not None:
@@ -164,14 +165,13 @@ class Tracker(MLFlowHandler):
             if Path(path).is_file():
                 self.client.log_artifact(self.run_id, str(path))
 
-    def fail(self, engine: Engine, error: BaseException) -> None:
-        """Mark the run as failed, so that nobody takes it for one that still goes on; the error goes on."""
+    def fail(self) -> None:
+        """Mark the run as failed, so that nobody takes it for one that is still running."""
         if self.cur_run is not None:
             try:
                 self.client.set_terminated(self.run_id, status="FAILED")
             except (MlflowException, SQLAlchemyError, OSError):
                 logger.warning("MLflow: run %s could not be marked as failed in %s", self.run_id, self.address)
-        raise error
 
 
 def artifact_folder(address: str) -> str | None:
