@@ -12,6 +12,7 @@ from retina_monai.handlers.sample_set import SampleSet, finished_samples
 from retina_monai.handlers.synthetic_set import SyntheticSet
 from retina_monai.handlers.tracking import Tracker, sqlite_uri
 from retina_monai.handlers.training_record import TrainingRecord
+from retina_monai.handlers.validation import EpochValidation
 from retina_monai.handlers.vessel_set import VesselSet
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ColorVesselSet",
     "EpochLine",
     "EpochLosses",
+    "EpochValidation",
     "FeatureTable",
     "GrowingShare",
     "LinearDecay",

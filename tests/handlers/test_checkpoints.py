@@ -18,7 +18,6 @@ import torch
 from ignite.engine import Events
 from ignite.metrics import Average
 from monai.bundle import ConfigParser
-from monai.handlers import ValidationHandler
 from monai.transforms import RandFlipd, RandGaussianNoised, Transform
 from PIL import Image
 from torch import Tensor, nn
@@ -26,7 +25,15 @@ from torch import Tensor, nn
 from retina_monai.data import CachedEyes, eye_loader
 from retina_monai.engines import AdversarialTrainer, Averaged, GenerationEvaluator
 from retina_monai.errors import RetinaError
-from retina_monai.handlers import Checkpoints, EpochLosses, LinearDecay, SeededEpochs, load_file, newest_checkpoint
+from retina_monai.handlers import (
+    Checkpoints,
+    EpochLosses,
+    EpochValidation,
+    LinearDecay,
+    SeededEpochs,
+    load_file,
+    newest_checkpoint,
+)
 from retina_monai.handlers.checkpoints import save_atomically
 from retina_monai.networks import Pix2PixUNet
 from retina_monai.objectives import Pix2Pix
@@ -112,7 +119,7 @@ class Training:
                 LinearDecay(self.optimizers),
                 self.averaged,
                 EpochLosses(),
-                ValidationHandler(validator=self.evaluator, interval=validation),
+                *([EpochValidation(validator=self.evaluator, interval=validation)] if validation else []),
                 self.checkpoints,
             ],
         )
@@ -260,13 +267,43 @@ def test_the_weights_taken_away_are_those_of_the_best_validation(folder: Path) -
 
 
 def test_without_validation_the_last_weights_are_taken_away_also_after_resuming(folder: Path) -> None:
-    first = Training(folder, epochs=1, validation=100).run()
+    first = Training(folder, epochs=1, validation=0).run()
     early = load_file(first.output_dir / "model.pt")
     assert list(differences(early, first.averaged.network.state_dict())) == []
-    second = Training(folder, epochs=2, validation=100, resume=True).run()
+    second = Training(folder, epochs=2, validation=0, resume=True).run()
     late = load_file(second.output_dir / "model.pt")
     assert list(differences(late, second.averaged.network.state_dict())) == []
     assert list(differences(early, late))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "interval", "validated"), [(1, 5, [1]), (3, 2, [2, 3]), (4, 2, [2, 4]), (2, 1, [1, 2])]
+)
+def test_a_training_ends_with_a_validation_and_none_is_done_twice(
+    folder: Path, epochs: int, interval: int, validated: list[int]
+) -> None:
+    training = Training(folder, epochs=epochs, validation=interval)
+    assert epochs_validated(training) == validated
+    state = load_file(newest_checkpoint(training.output_dir))
+    assert state["epoch"] == epochs and state["best_metric_epoch"] in validated
+
+
+def test_a_finished_training_that_is_extended_ends_with_a_validation_too(folder: Path) -> None:
+    """Metrics grow, so that each validation finds the best weights so far."""
+    Training(folder, epochs=1, validation=2, metrics=[0.1]).run()
+    training = Training(folder, epochs=3, validation=2, metrics=[0.2, 0.3], resume=True)
+    assert epochs_validated(training) == [2, 3]
+    assert load_file(newest_checkpoint(training.output_dir))["best_metric_epoch"] == 3
+    again = Training(folder, epochs=3, validation=2, metrics=[0.4], resume=True)
+    assert epochs_validated(again) == []
+
+
+def epochs_validated(training: Training) -> list[int]:
+    """The epochs in which a training validates, as it runs."""
+    epochs: list[int] = []
+    training.evaluator.add_event_handler(Events.COMPLETED, lambda evaluator: epochs.append(evaluator.state.epoch))
+    training.run()
+    return epochs
 
 
 def test_without_average_the_trained_weights_are_taken_away(folder: Path) -> None:
