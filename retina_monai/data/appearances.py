@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.reading import read_photograph
@@ -65,7 +66,7 @@ class Appearances:
             size: pixels a side of the photographs whose textures are measured, reduced by area; ``None``: no textures.
         """
         measured = []
-        for place in range(len(eyes)):
+        for place in tqdm(range(len(eyes)), "measuring appearances", leave=False, disable=None):
             eye = eyes.deterministic(place)
             appearance = measure_appearance(eye["image"].float() / 127.5 - 1, eye["fov"] >= 128)
             about = {"name": eye["name"], "dataset": eye["dataset"], "mean": appearance.mean, "std": appearance.std}

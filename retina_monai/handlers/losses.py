@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from typing import Any
@@ -46,33 +47,69 @@ class EpochLosses:
 class EpochLine:
     """A progress bar over the training, and one line per epoch: mean losses, validation metrics, iterations a second.
 
+    In the first epoch of a run, further lines give the expected duration of an epoch and of the training, validation
+    excluded: after ``patience`` seconds, and each time that has doubled.
+
     Args:
-        evaluator: its metrics join the line of the epochs that it validated.
+        evaluator: its metrics join the line of the epochs that it validated, each with its formula if the metric left
+            one in ``state.formulas`` (:class:`retina_monai.metrics.Selection`); it has a progress bar of its own.
         enabled: whether this process prints (rank 0).
+        patience: seconds before the first of the lines about the expected duration.
     """
 
-    def __init__(self, evaluator: Engine | None = None, enabled: bool = True) -> None:
+    def __init__(self, evaluator: Engine | None = None, enabled: bool = True, patience: float = 15.0) -> None:
         self.evaluator = evaluator
         self.enabled = enabled
+        self.patience = patience
         self.started = 0.0
+        self.warm = 0.0  # when the epoch's first iteration was done, whose time is no measure of the others
+        self.due = math.inf  # seconds of an epoch after which the next forecast is made
 
     def attach(self, engine: Engine) -> None:
-        if self.enabled:
-            ProgressBar(desc="epoch", disable=None).attach(engine)
-            engine.add_event_handler(Events.EPOCH_STARTED, self.start)
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self.log)
+        if not self.enabled:
+            return
+        ProgressBar(desc="epoch", disable=None).attach(engine)
+        if self.evaluator is not None:
+            ProgressBar(desc="validation", disable=None).attach(self.evaluator)
+        engine.add_event_handler(Events.STARTED, self.begin)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.forecast)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.log)
+
+    def begin(self) -> None:
+        self.due = self.patience
 
     def start(self) -> None:
         self.started = time.perf_counter()
 
+    def forecast(self, engine: Engine) -> None:
+        """Say how long it will take, when that is due."""
+        state: Any = engine.state
+        now, done = time.perf_counter(), (state.iteration - 1) % state.epoch_length + 1
+        if done == 1:
+            self.warm = now
+        elif now - self.started >= self.due and done < state.epoch_length:
+            self.due = 2 * (now - self.started)
+            epoch = (now - self.warm) / (done - 1) * state.epoch_length
+            left = epoch * (state.max_epochs - state.epoch + 1)
+            where = f"epoch {state.epoch}/{state.max_epochs}: {done} of {state.epoch_length} iterations"
+            times = tuple(_duration(seconds) for seconds in (now - self.started, epoch, left))
+            logger.info("%s after %s, about %s an epoch and %s in all", where, *times)
+
     def log(self, engine: Engine) -> None:
         state: Any = engine.state
         metrics = dict(state.metrics)
+        formulas: dict[str, str] = {}
         if self.evaluator is not None and self.evaluator.state.epoch == state.epoch:
             metrics |= self.evaluator.state.metrics
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            formulas = getattr(self.evaluator.state, "formulas", {})
+        figures = (
+            f"{name} {value:.4f}" + (f" ({formulas[name]})" if name in formulas else "")
+            for name, value in metrics.items()
+        )
         rate = state.epoch_length / (time.perf_counter() - self.started)
-        logger.info("epoch %d/%d: %s (%.2f it/s)", state.epoch, state.max_epochs, figures, rate)
+        logger.info("epoch %d/%d: %s (%.2f it/s)", state.epoch, state.max_epochs, ", ".join(figures), rate)
+        self.due = math.inf
 
 
 class StopOnNaN:
@@ -109,3 +146,10 @@ class StopOnNaN:
                 f"the loss became NaN or infinite by iteration {state.iteration} (epoch {state.epoch}): lower "
                 "--learning_rate, set --max_gradient_norm 1 or use --precision fp32, then go on with --resume true"
             )
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that a reader would choose."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
+from ignite.engine import Engine
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
@@ -19,14 +21,18 @@ class Selection(Metric):
     """``faithfulness - kid_weight * KID``, over the images of a run; the higher, the better.
 
     Either alone chooses badly: vessels that are drawn as black lines are the most faithful ones, and a generator that
-    paints one and the same good photograph is near to the real set. Of fewer than four images there is no KID to
-    speak of, and faithfulness alone counts.
+    paints one and the same good photograph is near to the real set. KID needs at least four images. With fewer, or at
+    ``kid_weight`` 0, the value is the faithfulness alone, and ``formula`` says so.
 
     Args:
         faithfulness: a metric in [0, 1], such as the clDice of a judge on the generated photographs.
         kid: of the generated photographs to the real ones.
         kid_weight: faithfulness that one unit of KID costs.
         output_transform: from ``state.output`` to the list of dictionaries.
+
+    Attributes:
+        formula: what the last value consists of. Attached to an engine under a name, it is in
+            ``state.formulas[name]`` as well.
 
     Raises:
         ValueError: a negative weight; on update and compute, as the two metrics.
@@ -43,6 +49,7 @@ class Selection(Metric):
         if kid_weight < 0:
             raise ValueError(f"kid_weight must be at least 0, not {kid_weight}")
         self.faithfulness, self.kid, self.kid_weight = faithfulness, kid, kid_weight
+        self.formula = ""
         super().__init__(output_transform, skip_unrolling=True)
 
     @reinit__is_reduced
@@ -57,9 +64,22 @@ class Selection(Metric):
         """Take one dictionary per image."""
         self._count += len(output)
         self.faithfulness.update(output)
-        self.kid.update(output)
+        if self.kid_weight:
+            self.kid.update(output)
 
     def compute(self) -> float:
         """The number, over the images of all processes."""
-        faithfulness = float(self.faithfulness.compute())
-        return faithfulness if self._count < FEWEST else faithfulness - self.kid_weight * float(self.kid.compute())
+        faithfulness, count = float(self.faithfulness.compute()), int(idist.all_reduce(self._count))
+        if not self.kid_weight:
+            self.formula = "faithfulness without KID, whose weight is 0"
+        elif count < FEWEST:
+            self.formula = f"faithfulness without KID, which needs {FEWEST} eyes and has {count}"
+        else:
+            self.formula = f"faithfulness - {self.kid_weight:g} KID by {self.kid.extractor_name}"
+            return faithfulness - self.kid_weight * float(self.kid.compute())
+        return faithfulness
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """As any metric; the formula goes into the engine's state beside the value."""
+        super().completed(engine, name)
+        engine.state.formulas = {**getattr(engine.state, "formulas", {}), name: self.formula}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -104,6 +105,41 @@ def test_one_line_per_epoch_with_losses_and_the_validation_of_that_epoch(caplog:
     assert len(lines) == 2
     assert lines[0].startswith("epoch 1/2: loss 1.5000 (") and lines[0].endswith(" it/s)")
     assert lines[1].startswith("epoch 2/2: loss 4.0000, ssim_fov 0.7123 (")
+
+
+def test_a_formula_stands_behind_its_metric(caplog: pytest.LogCaptureFixture) -> None:
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.run([0], max_epochs=1)
+    evaluator.state.metrics = {"selection": 0.5, "dice": 0.25}
+    evaluator.state.formulas = {"selection": "faithfulness without KID"}
+    with caplog.at_level(logging.INFO, "retina_monai"):
+        run([EpochLine(evaluator)], [{"loss": 1.0}])
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "retina_monai")
+    assert line.startswith("epoch 1/1: selection 0.5000 (faithfulness without KID), dice 0.2500 (")
+
+
+@pytest.mark.parametrize(("patience", "lines"), [(0.0, [2]), (1e6, [])])
+def test_the_first_epoch_says_how_long_it_will_take(
+    patience: float, lines: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a run: that of the third epoch is one that was resumed after the second."""
+    engine = engine_of_losses()
+    EpochLine(patience=patience).attach(engine)
+
+    @engine.on(Events.STARTED)
+    def resume() -> None:
+        engine.state.epoch, engine.state.iteration = 2, 6
+
+    with caplog.at_level(logging.INFO, "retina_monai"):
+        engine.run([{"loss": 1.0}] * 3, max_epochs=4)
+    texts = [record.getMessage() for record in caplog.records if record.name == "retina_monai"]
+    forecasts = [text for text in texts if " iterations after " in text]
+    assert [int(text.split()[2]) for text in forecasts] == lines
+    assert all(
+        re.match(r"epoch 3/4: 2 of 3 iterations after 0 s, about 0 s an epoch and 0 s in all$", text)
+        for text in forecasts
+    )
+    assert [text.partition(":")[0] for text in texts if text not in forecasts] == ["epoch 3/4", "epoch 4/4"]
 
 
 def test_other_ranks_say_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from torch import Tensor
 
@@ -55,6 +56,21 @@ def test_of_few_photographs_there_is_no_kid(count: int) -> None:
     metric = selection()
     metric.update(run(count, 0.4))
     assert metric.compute() == pytest.approx(2 / 3)
+    assert metric.formula == f"faithfulness without KID, which needs 4 eyes and has {count}"
+
+
+def test_the_engine_is_left_the_formula_beside_the_value() -> None:
+    formulas = {}
+    for weight in (0, 0.5):
+        engine = Engine(lambda engine, batch: batch)
+        selection(kid_weight=weight).attach(engine, "selection")
+        engine.run([run(4, 0.4)])
+        formulas[weight] = engine.state.formulas
+        assert (engine.state.metrics["selection"] < 0.66) is (weight > 0)
+    assert formulas == {
+        0: {"selection": "faithfulness without KID, whose weight is 0"},
+        0.5: {"selection": "faithfulness - 0.5 KID by colour"},
+    }
 
 
 def test_a_new_run_forgets_the_former() -> None:
