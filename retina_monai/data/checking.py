@@ -26,6 +26,7 @@ logger = logging.getLogger("retina_monai")
 
 PHOTOGRAPHS = ("image", "color_vessel", "vessel_share")
 THREADS = min(8, os.cpu_count() or 1)
+SKIP = "--skip_unreadable true"
 
 MOST = 0.5  # share of the field of view
 DARK, BRIGHT = 32, 223  # a mask with smooth edges, or stored as JPEG, has few pixels between ...
@@ -147,9 +148,9 @@ def refuse_or_skip(faults: Sequence[Sequence[str]], total: int, skip_unreadable:
     elif skip_unreadable:
         raise RetinaError(f"no eye is left, each of the {total} cannot be used: {join_first(texts)}")
     elif len(texts) == 1:
-        raise RetinaError(texts[0])
+        raise RetinaError(f"{texts[0]} (or leave the eye out with {SKIP})")
     else:
-        advice = "mend or remove them, or leave them out with skip_unreadable"
+        advice = f"mend or remove them, or leave them out with {SKIP}"
         raise RetinaError(f"{len(faults)} of {total} eyes cannot be used: {join_first(texts)} ({advice})")
 
 

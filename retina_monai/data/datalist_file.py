@@ -1,13 +1,15 @@
 """``datalist.json``: eyes with the paths of their pictures, their patients and their splits.
 
 The form is that of MONAI's ``load_decathlon_datalist`` (of the Medical Segmentation Decathlon's ``dataset.json``):
-one object with a list of items under ``training``, ``validation`` and ``test``. Whatever the file holds, it is a
-datalist or a ``RetinaError`` that names the file and the item, counted from 1.
+one object with a list of items under ``training``, ``validation`` and ``test``. The names that Auto3DSeg and nnU-Net
+use (:data:`retina_monai.data.layout.ROLES`) are understood too. Whatever the file holds, it is a datalist or a
+``RetinaError`` that names the file and the item, counted from 1.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections import Counter
@@ -15,10 +17,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item
+from retina_monai.data.layout import PICTURES, ROLES, SPLITS, Datalist, Item
+from retina_monai.data.reading import IMAGE_SUFFIXES
 from retina_monai.errors import RetinaError
 
 __all__ = ["read_datalist_file"]
+
+logger = logging.getLogger("retina_monai")
 
 NEEDED = ("image", "patient")
 TEXTS = ("patient", "dataset", "name")
@@ -32,9 +37,9 @@ def read_datalist_file(path: str | Path) -> Datalist:
 
     An item has ``image`` and ``patient``, and may have the other pictures of :data:`PICTURES`, ``dataset``, ``name``,
     ``laterality`` ('L' or 'R'), ``grade`` (0 to 4) and ``annotated`` (keys of pictures); what else it has is kept as it
-    is. ``label``, as MONAI's examples call the mask, is the vessel map where no ``vessel`` is named. An optional key
-    that is ``null`` counts as absent. Paths are relative to the file's folder and may lead out of it; whether they
-    lead to pictures is not looked at here.
+    is. ``label``, as MONAI's examples call the mask, is the vessel map where no ``vessel`` is named. ``fold`` is not
+    used, which is logged. An optional key that is ``null`` counts as absent. Paths are relative to the file's folder
+    and may lead out of it; whether they lead to pictures is not looked at here.
 
     Args:
         path: JSON in UTF-8, with or without a byte order mark (or in UTF-16 or UTF-32, as some editors write).
@@ -43,13 +48,20 @@ def read_datalist_file(path: str | Path) -> Datalist:
         ``training``, ``validation`` and ``test``; items have ``dataset`` and ``name`` as well.
 
     Raises:
-        RetinaError: the file cannot be read or is not JSON; it lists no eyes; an item lacks image or patient, or has a
-            value of the wrong type; a patient stands in two splits; a photograph stands in the list twice.
+        RetinaError: the file cannot be read or is not JSON; it lists no eyes; items stand under an unknown name, or
+            under two names of one split; an item lacks image or patient, or has a value of the wrong type; a patient
+            stands in two splits; a photograph stands in the list twice.
     """
     path = Path(path)
     content = _parse(path)
-    dataset = _dataset(content, path)
-    datalist = {split: [_eye(*entry, path, dataset) for entry in _entries(content, split, path)] for split in SPLITS}
+    dataset, lists = _dataset(content, path), _lists(content, path)
+    datalist = {
+        split: [_eye(*entry, path, dataset) for entry in _entries(content, lists[split], path)] for split in lists
+    }
+    datalist = {split: datalist.get(split, []) for split in SPLITS}
+    folds = sum("fold" in item for items in datalist.values() for item in items)
+    if folds:
+        logger.warning("%s: the fold of %d items is not used: list the eyes that validate as validation", path, folds)
     if not any(datalist.values()):
         raise RetinaError(f"{path} lists no eyes: it takes items in {', '.join(SPLITS)}")
     _refuse_repeated(datalist, path)
@@ -98,9 +110,38 @@ def _dataset(content: dict[str, Any], path: Path) -> str:
     return name
 
 
+def _lists(content: dict[str, Any], path: Path) -> dict[str, str]:
+    """The key under which the file lists the items of each split.
+
+    Raises:
+        RetinaError: a split has two keys; items stand under a key that is not known.
+    """
+    lists: dict[str, str] = {}
+    for key, value in content.items():
+        split = ROLES.get(key.lower())
+        if split is None and _holds_items(value):
+            raise RetinaError(
+                f"{path}: {_short(key)} is no list that is read: name it {', '.join(SPLITS)}, or remove it"
+            )
+        if split is not None and value != [] and lists.setdefault(split, key) != key:
+            raise RetinaError(f"{path} has both {lists[split]} and {key}: put the items of {split} into one list")
+    return lists
+
+
+def _holds_items(value: Any) -> bool:
+    """Whether there are objects, or paths of pictures, in a list, or in lists inside an object."""
+    if isinstance(value, dict):
+        return any(_holds_items(inner) for inner in value.values() if isinstance(inner, list))
+    if not isinstance(value, list):
+        return False
+    return any(
+        isinstance(one, dict) or (isinstance(one, str) and one.lower().endswith(IMAGE_SUFFIXES)) for one in value
+    )
+
+
 def _entries(content: dict[str, Any], split: str, path: Path) -> Iterator[tuple[Any, str]]:
-    """Items of a split, and how a message calls each."""
-    entries = content.get(split, [])
+    """Items of a list, and how a message calls each."""
+    entries = content[split]
     if not isinstance(entries, list):
         raise RetinaError(f"{path}: {split} is {_short(entries)}: it takes a list of items")
     return ((entry, f"{path}: item {number} of {split}") for number, entry in enumerate(entries, 1))

@@ -23,7 +23,14 @@ def read_drive(directory: Path) -> Datalist | None:
     Raises:
         RetinaError: a photograph without the first observer's map (unless the whole split has none), or the reverse.
     """
-    train, test = _read_split(directory, "training"), _read_split(directory, "test")
+    found = {split: _pictures(directory, split) for split in ("training", "test")}
+    labelled = [split for split in found if found[split]["vessel"] or split == "training"]
+    images, vessels = (
+        {(split, key): path for split in labelled for key, path in found[split][kind].items()}
+        for kind in ("image", "vessel")
+    )
+    pair(images, vessels)
+    train, test = (_items(pictures) for pictures in found.values())
     if not train and not test:
         return None
     if any("vessel" in item for item in test):
@@ -32,15 +39,16 @@ def read_drive(directory: Path) -> Datalist | None:
     return {"training": datalist["training"], "test": datalist["test"] + test}
 
 
-def _read_split(directory: Path, split: str) -> list[Item]:
+def _pictures(directory: Path, split: str) -> dict[str, dict[str, Path]]:
     endings = {"image": rf"_{split}\.(tiff?|png)", "fov": rf"_{split}_mask{MASK}"}
     endings |= {"vessel": rf"_manual1{MASK}", "vessel_2nd": rf"_manual2{MASK}"}
-    found = {
+    return {
         key: matching(folders_at([directory], split, name), rf"(?P<id>\d\d){endings[key]}", str)
         for key, name in FOLDERS.items()
     }
-    if found["vessel"] or split == "training":
-        pair(found["image"], found["vessel"])
+
+
+def _items(found: dict[str, dict[str, Path]]) -> list[Item]:
     return [
         describe("DRIVE", number, {key: files.get(number) for key, files in found.items()}, number)
         for number in found["image"]

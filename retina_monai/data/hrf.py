@@ -1,13 +1,14 @@
 """HRF: 45 photographs in three classes (Budai et al. 2013, https://doi.org/10.1155/2013/154860).
 
-Each photograph is of another person, ``01_dr``, ``01_g`` and ``01_h`` too. The last 6 names, sorted as text, test.
+Each photograph is of another person, ``01_dr``, ``01_g`` and ``01_h`` too. The last 6 names, sorted as text, test;
+of a copy of 6 photographs or fewer, the last fifth.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from retina_monai.data.layout import Datalist, Layout, describe, matching, pair
+from retina_monai.data.layout import Datalist, Layout, describe, last_fifth, matching, pair
 
 __all__ = ["HRF", "read_hrf"]
 
@@ -34,6 +35,8 @@ def read_hrf(directory: Path) -> Datalist | None:
         describe("HRF", key, {"image": image, "vessel": vessel, "fov": fovs.get(key)}, key)
         for key, (image, vessel) in pair(images, vessels).items()
     ]
+    if len(items) <= TEST:
+        return last_fifth(items)
     return {"training": items[:-TEST], "test": items[-TEST:]}
 
 

@@ -17,8 +17,9 @@ from retina_monai.data.layout import (
     folder_named,
     folders_at,
     last_fifth,
+    lonely,
     matching,
-    refuse_lonely,
+    refuse_unpaired,
 )
 
 __all__ = ["IDRID", "read_idrid"]
@@ -57,8 +58,10 @@ def read_idrid(directory: Path) -> Datalist | None:
         return None
     folders = [folder for name in VESSELS if (folder := folder_named(directory, name))]
     vessels = matching(folders, rf"{NUMBER}({ENDING})", _case)
-    refuse_lonely(vessels, images["training"] | images["test"])
-    train, test = (_read_split(part, SPLITS[split], images[split], vessels) for split in ("training", "test"))
+    masks = {split: _masks(part, name) for split, name in SPLITS.items()}
+    faults = [text for split in SPLITS for text in lonely(images[split], *masks[split].values())]
+    refuse_unpaired(lonely(images["training"] | images["test"], vessels) + faults)
+    train, test = (_items(images[split], vessels, masks[split]) for split in ("training", "test"))
     return {"training": train, "test": test} if test else last_fifth(train)
 
 
@@ -66,15 +69,23 @@ def _photographs(part: Path, split: str) -> dict[str, Path]:
     return matching(folders_at([part], IMAGES, split), rf"{NUMBER}\.jpe?g", _case)
 
 
-def _read_split(part: Path, split: str, images: dict[str, Path], vessels: dict[str, Path]) -> list[Item]:
+def _masks(part: Path, split: str) -> dict[str, dict[str, Path]]:
+    """Of each kind whose folder is there."""
     folders = {kind: folders_at([part], MASKS, split, folder) for kind, (folder, _) in KINDS.items()}
-    masks = {kind: matching(folders[kind], rf"{NUMBER}_{ending}\.tiff?", _case) for kind, (_, ending) in KINDS.items()}
-    for found in masks.values():
-        refuse_lonely(found, images)
-    annotated = [kind for kind in KINDS if kind != "disc" and folders[kind]]
+    return {
+        kind: matching(folders[kind], rf"{NUMBER}_{ending}\.tiff?", _case)
+        for kind, (_, ending) in KINDS.items()
+        if folders[kind]
+    }
+
+
+def _items(images: dict[str, Path], vessels: dict[str, Path], masks: dict[str, dict[str, Path]]) -> list[Item]:
+    annotated = [kind for kind in masks if kind != "disc"]
     items = []
     for key, image in images.items():
-        pictures = {"image": image, "vessel": vessels.get(key)} | {kind: masks[kind].get(key) for kind in KINDS}
+        pictures = {"image": image, "vessel": vessels.get(key)} | {
+            kind: files.get(key) for kind, files in masks.items()
+        }
         number = key.rpartition("_")[2]
         more = {"annotated": annotated} if annotated else {}
         items.append(describe("IDRiD", number, pictures, number, **more))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from retina_monai.data.reading import IMAGE_SUFFIXES
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, join_first
 
 __all__ = [
     "ENDING",
     "LESIONS",
     "PICTURES",
+    "ROLES",
     "SPLITS",
     "Datalist",
     "Item",
@@ -25,16 +26,25 @@ __all__ = [
     "folder_named",
     "folders_at",
     "last_fifth",
+    "lonely",
     "matching",
     "pair",
     "pictures_by_name",
-    "refuse_lonely",
+    "refuse_unpaired",
 ]
 
 Item = dict[str, Any]
+Key = TypeVar("Key", bound=Hashable)
 Datalist = dict[str, list[Item]]
 
 SPLITS = ("training", "validation", "test")
+
+ROLES = {
+    **dict.fromkeys(("training", "train"), "training"),
+    **dict.fromkeys(("validation", "val", "valid"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""The words, in lower case, by which tables and datalists call a split."""
 
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
 """Keys of the masks of diabetic retinopathy's lesions, one per type."""
@@ -62,6 +72,9 @@ no key of its own is empty.
 
 ENDING = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
 """Pattern of the endings of all pictures that can be read."""
+
+
+UNPAIRED = 50  # files without a partner that an error names
 
 
 @dataclass(frozen=True)
@@ -136,35 +149,59 @@ def folders_at(roots: Iterable[Path], *names: str) -> list[Path]:
     return folders
 
 
-def refuse_lonely(masks: Mapping[str, Path], images: Mapping[str, Path]) -> None:
-    """Refuse a mask without its photograph.
+def lonely(images: Mapping[Key, Path], *masks: Mapping[Key, Path]) -> list[str]:
+    """A sentence for each mask without its photograph, for :func:`refuse_unpaired`.
+
+    Args:
+        images: photographs by key.
+        masks: masks of one kind each, by the same keys.
+    """
+    advice = "is a mask without its photograph: give both one name, or remove the mask"
+    return [f"{path} {advice}" for found in masks for key, path in found.items() if key not in images]
+
+
+def refuse_unpaired(faults: Sequence[str], kind: type[RetinaError] = RetinaError) -> None:
+    """Refuse the files without a partner, all in one sentence.
+
+    Args:
+        faults: a sentence for each of them.
+        kind: of the error.
 
     Raises:
-        RetinaError: there is one.
+        RetinaError: there are any.
     """
-    for key, path in masks.items():
-        if key not in images:
-            raise RetinaError(f"{path} is a mask without its photograph: give both one name, or remove the mask")
+    if len(faults) == 1:
+        raise kind(faults[0])
+    if faults:
+        raise kind(f"{join_first(faults, UNPAIRED)} ({len(faults)} files have no partner)")
 
 
 class NoVesselMapsError(RetinaError):
     """Photographs of a data set and none of its vessel maps: enough for who asks for photographs."""
 
 
-def pair(images: Mapping[str, Path], vessels: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:
+def pair(
+    images: Mapping[Key, Path], vessels: Mapping[Key, Path], *masks: Mapping[Key, Path]
+) -> dict[Key, tuple[Path, Path]]:
     """Photograph and vessel map of each key.
+
+    Args:
+        images: photographs by key.
+        vessels: vessel maps by the same keys.
+        masks: other masks of one kind each, which need not be there for every photograph.
 
     Raises:
         NoVesselMapsError: there are photographs and no vessel map at all.
-        RetinaError: one without the other.
+        RetinaError: names all files without their partner.
     """
-    kind = RetinaError if vessels else NoVesselMapsError
-    for key, path in images.items():
-        if key not in vessels:
-            raise kind(f"{path} is a photograph without its vessel map: add the map or remove the photograph")
-    for key, path in vessels.items():
-        if key not in images:
-            raise RetinaError(f"{path} is a vessel map without its photograph: add the photograph or remove the map")
+    advice = {
+        "is a photograph without its vessel map: add the map or remove the photograph": (images, vessels),
+        "is a vessel map without its photograph: add the photograph or remove the map": (vessels, images),
+    }
+    faults = [
+        f"{path} {text}" for text, (ours, theirs) in advice.items() for key, path in ours.items() if key not in theirs
+    ]
+    refuse_unpaired(faults + lonely(images, *masks), RetinaError if vessels else NoVesselMapsError)
     return {key: (path, vessels[key]) for key, path in images.items()}
 
 

@@ -25,7 +25,15 @@ from retina_monai.data.splits import merge
 from retina_monai.data.stare import STARE
 from retina_monai.errors import RetinaError
 
-__all__ = ["LAYOUTS", "UnknownLayoutError", "file_digest", "find_datalist", "fingerprint", "list_eyes"]
+__all__ = [
+    "LAYOUTS",
+    "UnknownLayoutError",
+    "file_digest",
+    "find_datalist",
+    "fingerprint",
+    "list_eyes",
+    "refuse_missing",
+]
 
 LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
@@ -68,11 +76,24 @@ def list_eyes(dataset_dir: str | Path | Sequence[str | Path]) -> Datalist:
         UnknownLayoutError: no layout describes a directory.
         RetinaError: as :func:`find_datalist`, files aside.
     """
+    refuse_missing(dataset_dir)
     found = [_read(path) for path in _paths(dataset_dir)]
     _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
     datalist = merge(found)
     names = _unique_names([item for split in SPLITS for item in datalist[split]])
     return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
+
+
+def refuse_missing(dataset_dir: str | Path | Sequence[str | Path]) -> None:
+    """Refuse what is neither a directory nor a datalist, before anything else is looked at.
+
+    Raises:
+        RetinaError: there is one.
+    """
+    for path in _paths(dataset_dir):
+        if not path.is_dir() and not (path.suffix == ".json" and path.is_file()):
+            problem = "is not a directory" if path.exists() else "does not exist"
+            raise RetinaError(f"{path} {problem}: give a directory that holds a data set, or its datalist.json")
 
 
 def fingerprint(datalist: Datalist) -> str:
@@ -110,9 +131,6 @@ def _paths(dataset_dir: str | Path | Sequence[str | Path]) -> list[Path]:
 def _read(path: Path) -> Datalist:
     if path.suffix == ".json" and path.is_file():
         return read_datalist_file(path.resolve())
-    if not path.is_dir():
-        problem = "is not a directory" if path.exists() else "does not exist"
-        raise RetinaError(f"{path} {problem}: give a directory that holds a data set, or its datalist.json")
     try:
         found = _recognised(path.resolve())
         inside = [] if found else [folder.name for folder in sorted(path.iterdir()) if _is_known(folder)]

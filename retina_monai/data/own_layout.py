@@ -20,7 +20,6 @@ from retina_monai.data.layout import (
     folders_at,
     pair,
     pictures_by_name,
-    refuse_lonely,
 )
 from retina_monai.data.own_table import find_table, read_table
 from retina_monai.errors import RetinaError
@@ -63,9 +62,7 @@ def read_own_layout(directory: Path) -> Datalist | None:
     images = found["image"]
     if not images and not found["vessel"]:
         return None
-    pair(images, found["vessel"])
-    for masks in found.values():
-        refuse_lonely(masks, images)
+    pair(images, found["vessel"], *(masks for key, masks in found.items() if key not in ("image", "vessel")))
     table = find_table(directory)
     rows = read_table(table, images) if table else {}
     datalist: Datalist = {split: [] for split in SPLITS}

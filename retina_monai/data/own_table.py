@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from retina_monai.data.layout import ENDING
+from retina_monai.data.layout import ENDING, ROLES
 from retina_monai.errors import RetinaError
 
 __all__ = ["find_table", "read_table"]
@@ -20,11 +20,6 @@ logger = logging.getLogger("retina_monai")
 
 NAMES = ("name", "image", "file")
 LATERALITIES = {"l": "L", "left": "L", "os": "L", "r": "R", "right": "R", "od": "R"}
-ROLES = {
-    **dict.fromkeys(("training", "train"), "training"),
-    **dict.fromkeys(("validation", "val", "valid"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 Row = dict[str, str]

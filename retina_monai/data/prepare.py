@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retina_monai.data.checking import check_contents
 from retina_monai.data.layout import LESIONS, PICTURES, SPLITS, Datalist, Item, Layout
-from retina_monai.data.layouts import LAYOUTS, find_datalist, fingerprint
+from retina_monai.data.layouts import LAYOUTS, find_datalist, fingerprint, refuse_missing
 from retina_monai.data.nnunet import nnunet_folder, write_nnunet
 from retina_monai.data.reading import read_size
 from retina_monai.errors import RetinaError
@@ -53,6 +53,7 @@ def prepare(
         raise RetinaError("prepare needs a directory: name one or several that hold data sets")
     if format not in FORMATS:
         raise RetinaError(f"format is {format!r}: it takes {' or '.join(FORMATS)}")
+    refuse_missing(directories)
     output = Path(output or FORMATS[format])
     if format == "datalist" and output.suffix != ".json":
         raise RetinaError(f"output is {output}: name the file of the datalist, which ends in .json")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from retina_monai.data.layout import (
     Datalist,
-    Item,
     Layout,
     describe,
     folder_named,
@@ -22,6 +21,8 @@ from retina_monai.data.layout import (
 
 __all__ = ["RETINA_BLOOD_VESSEL", "read_retina_blood_vessel"]
 
+FOLDERS = {"train": "training", "test": "test"}
+
 
 def read_retina_blood_vessel(directory: Path) -> Datalist | None:
     """Items of ``Data`` (with ``train`` and ``test``), or of the folder above it.
@@ -32,20 +33,24 @@ def read_retina_blood_vessel(directory: Path) -> Datalist | None:
         RetinaError: a photograph without its vessel map, or the reverse.
     """
     root = folder_named(directory, "Data") or directory
-    train, test = _read_split(root, "train"), _read_split(root, "test")
-    if not train and not test:
+    images, vessels = (_pictures(root, name) for name in ("image", "mask"))
+    if not images and not vessels:
         return None
-    return {"training": train, "test": test} if test else last_fifth(train)
+    datalist: Datalist = {"training": [], "test": []}
+    for (split, name), (image, vessel) in pair(images, vessels).items():
+        key = f"{split}_{name}"
+        item = describe("RetinaBloodVessel", key, {"image": image, "vessel": vessel}, key)
+        datalist[FOLDERS[split]].append(item)
+    return datalist if datalist["test"] else last_fifth(datalist["training"])
 
 
-def _read_split(root: Path, split: str) -> list[Item]:
-    images, vessels = (
-        matching(folders_at([root], split, name), r"(?s:(?P<id>[^.].*)\.png)", str) for name in ("image", "mask")
-    )
-    return [
-        describe("RetinaBloodVessel", f"{split}_{key}", {"image": image, "vessel": vessel}, f"{split}_{key}")
-        for key, (image, vessel) in pair(images, vessels).items()
-    ]
+def _pictures(root: Path, kind: str) -> dict[tuple[str, str], Path]:
+    """By split and name."""
+    return {
+        (split, key): path
+        for split in FOLDERS
+        for key, path in matching(folders_at([root], split, kind), r"(?s:(?P<id>[^.].*)\.png)", str).items()
+    }
 
 
 RETINA_BLOOD_VESSEL = Layout(

@@ -29,8 +29,9 @@ from retina_monai.data.layout import (
     Item,
     NoVesselMapsError,
     folders_at,
+    lonely,
     pictures_by_name,
-    refuse_lonely,
+    refuse_unpaired,
 )
 from retina_monai.data.layouts import UnknownLayoutError, fingerprint, list_eyes
 from retina_monai.data.manifest import read_manifest
@@ -264,8 +265,7 @@ def _photographs(folder: Path) -> list[Item]:
         for key, names in FOLDERS.items()
         if key != "image"
     }
-    for found in masks.values():
-        refuse_lonely(found, images)
+    refuse_unpaired(lonely(images, *masks.values()))
     texts = {"dataset": folder.resolve().name}
     return [
         {"image": str(path), "patient": name, "name": name}

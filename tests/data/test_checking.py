@@ -69,7 +69,9 @@ def test_all_broken_files_are_named_or_left_out(
     with pytest.raises(RetinaError) as error:
         check(items)
     text = str(error.value)
-    assert text.startswith("3 of 16 eyes cannot be used: ") and text.endswith("leave them out with skip_unreadable)")
+    assert text.startswith("3 of 16 eyes cannot be used: ") and text.endswith(
+        "leave them out with --skip_unreadable true)"
+    )
     places = [text.index(str(path)) for path in broken]
     assert places == sorted(places) and "more" not in text
     whole = [item for item in items if item["name"] not in ("eye2", "eye9", "eye15")]
@@ -184,7 +186,7 @@ def test_half_is_not_over_half() -> None:
 
 def test_one_fault_is_its_own_sentence_and_names_keep_to_a_line(caplog: pytest.LogCaptureFixture) -> None:
     refuse_or_skip([], 5, False)
-    with pytest.raises(RetinaError, match=r"^a is empty$"):
+    with pytest.raises(RetinaError, match=r"^a is empty \(or leave the eye out with --skip_unreadable true\)$"):
         refuse_or_skip([["a is empty"]], 5, False)
     refuse_or_skip([["two\nlines.png is empty"]], 5, True)
     assert caplog.messages == ["left out 1 of 5 eyes: two\\nlines.png is empty"]

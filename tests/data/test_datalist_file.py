@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -212,3 +213,57 @@ def test_ten_thousand_repeated_keys_take_no_time(tmp_path: Path) -> None:
     keys = ", ".join(f'"{number}": 0' for number in [*range(20_000), 0])
     path = write(tmp_path, f'{{"training": [{{{keys}}}]}}'.encode())
     assert refusal(path) == "item 1 of training names the key '0' twice: leave one of them out"
+
+
+@pytest.mark.parametrize(
+    ("key", "split"),
+    [
+        ("train", "training"),
+        ("Training", "training"),
+        ("val", "validation"),
+        ("valid", "validation"),
+        ("testing", "test"),
+    ],
+)
+def test_lists_under_the_names_of_other_frameworks(tmp_path: Path, key: str, split: str) -> None:
+    rest = {"training": [eye("b")]} if split != "training" else {}
+    found = read_datalist_file(write(tmp_path, {key: [eye("a")], "numTest": 2, "labels": {"0": "background"}} | rest))
+    assert [item["name"] for item in found[split]] == ["a"]
+    assert sum(map(len, found.values())) == 1 + len(rest)
+    assert refusal(write(tmp_path, {key: [eye("a"), 3]} | rest)).startswith(f"item 2 of {key} is 3")
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"holdout": [eye("b")]},
+        {"unlabeled": ["images/b.png"]},
+        {"folds": {"0": [eye("b")]}},
+    ],
+)
+def test_items_under_an_unknown_name_are_refused(tmp_path: Path, lists: dict[str, Any]) -> None:
+    (key,) = lists
+    assert refusal(write(tmp_path, {"training": [eye("a")]} | lists)).startswith(f"'{key}' is no list that is read")
+
+
+def test_two_lists_of_one_split_are_refused(tmp_path: Path) -> None:
+    content = {"training": [eye("a")], "test": [eye("b")], "testing": [eye("c")]}
+    assert refusal(write(tmp_path, content)).startswith("has both test and testing")
+
+
+def test_texts_beside_the_lists_are_no_items_and_empty_lists_no_split(tmp_path: Path) -> None:
+    content = {
+        "authors": ["A. B.", "C. D."],
+        "tensorImageSize": "2D",
+        "training": [eye("a")],
+        "test": [],
+        "testing": [],
+    }
+    assert [len(items) for items in read_datalist_file(write(tmp_path, content)).values()] == [1, 0, 0]
+
+
+def test_folds_are_named_as_unused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, {"training": [eye("a", fold=0), eye("b", fold=1)], "test": [eye("c")]})
+    with caplog.at_level(logging.WARNING, "retina_monai"):
+        read_datalist_file(path)
+    assert caplog.messages == [f"{path}: the fold of 2 items is not used: list the eyes that validate as validation"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -316,6 +317,48 @@ def test_one_without_the_other_is_named(
     assert str(error.value).startswith(f"{tmp_path / 'b' / vessel} is a vessel map without its photograph")
 
 
+IDRID = "A. Segmentation/1. Original Images"
+
+
+@pytest.mark.parametrize(
+    ("make", "unpaired"),
+    [
+        (make_chase, ("Image_02L.jpg", "Image_05R.jpg", "Image_12L_1stHO.png")),
+        (make_hrf, ("images/02_g.jpg", "images/03_h.jpg", "manual1/04_g.tif")),
+        (make_fives, ("train/Original/2_G.png", "train/Ground truth/5_D.png", "test/Original/2_G.png")),
+        (make_drive, ("training/images/22_training.tif", "test/images/02_test.tif", "test/1st_manual/03_manual1.gif")),
+        (make_stare, ("stare-images/im0004.ppm.gz", "stare-images/im0081.ppm.gz", "labels-ah/im0005.ah.ppm.gz")),
+        (make_kaggle, ("Data/train/image/2.png", "Data/test/image/2.png", "Data/test/mask/3.png")),
+        (make_own, ("vessels/eye 4.png", "images/eye5.bmp", "images/eye6.png")),
+        (make_idrid, (f"{IDRID}/a. Training Set/IDRiD_02.jpg", f"{IDRID}/b. Testing Set/IDRiD_57.jpg")),
+    ],
+)
+def test_all_files_without_a_partner_are_named_at_once(
+    tmp_path: Path, make: Callable[[Path], Path], unpaired: tuple[str, ...]
+) -> None:
+    folder = make(tmp_path)
+    for name in unpaired:
+        (folder / name).unlink()
+    with pytest.raises(RetinaError, match="files have no partner") as error:
+        find_datalist(folder)
+    for name in unpaired:
+        stem = re.split(r"_training|_test|_1stHO|\.", Path(name).name)[0]
+        assert f"{stem.removesuffix('_manual1')}" in str(error.value)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+@pytest.mark.parametrize("make", [make_hrf, make_fives])
+def test_a_copy_of_few_eyes_keeps_eyes_to_train_on(tmp_path: Path, make: Callable[[Path], Path], count: int) -> None:
+    folder = make_hrf(tmp_path, 2) if make is make_hrf else make_fives(tmp_path, ("train",), count)
+    for path in sorted((folder / "images").glob("*"))[count:]:  # of HRF
+        path.unlink()
+        (folder / "manual1" / f"{path.stem}.tif").unlink()
+    datalist = find_datalist(folder)
+    assert len(datalist["training"]) >= 1
+    assert len(datalist["test"]) == 1
+    assert sum(map(len, datalist.values())) == count
+
+
 def test_pictures_of_other_sizes_and_files_that_are_none_are_named(tmp_path: Path) -> None:
     folder = make_chase(tmp_path, children=2)
     save(folder / "Image_02R_1stHO.png", vessels(2)[:, 1:])
@@ -476,7 +519,7 @@ REAL = {
     "CHASE_DB1": ([18, 2, 8], (999, 960)),
     "HRF": ([13, 1, 6], (3504, 2336)),
     "FIVES": ([13, 1, 6], (2048, 2048)),
-    "IDRiD": ([15, 1, 4], (4288, 2848)),
+    "IDRiD": ([17, 1, 5], (4288, 2848)),
 }
 
 
@@ -485,7 +528,7 @@ def test_real_sets(real_set: Callable[[str], Path], name: str) -> None:
     datalist = find_datalist(real_set(name))
     counts, size = REAL[name]
     assert [len(datalist[split]) for split in SPLITS] == counts
-    item = datalist["test"][-1]
+    item = next(item for item in datalist["test"] if "vessel" in item)
     with Image.open(item["image"]) as photograph:
         assert photograph.size == size
     mask = read_mask(item["vessel"])
@@ -504,9 +547,13 @@ def test_the_fixed_test_eyes_of_the_real_sets(real_set: Callable[[str], Path]) -
 def test_idrid_as_it_is(real_set: Callable[[str], Path]) -> None:
     datalist = find_datalist(real_set("IDRiD"))
     items = every(datalist)
-    assert names(datalist, "test") == ["IDRiD_17", "IDRiD_18", "IDRiD_19", "IDRiD_20"]
-    assert [item["name"] for item in items if "vessel" not in item] == [f"IDRiD_{n:02d}" for n in (1, 4, 7, 15, 19)]
-    assert all("annotated" not in item for item in items)  # this copy has no folder of lesions
+    assert names(datalist, "test") == ["IDRiD_19", "IDRiD_20", "IDRiD_21", "IDRiD_22", "IDRiD_23"]
+    assert [item["name"] for item in items if "vessel" not in item] == [
+        f"IDRiD_{n:02d}" for n in (1, 4, 7, 15, 19, 21, 22, 23)
+    ]
+    lesions = ["microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates"]
+    assert all(item["annotated"] == lesions for item in items)
+    assert [sum(lesion in item for item in items) for lesion in lesions[:3]] == [23, 23, 23]
     mask = read_mask(items[0]["disc"])  # a palette of black and red, 76 as grey
     assert mask.shape == (1, 2848, 4288)
     assert 0.01 < mask.mean() < 0.03

@@ -215,6 +215,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["absent"], "absent does not exist"),
+        (["a", "absent"], "absent does not exist"),
         (["a"], "datalist.json is there already"),
         (["a", "--output", "a"], "output is a: name the file of the datalist, which ends in .json"),
         (["a", "--overwrite", "perhaps"], "overwrite is a switch"),
@@ -229,8 +230,8 @@ def test_a_mistake_is_the_last_line_and_changes_nothing(tmp_path: Path, argument
     make_set(tmp_path / "a")
     (tmp_path / "empty").mkdir()
     (tmp_path / "datalist.json").write_text("mine")
-    if arguments == ["absent"] or not arguments:
-        arguments = [*arguments, "--output", "b.json"]
+    if not arguments:
+        arguments = ["--output", "b.json"]
     done = run("prepare", *arguments, folder=tmp_path, RETINA_DEBUG="0")
     assert done.returncode == 1
     assert sentence in done.stderr.splitlines()[-1]
