@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any, ClassVar
+
+from filelock import FileLock, Timeout
 
 from retina_monai.errors import RetinaError
 
@@ -21,22 +22,23 @@ __all__ = [
     "append_line",
     "check_folder",
     "make_folder",
-    "process_mask",
+    "make_partial",
     "replacing",
     "write_json",
     "write_text",
 ]
 
 logger = logging.getLogger("retina_monai")
+PATIENCE = 0.05  # seconds, since whoever just released removes the file first
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 class Claim:
     """The right to write to a folder: of one process at a time, until it is released or the process ends.
 
-    A lock (``flock``) on the file ``.lock`` in the folder, which the kernel gives up with its process, so that nothing
-    that crashed keeps a folder. Across machines it holds as far as the file system knows locks: NFS with its lock
-    service does. Where it knows none, a warning is logged and nothing is refused. Child processes do not hold it.
+    A lock on the file ``.lock`` in the folder (``filelock``), which the system gives up with its process, so that a
+    crash blocks nobody. Across machines it holds as far as the file system supports locks: NFS with its lock service
+    does. Where the file system has none, a warning is logged and nothing is refused. Child processes do not hold it.
 
     Args:
         folder: made if need be.
@@ -45,35 +47,36 @@ class Claim:
         RetinaError: another process writes to the folder, or it cannot be written.
     """
 
-    _held: ClassVar[dict[str, int]] = {}
+    _held: ClassVar[dict[str, FileLock]] = {}
 
     def __init__(self, folder: str | Path) -> None:
         self.path = make_folder(folder).resolve() / ".lock"
         if str(self.path) in self._held:  # of an engine of this process, which an error ended
             return
+        lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
         try:
-            self._held[str(self.path)] = _lock(self.path)
-        except BlockingIOError as error:
+            lock.acquire(timeout=PATIENCE, poll_interval=PATIENCE / 5)
+        except Timeout as error:
             raise RetinaError(
                 f"another process is writing to {folder}: wait until it ends, or give another --output_dir"
             ) from error
         except OSError as error:
-            raise RetinaError(_refusal(folder, error)) from error
+            if error.errno not in NO_LOCKS:
+                raise RetinaError(_refusal(folder, error)) from error
+            logger.warning("%s: this file system has no locks, so keep other processes away from it", self.path.parent)
+        self._held[str(self.path)] = lock
 
     def release(self) -> None:
         """Let others write; a second call does nothing."""
-        descriptor = self._held.pop(str(self.path), None)
-        if descriptor is not None:
-            self.path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-    @classmethod
-    def _forget(cls) -> None:
-        while cls._held:
-            os.close(cls._held.popitem()[1])
+        lock = self._held.pop(str(self.path), None)
+        if lock is not None:
+            with suppress(PermissionError):  # Windows removes no open file
+                self.path.unlink(missing_ok=True)
+            lock.release()
 
 
-os.register_at_fork(after_in_child=Claim._forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Claim._held.clear)
 
 
 @contextmanager
@@ -84,26 +87,28 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         RetinaError: ``path`` cannot be written.
     """
     path = Path(path)
-    partial = None
+    partial = path.parent / f".{path.name}.{token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with partial.open("xb") as file:
             yield file
-        os.chmod(partial, 0o666 & ~process_mask())
         os.replace(partial, path)
     except OSError as error:
         raise RetinaError(_refusal(path, error)) from error
     finally:
-        if partial is not None:
-            Path(partial).unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
-def process_mask() -> int:
-    """The process's umask, which tempfile ignores and which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def make_partial(folder: Path) -> Path:
+    """Make a hidden folder beside ``folder``, to be filled and then renamed to it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    partial = folder.parent / f".{folder.name}.{token_hex(4)}"
+    partial.mkdir()
+    return partial
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -173,23 +178,6 @@ def make_folder(path: str | Path) -> Path:
     except OSError as error:
         raise RetinaError(f"{path} cannot be made ({error.strerror or error}); choose another place") from error
     return Path(path)
-
-
-def _lock(path: Path) -> int:
-    """The descriptor of a locked file. Whoever held it before removes it: then another file has to be locked."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                logger.warning("%s: this file system has no locks, so keep other processes away from it", path.parent)
-                return descriptor
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
 
 
 def _refusal(path: str | Path, error: OSError) -> str:

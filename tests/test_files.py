@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import gc
 import json
 import math
 import os
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import retina_monai
+from retina_monai.data import write_phantoms
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, append_line, make_folder, replacing, write_json, write_text
+from retina_monai.files import Claim, append_line, make_folder, make_partial, replacing, write_json, write_text
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -37,6 +41,50 @@ def test_what_is_written_has_the_permissions_of_any_other_file(tmp_path: Path) -
     finally:
         os.umask(mask)
     assert (tmp_path / "ours.json").stat().st_mode == (tmp_path / "other.json").stat().st_mode
+
+
+def test_writing_does_not_change_the_permissions_of_what_other_threads_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mask can only be read by setting it, and it is one for the whole process."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"umask is set to {mask:o}"))
+    write_text(tmp_path / "table.md", "text")
+    write_phantoms(tmp_path / "phantoms", 3, 32, 0)
+
+
+def test_a_folder_that_is_renamed_when_it_is_full_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        made = make_partial(tmp_path / "set")
+        (tmp_path / "other").mkdir()
+    finally:
+        os.umask(mask)
+    assert made.parent == tmp_path and made.name.startswith(".set.")
+    assert made.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+WITHOUT_POSIX = """
+import os, sys
+import filelock
+sys.modules["fcntl"] = None
+del os.register_at_fork
+from retina_monai.files import Claim
+Claim(sys.argv[1]).release()
+"""
+POSIX_ALONE = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
+
+
+def test_folders_are_claimed_without_what_posix_alone_has(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_POSIX, str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_no_module_needs_what_posix_alone_has() -> None:
+    for path in sorted(Path(retina_monai.__file__).parent.rglob("*.py")):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+        names = {alias.name for node in imports for alias in node.names}
+        assert not names & POSIX_ALONE, path
 
 
 def test_json_has_null_for_nan_and_no_word_for_infinity(tmp_path: Path) -> None:
@@ -153,6 +201,17 @@ os._exit(0)
     subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=60, check=True)
     assert (tmp_path / ".lock").exists(), "the child releases what is its own, which is nothing"
     Claim(tmp_path).release()
+
+
+def test_a_child_that_ends_takes_nothing_from_its_parent(tmp_path: Path) -> None:
+    claim = Claim(tmp_path)
+    child = os.fork()
+    if child == 0:
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert "another process" in take(tmp_path)
+    claim.release()
 
 
 def test_without_locks_of_the_file_system_nothing_is_refused(

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from retina_monai.data.layout import SPLITS, Datalist, Item
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.data.writing import software, write_png
 from retina_monai.errors import RetinaError
-from retina_monai.files import make_folder, process_mask, write_json
+from retina_monai.files import make_folder, make_partial, write_json
 
 __all__ = ["nnunet_folder", "patient_folds", "write_nnunet"]
 
@@ -57,7 +56,7 @@ def write_nnunet(datalist: Datalist, directory: str | Path, dataset_id: int = 50
     folds = patient_folds(eyes)
     make_folder(directory)
     try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=directory))
+        partial = make_partial(target)
     except OSError as error:
         raise RetinaError(f"{directory} cannot be written ({error.strerror}); choose another folder") from error
     try:
@@ -167,7 +166,6 @@ def _take_place(partial: Path, target: Path) -> None:
     """Rename ``partial`` to ``target``; what was there goes once the new one is in its place."""
     old = Path(f"{partial}.old")
     try:
-        os.chmod(partial, 0o777 & ~process_mask())
         if target.exists():
             os.rename(target, old)
         os.rename(partial, target)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +30,7 @@ from retina_monai.data.phantom_paint import photograph
 from retina_monai.data.vessel_raster import rasterise
 from retina_monai.data.writing import software, write_png
 from retina_monai.errors import RetinaError
-from retina_monai.files import process_mask, replacing, write_json
+from retina_monai.files import make_partial, replacing, write_json
 
 __all__ = ["generate_phantom", "write_phantoms"]
 
@@ -206,7 +205,7 @@ def write_phantoms(
         return directory
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        partial = make_partial(directory)
     except OSError as error:
         raise RetinaError(f"{directory} cannot be written ({error.strerror}); choose another folder") from error
     try:
@@ -237,7 +236,6 @@ def _finished(directory: Path, description: str) -> bool:
 def _take_place(partial: Path, directory: Path, description: str) -> None:
     """Rename ``partial`` to ``directory``, unless another process has made the same set meanwhile."""
     try:
-        os.chmod(partial, 0o777 & ~process_mask())
         os.rename(partial, directory)
     except OSError as error:
         if not _finished(directory, description):

@@ -12,9 +12,9 @@ __all__ = ["on_failure"]
 def on_failure(engine: Engine, clean_up: Callable[[], None]) -> None:
     """Call ``clean_up`` when a run of an engine fails, and raise its error after all that was to be cleaned up.
 
-    Ignite drops an exception as soon as ``EXCEPTION_RAISED`` has any handler, unless a handler raises it again, and then
-    calls no further one. So no ``clean_up`` raises it: one handler does, which stays behind all others, in whatever
-    order they are attached. Only a foreign handler that was attached earlier and raises the error too (MONAI's
+    Ignite drops an exception as soon as ``EXCEPTION_RAISED`` has any handler, unless a handler raises it again, and
+    then calls no further one. So no ``clean_up`` raises it: one handler does, which stays behind all others, in
+    whatever order they are attached. Only a foreign handler that was attached earlier and raises the error too (MONAI's
     ``StatsHandler``) comes first: attach it last.
 
     Args:
