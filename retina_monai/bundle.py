@@ -6,11 +6,10 @@ import hashlib
 import importlib
 import json
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
-from functools import cache
-from itertools import chain, count
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,12 +18,13 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import Tensor, distributed, nn
 
+from retina_monai.config_keys import nested_settings, refuse_unused, written
 from retina_monai.data.appearances import Appearances
 from retina_monai.errors import RetinaError, join_first, root_error
 from retina_monai.files import check_folder
 from retina_monai.handlers.checkpoints import load_file, refuse_other, save_atomically
 from retina_monai.networks import DiffusionGenerator, initialize_weights
-from retina_monai.settings import CHOICES, PATHS, RULES, check_path, check_settings
+from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
 
 __all__ = [
     "bundle_names",
@@ -50,6 +50,8 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NETWORKS = ("network_def", "network", "discriminator_def", "discriminator", "perceptual_def", "perceptual")
+LOADERS = ("dataloader", "train::dataloader", "validate::dataloader")
+LOADING = tuple(f"{loader}::{key}" for loader in LOADERS for key in ("batch_size", "num_workers"))
 NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -89,17 +91,12 @@ def config_in_use() -> dict[str, Any]:
 
 
 def new_run_folder(bundle_root: str | Path) -> Path:
-    """``runs/<date>-<time>`` in the bundle, with a number behind it where that is there."""
-    first = Path(bundle_root) / "runs" / time.strftime("%Y%m%d-%H%M%S")
-    others = (first.with_name(f"{first.name}-{number}") for number in count(2))
-    return next(path for path in chain([first], others) if not path.exists())
+    """``runs/<date>-<time>`` in the bundle, to the microsecond: no two runs share one."""
+    return Path(bundle_root) / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
 
 
-@cache
 def run_folder(bundle_root: str, resume: bool = False) -> str:
-    """Where a config writes unless told: :func:`new_run_folder`, or the newest training in ``runs`` to resume.
-
-    One process gets one answer, however often a config is evaluated.
+    """Where a config writes without ``output_dir``: a new folder, or that of the newest training in ``runs`` to resume.
 
     Raises:
         RetinaError: there is no training to resume.
@@ -208,10 +205,11 @@ def start_control(network: DiffusionGenerator, weights: str | Path) -> Diffusion
 
 
 def check_config() -> None:
-    """Refuse numbers and paths of the config being evaluated that cannot be; ``initialize`` of every config, first.
+    """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
 
-    By :func:`retina_monai.settings.check_path`, :func:`retina_monai.settings.check_settings` and, of ``output_dir``,
-    :func:`retina_monai.files.check_folder`.
+    By :func:`retina_monai.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
+    :func:`retina_monai.settings.check_settings` and, for ``output_dir``, :func:`retina_monai.files.check_folder`;
+    switches are read too. ``~`` in a path becomes the home folder.
 
     Raises:
         RetinaError: there are such settings.
@@ -219,9 +217,19 @@ def check_config() -> None:
     parser = _parser_in_use()
     if parser is None:
         return
-    for key in (key for key in PATHS if key in parser):
-        check_path(key, parser[key])
-    check_settings({key: parser.get_parsed_content(key) for key in (*RULES, *CHOICES) if key in parser})
+    for key in (key for key in (*PATHS, *ADDRESSES) if key in parser):
+        _set_path(parser, key, key)
+    shipped = _shipped_config(parser)
+    refuse_unused(parser, shipped, *_given())
+    if "train::trainer::amp" in parser:  # which MONAI's trainer takes, and ours do not use
+        raise RetinaError("train#trainer#amp has no effect: give --precision bf16, fp16 or fp32")
+    nested = nested_settings(parser, shipped) | {id: id.split("::")[-1] for id in LOADING if id in parser}
+    for id, key in nested.items():
+        _set_path(parser, id, key)
+    if "switches" in parser:
+        parser.get_parsed_content("switches")
+    keys = {key: key for key in (*RULES, *CHOICES) if key in parser} | nested
+    check_settings({written(id): parser.get_parsed_content(id) for id in keys}, {written(id): keys[id] for id in keys})
     if "output_dir" in parser:
         check_folder(parser.get_parsed_content("output_dir"))
 
@@ -409,6 +417,37 @@ def _config_folders() -> Iterator[Path]:
         if files := names.get("config_file_"):
             first = files if isinstance(files, (str, Path)) else files[0]
             yield Path(first).resolve().parent.parent
+
+
+def _set_path(parser: ConfigParser, id: str, key: str) -> None:
+    """Check an entry that is a path by its key, and put the home folder for ``~`` in it."""
+    if key in PATHS:
+        check_path(written(id), parser[id])
+    if key in (*PATHS, *ADDRESSES) and (path := expand_home(parser[id])) != parser[id]:
+        parser[id] = path
+
+
+def _shipped_config(parser: ConfigParser) -> dict[str, Any]:
+    """The complete configs (those with imports) of the bundle in use of which the config being evaluated is made."""
+    folders = {*_config_folders(), Path(parser.get_parsed_content("bundle_root"))} if "bundle_root" in parser else ()
+    shipped: dict[str, Any] = {}
+    for path in (path for folder in folders for path in sorted((folder / "configs").glob("*.json"))):
+        with suppress(ValueError, OSError):  # of a file that is not in use
+            config = ConfigParser.load_config_file(path)
+            shipped |= config if "imports" in config and config.keys() <= parser.get().keys() else {}
+    return shipped
+
+
+def _given() -> tuple[list[Any], list[str]]:
+    """What ``monai.bundle`` was given, as far as it is known: config files and overrides, and the ids to run."""
+    sources: list[Any] = []
+    runs: list[str] = []
+    for names in _callers():
+        if isinstance(workflow := names.get("self"), ConfigWorkflow):
+            runs += [workflow.init_id, workflow.run_id, workflow.final_id]
+        if "workflow_class" in names:
+            sources += [ConfigParser.load_config_files(names["config_file"]), names["_args"]]
+    return sources, runs
 
 
 def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appearances:

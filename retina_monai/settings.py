@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from retina_monai.errors import RetinaError, join_first
 
-__all__ = ["CHOICES", "PATHS", "RULES", "Number", "check_path", "check_settings"]
+__all__ = ["ADDRESSES", "CHOICES", "PATHS", "RULES", "Number", "check_path", "check_settings", "expand_home"]
 
 
 ANY_COUNT = -1
@@ -26,6 +27,7 @@ class Number:
         open: whether ``low`` itself (``"low"``) or ``high`` itself (``"high"``) is none.
         count: how many in a list; 0: a number by itself; ``ANY_COUNT``: a list of any length but 0.
         optional: whether ``None`` stands for no number.
+        unit: if it is not obvious.
     """
 
     low: float
@@ -34,6 +36,7 @@ class Number:
     open: str = ""
     count: int = 0
     optional: bool = False
+    unit: str = ""
 
     def fits(self, value: Any) -> bool:
         """Whether ``value`` is such a number."""
@@ -54,8 +57,9 @@ class Number:
             kind = "a list of whole numbers" if self.whole else "a list of numbers"
         elif self.count:
             kind = f"{self.count} numbers"
+        kind = f"{kind} of {self.unit}" if self.unit else kind
         low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
-        high = f"{'below' if self.open == 'high' else 'to'} {self.high}" if math.isfinite(self.high) else ""
+        high = f"{'below' if self.open == 'high' else 'to'} {self.high:.10g}" if math.isfinite(self.high) else ""
         return " ".join(filter(None, (kind, low, high, "or None" if self.optional else "")))
 
     def _fits_one(self, value: Any) -> bool:
@@ -68,6 +72,7 @@ class Number:
 COUNT, INDEX = Number(1, whole=True), Number(0, whole=True)
 SIDE = Number(16, whole=True)  # pixels; of fewer no network makes anything
 WEIGHT, SHARE, SHARE_BELOW_1 = Number(0), Number(0, 1), Number(0, 1, open="high")
+ANGLE = Number(0, math.pi, unit="radians")
 
 RULES: dict[str, Number] = {
     "seed": Number(0, 2**32 - 1, whole=True),
@@ -134,7 +139,7 @@ RULES: dict[str, Number] = {
     "ema_decay": SHARE_BELOW_1,
     "horizontal_flip": SHARE,
     "vertical_flip": SHARE,
-    "rotation": WEIGHT,
+    "rotation": ANGLE,
     "zoom": SHARE_BELOW_1,
     "judge_size": COUNT,
     "kid_weight": WEIGHT,
@@ -167,9 +172,16 @@ PATHS = (
 )
 """Keys of paths, or of lists of paths; an appearance may be one."""
 
+ADDRESSES = ("tracking_uri",)
+"""Keys of addresses, which may name a file."""
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of the wrong kind or range, all of them in one sentence; keys of no rule are not looked at.
+
+def check_settings(settings: Mapping[str, Any], keys: Mapping[str, str] | None = None) -> None:
+    """Refuse settings of the wrong kind or range, all of them in one sentence; keys without a rule are not checked.
+
+    Args:
+        settings: values by name.
+        keys: the key whose rule a value has to keep, by its name; without it, the name itself.
 
     Raises:
         RetinaError: there are such settings.
@@ -179,18 +191,32 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         Traceback (most recent call last):
         retina_monai.errors.RetinaError: batch_size must be a whole number from 1, not 0
     """
-    wrong = [
-        f"{key} must be {RULES[key]}, not {value!r}"
-        for key, value in settings.items()
-        if key in RULES and not RULES[key].fits(value)
-    ]
-    wrong += [
-        f"{key} must be one of {', '.join(CHOICES[key])}, not {value!r}"
-        for key, value in settings.items()
-        if key in CHOICES and value not in CHOICES[key]
-    ]
+    wrong = []
+    for name, value in settings.items():
+        key = name if keys is None else keys[name]
+        if key in RULES and not RULES[key].fits(value):
+            wrong.append(f"{name} must be {RULES[key]}, not {value!r}{_in_radians(RULES[key], value)}")
+        elif key in CHOICES and value not in CHOICES[key]:
+            wrong.append(f"{name} must be one of {', '.join(CHOICES[key])}, not {value!r}")
     if wrong:
         raise RetinaError(join_first(wrong))
+
+
+def expand_home(path: Any) -> Any:
+    """``~`` at the start of a path, or of a SQLite address, as the home folder; in lists and dictionaries too.
+
+    Shells expand it only at the start of a word, and never within quotes. Anything but text and paths stays as it is.
+    """
+    if isinstance(path, list | tuple):
+        return [expand_home(entry) for entry in path]
+    if isinstance(path, dict):
+        return {key: expand_home(entry) for key, entry in path.items()}
+    if isinstance(path, Path):
+        return path.expanduser()
+    if not isinstance(path, str):
+        return path
+    address = "sqlite:///" if path.startswith("sqlite:///") else ""
+    return address + os.path.expanduser(path.removeprefix(address))
 
 
 def check_path(key: str, value: Any) -> None:
@@ -209,3 +235,8 @@ def check_path(key: str, value: Any) -> None:
             raise RetinaError(
                 f"{key} {path} has # or :: in it, which MONAI takes for its own: rename the folder or file"
             )
+
+
+def _in_radians(rule: Number, value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return f": {value} degrees are {math.radians(value):.2g}" if rule.unit == "radians" and is_number else ""

@@ -67,6 +67,14 @@ def phantoms(small: dict[str, Any]) -> Path:
     return write_phantoms(Path(small["phantom_dir"]) / f"{count}x{size}-seed0", count, size, 0)
 
 
+def settings_of(files: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``settings`` that some config files have; others are refused."""
+    from monai.bundle import ConfigParser
+
+    config = ConfigParser.load_config_files(files)
+    return {key: value for key, value in settings.items() if key in config}
+
+
 @pytest.fixture(scope="session")
 def run_config(small: dict[str, Any], phantoms: Path) -> Callable[..., ConfigParser]:
     """Run a bundle's config in this process as ``monai.bundle`` runs it; returns the parser with all that was made."""
@@ -74,7 +82,7 @@ def run_config(small: dict[str, Any], phantoms: Path) -> Callable[..., ConfigPar
 
     def run(config: Path | list[Path], **overrides: Any) -> ConfigParser:
         files = [str(path) for path in config] if isinstance(config, list) else str(config)
-        workflow = ConfigWorkflow(config_file=files, logging_file=False, **(small | overrides))
+        workflow = ConfigWorkflow(config_file=files, logging_file=False, **(settings_of(files, small) | overrides))
         workflow.initialize()
         workflow.run()
         workflow.finalize()
@@ -116,7 +124,9 @@ def monai_bundle(
         **overrides: Any,
     ) -> subprocess.CompletedProcess[str]:
         files = [str(path) for path in config] if isinstance(config, list) else config
-        values = {"config_file": files} | small | overrides
+        folder = Path(cwd)
+        paths = [folder / path for path in files] if isinstance(files, list) else folder / files
+        values = {"config_file": files} | settings_of(paths, small) | overrides
         arguments = [text for key, value in values.items() if value is not None for text in (f"--{key}", str(value))]
         return subprocess.run(
             [sys.executable, *launcher, "monai.bundle", "run", run_id, *arguments],

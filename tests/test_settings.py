@@ -59,6 +59,6 @@ def test_every_number_of_a_config_has_a_rule_that_it_keeps(path: Path) -> None:
 def test_a_word_is_one_of_those_that_mean_something() -> None:
     check_settings({"masks": "strokes"})
     with pytest.raises(
-        RetinaError, match=r"^blocks must be .*, not 0.5; masks must be one of vessels, strokes, not 7$"
+        RetinaError, match=r"^masks must be one of vessels, strokes, not 7; blocks must be .*, not 0.5$"
     ):
         check_settings({"masks": 7, "blocks": 0.5})
