@@ -162,7 +162,7 @@ def _nearest(id: str, config: Mapping[str, Any], unused: Collection[str]) -> str
     beside = []
     for place in sorted((place for place, _ in _nodes(config)), key=lambda place: place.count(SEPARATOR)):
         above, name = ReferenceResolver.split_id(place, last=True)
-        if place not in unused and not name.startswith("_") and not name.isdecimal():
+        if place not in unused and not re.search(r"(^|::)(_|\d+(::|$))", place):  # within no list, and none of MONAI's
             places.setdefault(name, place)
             beside += [name] if above == parent else []
     if key in places:

@@ -67,22 +67,26 @@ def phantoms(small: dict[str, Any]) -> Path:
     return write_phantoms(Path(small["phantom_dir"]) / f"{count}x{size}-seed0", count, size, 0)
 
 
-def settings_of(files: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of ``settings`` that some config files have; others are refused."""
+@pytest.fixture(scope="session")
+def small_for(small: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """From config files to the overrides of ``small`` that they have; others are refused."""
     from monai.bundle import ConfigParser
 
-    config = ConfigParser.load_config_files(files)
-    return {key: value for key, value in settings.items() if key in config}
+    def choose(files: Any) -> dict[str, Any]:
+        config = ConfigParser.load_config_files(files)
+        return {key: value for key, value in small.items() if key in config}
+
+    return choose
 
 
 @pytest.fixture(scope="session")
-def run_config(small: dict[str, Any], phantoms: Path) -> Callable[..., ConfigParser]:
+def run_config(small_for: Callable[..., dict[str, Any]], phantoms: Path) -> Callable[..., ConfigParser]:
     """Run a bundle's config in this process as ``monai.bundle`` runs it; returns the parser with all that was made."""
     from monai.bundle import ConfigWorkflow
 
     def run(config: Path | list[Path], **overrides: Any) -> ConfigParser:
         files = [str(path) for path in config] if isinstance(config, list) else str(config)
-        workflow = ConfigWorkflow(config_file=files, logging_file=False, **(settings_of(files, small) | overrides))
+        workflow = ConfigWorkflow(config_file=files, logging_file=False, **(small_for(files) | overrides))
         workflow.initialize()
         workflow.run()
         workflow.finalize()
@@ -109,7 +113,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def monai_bundle(
-    small: dict[str, Any], phantoms: Path, environment: dict[str, str]
+    small_for: Callable[..., dict[str, Any]], phantoms: Path, environment: dict[str, str]
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python -m monai.bundle run`` as a user does; output and errors come together, as on a screen.
 
@@ -124,9 +128,8 @@ def monai_bundle(
         **overrides: Any,
     ) -> subprocess.CompletedProcess[str]:
         files = [str(path) for path in config] if isinstance(config, list) else config
-        folder = Path(cwd)
-        paths = [folder / path for path in files] if isinstance(files, list) else folder / files
-        values = {"config_file": files} | settings_of(paths, small) | overrides
+        paths = [cwd / path for path in files] if isinstance(files, list) else cwd / files
+        values = {"config_file": files} | small_for(paths) | overrides
         arguments = [text for key, value in values.items() if value is not None for text in (f"--{key}", str(value))]
         return subprocess.run(
             [sys.executable, *launcher, "monai.bundle", "run", run_id, *arguments],

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,10 +99,10 @@ def test_the_table_gives_each_seed(ablations: ModuleType) -> None:
 
 
 def test_one_command_trains_measures_and_writes_the_page_and_goes_on_where_it_stopped(
-    small: dict[str, Any], phantoms: Path, environment: dict[str, str], tmp_path: Path
+    small_for: Callable[..., dict[str, Any]], phantoms: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     unused = ("max_epochs", "val_interval", "phantom_dir", "phantom_count", "mlflow")
-    values = {key: value for key, value in small.items() if key not in unused} | {
+    values = {key: value for key, value in small_for(CONFIGS / "train.json").items() if key not in unused} | {
         "dataset_dir": phantoms,
         "iterations": 7,
         "seeds": "[3]",

@@ -195,12 +195,12 @@ def test_phantoms_are_all_there_or_none(disk: Disk) -> None:
 
 
 def test_a_training_whose_log_cannot_be_written_is_a_training(
-    small: dict[str, Any], phantoms: Path, environment: dict[str, str], tmp_path: Path
+    small_for: Callable[..., dict[str, Any]], phantoms: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """The screen is a file on a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    values = small | {"config_file": CONFIGS / "train.json", "output_dir": tmp_path / "run"}
+    values = small_for(CONFIGS / "train.json") | {"config_file": CONFIGS / "train.json", "output_dir": tmp_path / "run"}
     arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
     with open("/dev/full", "wb") as full:
         subprocess.run(

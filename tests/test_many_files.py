@@ -50,12 +50,14 @@ def many(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begin(small: dict[str, Any], trained: Path, tmp_path: Path) -> Open:
+def begin(small_for: Callable[..., dict[str, Any]], trained: Path, tmp_path: Path) -> Open:
     """Begin a training or an inference, as far as everything is known to be in order."""
 
     def run(config: str, **overrides: Any) -> ConfigWorkflow:
-        settings = small | {"checkpoint": str(trained / "model.pt"), "output_dir": str(tmp_path / "run")} | overrides
-        workflow = ConfigWorkflow(config_file=str(CONFIGS / f"{config}.json"), logging_file=False, **settings)
+        path = str(CONFIGS / f"{config}.json")
+        weights = {"checkpoint": str(trained / "model.pt")} if config == "inference" else {}
+        settings = small_for(path) | {"output_dir": str(tmp_path / "run")} | weights | overrides
+        workflow = ConfigWorkflow(config_file=path, logging_file=False, **settings)
         workflow.initialize()
         return workflow
 

@@ -146,9 +146,12 @@ def test_artifact_is_the_file_of_the_training(review: Review, name: str, tmp_pat
     assert review.download(name, tmp_path).read_bytes() == (review.folder / name).read_bytes()
 
 
-def test_the_config_is_the_one_that_ran(review: Review, small: dict[str, Any], tmp_path: Path) -> None:
+def test_the_config_is_the_one_that_ran(
+    review: Review, small_for: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     config = json.loads(review.download("config.json", tmp_path).read_text())
-    assert {key: config[key] for key in small} == small | {"mlflow": True}
+    given = small_for(TRAIN) | {"mlflow": True}
+    assert {key: config[key] for key in given} == given
     assert config["network_def"]["_target_"] == "retina_monai.networks.Pix2PixUNet"
 
 

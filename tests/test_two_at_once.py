@@ -22,14 +22,14 @@ PATIENCE = 240
 
 
 def test_two_trainings(
-    small: dict[str, Any],
+    small_for: Callable[..., dict[str, Any]],
     phantoms: Path,
     environment: dict[str, str],
     run_config: Callable[..., ConfigParser],
     tmp_path: Path,
 ) -> None:
     """The one that trains is killed, with the workers that load its eyes; it is resumed at once."""
-    values = small | {"config_file": CONFIGS / "train.json", "output_dir": tmp_path / "run"}
+    values = small_for(CONFIGS / "train.json") | {"config_file": CONFIGS / "train.json", "output_dir": tmp_path / "run"}
     values |= {"max_epochs": 10_000, "val_interval": 10_000, "num_workers": 1}
     command = [sys.executable, "-m", "monai.bundle", "run"]
     command += [text for key, value in values.items() for text in (f"--{key}", str(value))]

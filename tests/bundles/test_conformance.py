@@ -167,10 +167,12 @@ def input_shape(bundle: Path) -> tuple[int, ...]:
 
 
 @every_bundle
-def test_training_has_all_properties(bundle: Path, small: dict[str, Any], phantoms: Path, tmp_path: Path) -> None:
+def test_training_has_all_properties(
+    bundle: Path, small_for: Callable[..., dict[str, Any]], phantoms: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "never"
     config = str(bundle / "configs" / "train.json")
-    overrides = small | {"mlflow": True, "output_dir": str(folder)}
+    overrides = small_for(config) | {"mlflow": True, "output_dir": str(folder)}
     workflow = ConfigWorkflow(config_file=config, workflow_type="train", logging_file=False, **overrides)
     workflow.initialize()
     assert workflow.check_properties() == []
@@ -179,11 +181,11 @@ def test_training_has_all_properties(bundle: Path, small: dict[str, Any], phanto
 
 @every_bundle
 def test_inference_has_all_properties(
-    bundle: Path, small: dict[str, Any], training: Path, phantoms: Path, tmp_path: Path
+    bundle: Path, small_for: Callable[..., dict[str, Any]], training: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "never"
     config = str(bundle / "configs" / "inference.json")
-    overrides = small | {"checkpoint": str(training / "model.pt"), "output_dir": str(folder)}
+    overrides = small_for(config) | {"checkpoint": str(training / "model.pt"), "output_dir": str(folder)}
     workflow = ConfigWorkflow(config_file=config, workflow_type="infer", logging_file=False, **overrides)
     workflow.initialize()
     assert workflow.check_properties() == []

@@ -191,8 +191,11 @@ def test_the_sensitivity_of_an_encoder_is_reported(
     assert run.info.status == "FINISHED"
 
 
-def test_without_a_data_set_the_phantoms_are_ill(small: dict[str, Any], tmp_path: Path) -> None:
-    overrides = small | {"phantom_dir": str(tmp_path / "phantom"), "output_dir": str(tmp_path / "never")}
+def test_without_a_data_set_the_phantoms_are_ill(small_for: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    overrides = small_for(str(TRAIN)) | {
+        "phantom_dir": str(tmp_path / "phantom"),
+        "output_dir": str(tmp_path / "never"),
+    }
     workflow = ConfigWorkflow(config_file=str(TRAIN), logging_file=False, **overrides)
     workflow.initialize()
     items = [item for split in workflow.parser.get_parsed_content("datalist").values() for item in split]
