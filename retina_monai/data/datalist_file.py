@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from retina_monai.data.layout import PICTURES, ROLES, SPLITS, Datalist, Item
+from retina_monai.data.layout import PICTURES, ROLES, SPLITS, Datalist, Item, full_path
 from retina_monai.data.reading import IMAGE_SUFFIXES
 from retina_monai.errors import RetinaError
 
@@ -183,7 +183,7 @@ def _check(item: Item, where: str) -> None:
 
 def _full(text: str, folder: Path, where: str) -> str:
     try:
-        return os.path.realpath(folder / text)
+        return full_path(folder / text)
     except (OSError, ValueError, RecursionError) as error:  # NUL, half a character, links of links of links
         raise RetinaError(f"{where} is {_short(text)}, which no file can be called: correct the path") from error
 
@@ -226,8 +226,8 @@ def _refuse_repeated(datalist: Datalist, path: Path) -> None:
                     f"{path}: patient {_short(patient)} is in {splits[patient]} and in {split} ({place}): "
                     "give each patient to one split"
                 )
-            if places.setdefault(item["image"], place) != place:
-                raise RetinaError(f"{path}: {places[item['image']]} and {place} are one photograph: remove one of them")
+            if (first := places.setdefault(os.path.realpath(item["image"]), place)) != place:
+                raise RetinaError(f"{path}: {first} and {place} are one photograph: remove one of them")
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     "describe",
     "folder_named",
     "folders_at",
+    "full_path",
     "last_fifth",
     "lonely",
     "matching",
@@ -147,6 +149,19 @@ def folders_at(roots: Iterable[Path], *names: str) -> list[Path]:
     for name in names:
         folders = [inner for folder in folders if (inner := folder_named(folder, name))]
     return folders
+
+
+def full_path(path: str | Path) -> str:
+    """The absolute path of a file. Links in its folders are followed; the file's own name, which says its kind, stays.
+
+    In a content store (Hugging Face's cache, DVC, git-annex) a file is a link to one that is named by a digest.
+
+    Raises:
+        OSError, ValueError, RecursionError: no file can have this name.
+    """
+    os.path.realpath(path)
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def lonely(images: Mapping[Key, Path], *masks: Mapping[Key, Path]) -> list[str]:

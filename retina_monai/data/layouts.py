@@ -18,7 +18,7 @@ from retina_monai.data.drive import DRIVE
 from retina_monai.data.fives import FIVES
 from retina_monai.data.hrf import HRF
 from retina_monai.data.idrid import IDRID
-from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item, Layout
+from retina_monai.data.layout import PICTURES, SPLITS, Datalist, Item, Layout, full_path
 from retina_monai.data.own_layout import OWN_LAYOUT
 from retina_monai.data.retina_blood_vessel import RETINA_BLOOD_VESSEL
 from retina_monai.data.splits import merge
@@ -130,7 +130,7 @@ def _paths(dataset_dir: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def _read(path: Path) -> Datalist:
     if path.suffix == ".json" and path.is_file():
-        return read_datalist_file(path.resolve())
+        return read_datalist_file(full_path(path))
     try:
         found = _recognised(path.resolve())
         inside = [] if found else [folder.name for folder in sorted(path.iterdir()) if _is_known(folder)]

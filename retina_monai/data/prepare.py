@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retina_monai.data.checking import check_contents
-from retina_monai.data.layout import LESIONS, PICTURES, SPLITS, Datalist, Item, Layout
+from retina_monai.data.layout import LESIONS, PICTURES, SPLITS, Datalist, Item, Layout, full_path
 from retina_monai.data.layouts import LAYOUTS, find_datalist, fingerprint, refuse_missing
 from retina_monai.data.nnunet import nnunet_folder, write_nnunet
 from retina_monai.data.reading import read_size
@@ -178,6 +178,6 @@ def _missing(name: str, found: int) -> str:
 
 def _relative(item: Item, folder: str) -> Item:
     """An item with paths from a folder, and its vessel map as ``label`` too: the mask's key in MONAI's datalists."""
-    paths = {key: os.path.relpath(os.path.realpath(item[key]), folder) for key in PICTURES if key in item}
+    paths = {key: os.path.relpath(full_path(item[key]), folder) for key in PICTURES if key in item}
     label = {"label": paths["vessel"]} if "vessel" in paths else {}
     return item | paths | label
