@@ -113,7 +113,7 @@ def test_other_sizes_are_compared_as_the_pictures_are_held(check: Check, items: 
     save(Path(items[0]["fov"]), INSIDE[None, :, 8:56] * np.uint8(255))
     with pytest.raises(
         RetinaError,
-        match=r"fovs/0\.png is 48 x 64 pixels, but its photograph .*0\.png is 64 x 48: the mask lies on its side",
+        match=r"fovs/0\.png is 48 x 64 pixels, but its photograph .*0\.png is 64 x 48: the mask lies",
     ):
         check(items)
 

@@ -62,9 +62,15 @@ def test_absolute_paths_and_links_out_of_the_folder_are_followed(tmp_path: Path)
     outside.mkdir()
     (outside / "eye.png").touch()
     (inside / "link.png").symlink_to(outside / "eye.png")
-    for image in ("link.png", "../outside/eye.png", str(outside / "eye.png")):
+    (tmp_path / "linked").symlink_to(inside)
+    for image in ("../outside/eye.png", str(outside / "eye.png"), "../linked/../outside/eye.png"):
         path = write(inside, {"training": [{"image": image, "patient": "p"}]})
         assert read_datalist_file(path)["training"][0]["image"] == str(outside / "eye.png")
+    path = write(inside, {"training": [{"image": "link.png", "patient": "p"}]})
+    assert read_datalist_file(path)["training"][0]["image"] == str(inside / "link.png")
+    path = write(inside, {"training": [{"image": text, "patient": "p"} for text in ("link.png", "../outside/eye.png")]})
+    with pytest.raises(RetinaError, match="item 1 of training and item 2 of training are one photograph"):
+        read_datalist_file(path)
 
 
 def test_the_vessel_map_may_be_missing_and_the_set_takes_its_folders_name(tmp_path: Path) -> None:
