@@ -24,6 +24,7 @@ _PLACES = {
     "find_datalist": "layouts",
     "find_eyes": "eyes",
     "find_photographs": "photographs",
+    "fit_label": "vessel_maps",
     "fit_vessel_map": "vessel_maps",
     "fingerprint": "layouts",
     "generate_phantom": "phantom",

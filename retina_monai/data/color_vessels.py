@@ -17,19 +17,18 @@ from retina_monai.data.layout import SPLITS, Item
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.manifest import read_manifest
 from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.vessel_maps import field_of_view, fit_label
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.appearance import CANONICAL, apply_appearance
+from retina_monai.transforms.vessel_label import HALF
 
-__all__ = ["FOLDER", "HALF", "SHARES", "ColorVessels", "outpainting_input", "rounded_share"]
+__all__ = ["FOLDER", "HALF", "SHARES", "ColorVessels", "outpainting_input"]
 
 ALL = "all"  # splits
 FOLDER = "color_vessels"
 """Where a set of colour vessel masks has them."""
 SHARES = "vessel_shares"
 """Where such a set tells what of each pixel vessels cover, in [0, 255]."""
-
-HALF = 128
-"""Of a pixel, which makes it vessel, on the scale of :func:`rounded_share`."""
 
 TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condition_dataset", "augmented")
 
@@ -43,8 +42,8 @@ class ColorVessels(Dataset):
         size: pixels a side that the network takes.
         finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
         transform: applied to the items: ``image`` float32 ``(4, size, size)`` in [0, 255] (:func:`outpainting_input`),
-            ``vessel`` float32 ``(1, size, size)`` of {0, 255}, ``fov`` uint8 ``(1, size, size)`` in {0, 1}; texts as
-            :class:`retina_monai.data.VesselMaps` has them.
+            ``vessel`` float32 ``(1, size, size)`` of {0, 255}, where it has a colour; ``vessel_share``, ``label`` and
+            ``fov`` and texts as :class:`retina_monai.data.VesselMaps` has them.
         skip_unreadable: a switch: leave out eyes of a data set whose files are broken.
         split: ``training``, ``validation`` or ``test``: eyes of that split of a data set only; ``all``.
 
@@ -74,16 +73,16 @@ class ColorVessels(Dataset):
 
     def _transform(self, index: int) -> Any:
         item: dict[Any, Any] = dict(self.data[index])
-        color, share, fov = self._read(item) if "color_vessel" in item else self._show(item)
-        sample: Item = {key: item[key] for key in TEXTS} | {"fov": fov}
+        color, share, label, fov = self._read(item) if "color_vessel" in item else self._show(item)
+        sample: Item = {key: item[key] for key in TEXTS} | {"fov": fov, "label": label, "vessel_share": share}
         sample |= {"image": outpainting_input(color, share, fov), "vessel": (share >= HALF) * np.float32(255)}
         return sample if self.transform is None else self.transform(sample)
 
     def _read(self, item: Item) -> tuple[NDArray[np.uint8], ...]:
         """What was written, as it is."""
         color, share = (read_photograph(item[key]) for key in ("color_vessel", "vessel_share"))
-        fov = read_mask(item["fov"])
-        for key, picture in {"color_vessel": color, "vessel_share": share, "fov": fov}.items():
+        label, fov = (read_mask(item[key]) for key in ("vessel", "fov"))
+        for key, picture in {"color_vessel": color, "vessel_share": share, "vessel": label, "fov": fov}.items():
             if picture.shape[1:] != (self.size, self.size):
                 height, width = picture.shape[1:]
                 raise RetinaError(
@@ -91,14 +90,15 @@ class ColorVessels(Dataset):
                     f"colour the vessels with --size {self.size}"
                 )
         check_vessel((share[:1] >= HALF).astype(np.uint8), item | {"vessel": item["vessel_share"]}, fov)
-        return color, share[:1], fov
+        return color, share[:1], label, fov
 
     def _show(self, item: Mapping[Hashable, Any]) -> tuple[NDArray[np.uint8], ...]:
         """Of a photograph, in the canonical appearance."""
         eye = LoadEyed(self.size)(item)
         fov = (eye["fov"] >= 128).to(torch.uint8)
         image = apply_appearance(eye["image"].float() / 127.5 - 1, fov, CANONICAL)
-        return ((image + 1) * 127.5).round().byte().numpy(), eye["vessel"].numpy(), fov.numpy()
+        label = fit_label(read_mask(item["vessel"]), field_of_view(item), self.size)
+        return ((image + 1) * 127.5).round().byte().numpy(), eye["vessel"].numpy(), label, fov.numpy()
 
 
 def outpainting_input(
@@ -119,14 +119,6 @@ def outpainting_input(
     return np.concatenate([color * known, (255 - share) * ((fov > 0) & ~known)]).astype(np.float32)
 
 
-def rounded_share(share: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """What of each pixel vessels cover, in [0, 255], as files hold it: halves go up.
-
-    So do values that floats put a little below a half: the same whichever way a share came.
-    """
-    return np.floor(np.clip(share, 0, 255) + 0.501).astype(np.uint8)
-
-
 def _written(folder: Path, split: str) -> list[Item]:
     if split != ALL:
         raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
@@ -143,7 +135,7 @@ def _told(folder: Path, line: Item) -> Item:
     condition = line.get("condition", {})
     return {
         **{key: line[key] for key in ("name", "patient", "index")},
-        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "fov")},
+        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "vessel", "fov")},
         "source": str(line.get("source", line["color_vessel"])),
         "laterality": str(line.get("laterality", "")),
         "condition": str(condition.get("name", line["name"])),

@@ -31,6 +31,7 @@ __all__ = [
     "lonely",
     "matching",
     "pair",
+    "picture_name",
     "pictures_by_name",
     "refuse_unpaired",
 ]
@@ -135,6 +136,11 @@ def pictures_by_name(folders: Iterable[Path]) -> dict[str, Path]:
         RetinaError: two of one name.
     """
     return matching(folders, rf"(?s:(?P<id>[^.].*?)({ENDING}))", lambda text: unicodedata.normalize("NFC", text))
+
+
+def picture_name(path: Path) -> str:
+    """The name under which :func:`pictures_by_name` lists a file: without its ending."""
+    return unicodedata.normalize("NFC", re.sub(rf"({ENDING})$", "", path.name, flags=re.IGNORECASE))
 
 
 def folder_named(parent: Path, name: str) -> Path | None:

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retina_monai.data.color_vessels import FOLDER, HALF, SHARES, rounded_share
+from retina_monai.data.color_vessels import FOLDER, SHARES
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.sample_set import SampleSet
 from retina_monai.handlers.synthetic_set import told_condition
+from retina_monai.transforms.vessel_label import HALF
 
 __all__ = ["ColorVesselSet"]
 
@@ -22,12 +23,12 @@ __all__ = ["ColorVesselSet"]
 class ColorVesselSet(SampleSet):
     """Write colour vessel mask, vessel map and field of view of each sample, as :class:`SampleSet` says.
 
-    The vessel map twice: as a label of vessel or none, and as the share of each pixel that vessels cover.
+    The vessel map twice: as the label (``vessels``), and as the share of each pixel that vessels cover
+    (``vessel_shares``), from half of which on a pixel has a colour.
 
     Args:
         output_dir: where to write.
         settings: what the samples depend on; kept in ``settings.json``.
-        condition_key: entry of the evaluator's batch: vessel map ``(1, H, W)`` in [-1, 1].
 
     Raises:
         RetinaError: as :class:`SampleSet`.
@@ -40,19 +41,17 @@ class ColorVesselSet(SampleSet):
         "condition",
     )
 
-    def __init__(self, output_dir: str | Path, settings: Mapping[str, Any], condition_key: str = "image") -> None:
+    def __init__(self, output_dir: str | Path, settings: Mapping[str, Any]) -> None:
         super().__init__(output_dir, settings, {"name": "synthetic colour vessel masks", "synthetic": True})
-        self.condition_key = condition_key
 
     def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
         name, fov = str(item["name"]), _plain(item["fov"]).cpu() > 0
-        share = rounded_share((_plain(item[self.condition_key]).cpu().float().numpy() + 1) * 127.5)
-        vessel = share >= HALF
-        color = to_uint8(_plain(pred).cpu().float() / 127.5 - 1) * (vessel & fov.numpy())
+        share = _plain(item["vessel_share"]).cpu().numpy()
+        color = to_uint8(_plain(pred).cpu().float() / 127.5 - 1) * ((share >= HALF) & fov.numpy())
         pictures = {
             "color_vessel": (FOLDER, color),
             "vessel_share": (SHARES, share),
-            "vessel": ("vessels", vessel * np.uint8(255)),
+            "vessel": ("vessels", (_plain(item["label"]).cpu().numpy() > 0) * np.uint8(255)),
             "fov": ("fovs", fov.numpy() * np.uint8(255)),
         }
         paths = {key: f"{folder}/{name}.png" for key, (folder, _) in pictures.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retina_monai.data.color_vessels import SHARES
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.sample_set import SampleSet
@@ -21,6 +22,9 @@ __all__ = ["SyntheticSet"]
 
 class SyntheticSet(SampleSet):
     """Write photograph, vessel map and field of view of each generated sample, as :class:`SampleSet` says.
+
+    The vessel map twice: as the label (``vessels``), which keeps the topology of the map that the sample was made from,
+    and as what the generator was given (``vessel_shares``): the share of each pixel that vessels cover.
 
     Every photograph is marked synthetic, and its line tells whose vessel map it was made from: ``patient``, and
     ``condition`` (``name``, ``dataset`` where known, ``augmented``). All samples train; who reads the set keeps a tenth
@@ -37,7 +41,7 @@ class SyntheticSet(SampleSet):
         RetinaError: as :class:`SampleSet`.
     """
 
-    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "condition")
+    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "vessel_share", "condition")
 
     def __init__(
         self,
@@ -55,13 +59,14 @@ class SyntheticSet(SampleSet):
     def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
         name, fov = str(item["name"]), _plain(item["fov"]).cpu().float()
         index, appearance = int(item["index"]), self.appearance(int(item["index"]))
-        vessel = to_uint8(_plain(item[self.condition_key])) >= 128
+        given = _plain(item[self.condition_key]).cpu().float()
         random = sample_random(int(self.settings.get("seed", 0)), index) if self.texture else None
         painted = _plain(pred).cpu().float() / 127.5 - 1
-        image = render_appearance(painted, fov, torch.from_numpy(vessel), appearance, random)
+        image = render_appearance(painted, fov, torch.from_numpy(to_uint8(given) >= 128), appearance, random)
         pictures = {
             "image": ("images", to_uint8(image)),
-            "vessel": ("vessels", vessel * np.uint8(255)),
+            "vessel": ("vessels", (_plain(item["label"]).cpu().numpy() > 0) * np.uint8(255)),
+            "vessel_share": (SHARES, _plain(item["vessel_share"]).cpu().numpy()),
             "fov": ("fovs", (fov.numpy() > 0) * np.uint8(255)),
         }
         paths = {key: f"{folder}/{name}.png" for key, (folder, _) in pictures.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.vessel_maps import fit_vessel_map
+from retina_monai.data.vessel_maps import fit_label, fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.chains import Chain
 from retina_monai.synthesis.loading import load_chain
@@ -47,7 +47,7 @@ def _generate_one(chain: Chain, seed: int, index: int, appearance: str) -> dict[
     fitted = fit_vessel_map(phantom["vessel"], phantom["fov"], chain.size)
     return {
         "image": chain(phantom["vessel"], phantom["fov"], appearance, seed, index),
-        "vessel": (fitted["image"][None] >= 128).astype(np.uint8),
+        "vessel": fit_label(phantom["vessel"], phantom["fov"], chain.size),
         "fov": fitted["fov"],
         "laterality": phantom["laterality"],
     }

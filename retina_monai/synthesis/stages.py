@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.color_vessels import HALF, outpainting_input, rounded_share
+from retina_monai.data.color_vessels import outpainting_input
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.bundles import LoadedBundle
+from retina_monai.transforms.vessel_label import HALF, rounded_share
 
 __all__ = ["Outpainter", "VesselColorer"]
 
