@@ -48,6 +48,7 @@ class BranchTrials:
         tried: all branches.
         pictures: a few trials, for a picture: two of each class of calibre, and two that failed, of different eyes.
         repainted: mean difference of each eye's photograph, painted anew, from that of the set, in grey levels.
+        from_labels: eyes painted from their labels, since the set does not hold what its generator was given.
     """
 
     paint: Paint
@@ -57,6 +58,7 @@ class BranchTrials:
     tried: list[TriedBranch] = field(default_factory=list)
     pictures: list[Trial] = field(default_factory=list)
     repainted: list[float] = field(default_factory=list)
+    from_labels: int = 0
 
     def __post_init__(self) -> None:
         self._places = _sample(self.count, EYES, self.seed)
@@ -65,8 +67,10 @@ class BranchTrials:
         """Take the eye at a place of the set; nothing happens unless it is in the sample and has a vessel map."""
         if place not in self._places or "vessel" not in eye.masks:
             return
-        share = np.where(eye.fov, eye.masks["vessel"], 0).astype(np.float32)
-        branches = choose_branches(find_branches(share, eye.fov), BRANCHES, np.random.default_rng((self.seed, place)))
+        share, label = _maps(eye)
+        self.from_labels += eye.vessel_share is None
+        found = find_branches(share, eye.fov, label)
+        branches = choose_branches(found, BRANCHES, np.random.default_rng((self.seed, place)))
         for number, trial in enumerate(self._trials(eye, share, branches)):
             if number == 0:
                 change = np.abs(trial.photographs[0].astype(np.float32) - eye.image).mean(axis=0)
@@ -75,6 +79,8 @@ class BranchTrials:
             self._keep(trial)
 
     def _trials(self, eye: Eye, share: NDArray[np.float32], branches: list[Branch]) -> Iterator[Trial]:
+        """Painted from what the generator was given, the share of each pixel that vessels cover, not from the label."""
+
         def find(photograph: NDArray[np.uint8]) -> NDArray[np.float64]:
             found = run_judge(self.judge, [dataclasses.replace(eye, image=photograph)])[0]
             return found.astype(np.float64)
@@ -117,9 +123,17 @@ class RealBranches:
         if "vessel" not in eye.masks or not (is_test or place in self._places):
             return
         self._tests += is_test
-        for branch in find_branches(np.where(eye.fov, eye.masks["vessel"], 0), eye.fov):
+        share, label = _maps(eye)
+        for branch in find_branches(share, eye.fov, label):
             probability = maps["vessel"][tuple(branch.line.T)].mean()
             self.seen.append((eye.dataset, eye.split, branch.calibre_class, bool(probability >= VESSEL)))
+
+
+def _maps(eye: Eye) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The share of each pixel that vessels cover, and the label, within the field of view."""
+    label = eye.masks["vessel"]
+    share = label if eye.vessel_share is None else eye.vessel_share
+    return np.where(eye.fov, share, 0).astype(np.float32), (label >= VESSEL) & eye.fov
 
 
 def _sample(count: int, size: int, seed: int) -> set[int]:

@@ -44,7 +44,7 @@ NEAR = 0.05  # of Dice and clDice below the ceiling: twice what parts good netwo
 PASSING = 0.9  # share of the branches shown that must go, and nothing else: one in ten may be the judge's mistake
 DISTANT = 3.0  # times the real-to-real Wasserstein distance: what KID is allowed, too
 FEW_PATIENTS = 6  # with fewer, halves of the real set are of one patient or two, and their distance is chance
-ALIKE = 10.0  # grey levels between a photograph and the same painted anew: more is told
+ALIKE = 10.0  # grey levels between a photograph and the same painted anew, above which the report says so
 SHOWN = 3  # worst and best eyes in a picture
 NAMED = 3  # data sets that a sentence names; of more, the worst
 JUDGED = {"vessel": ("dice", "cldice"), "disc": ("dice",)}  # what the light goes by
@@ -246,11 +246,15 @@ def _notes(findings: Findings, judge_name: str, judges: Mapping[str, Judge], tri
         notes.append("The set's generator is not at hand, so no branch was taken out of its vessel maps.")
     if trials is not None and not findings.lines:
         notes.append("No vessel map had a branch that could be taken out without cutting others off.")
+    if trials is not None and trials.from_labels:
+        notes.append(
+            f"Of {trials.from_labels} synthetic eyes the set does not hold what its generator was given "
+            "(`vessel_shares/`): branches were taken out of their labels, which are not what synthesis paints from."
+        )
     if findings.repainted > ALIKE:
         notes.append(
-            "Branches were taken out of the vessel maps as the set holds them, of vessel and background alone, and no "
-            f"texture was drawn. Painted so, photographs differ from those of the set by {findings.repainted:.1f} grey "
-            "levels in the mean."
+            "Photographs with and without a branch are painted without texture. The former differ from those of the "
+            f"set by {findings.repainted:.1f} grey levels in the mean."
         )
     return notes
 

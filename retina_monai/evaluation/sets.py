@@ -40,7 +40,8 @@ from retina_monai.data.reading import read_mask, read_photograph, read_size
 from retina_monai.data.splits import merge
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Condition, Eye
-from retina_monai.transforms.field_of_view import fov_box
+from retina_monai.transforms.field_of_view import crop_square, fov_box
+from retina_monai.transforms.vessel_label import cut_label, vessel_label
 
 __all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_settings", "refuse_real"]
 
@@ -48,6 +49,7 @@ Place = str | Path | Sequence[str | Path]
 """Where a set lies: a directory, a ``datalist.json``, or several of them."""
 
 MASKS = ("vessel", "disc", "cup", "atrophy", *LESIONS)
+SHARE = "vessel_share"
 MEMORY_MB = 128  # of eyes kept in memory, whatever the set's size; the others come from the disk cache
 PHANTOM = "phantom/"  # how a phantom's patient begins
 FEWEST = 2
@@ -147,7 +149,8 @@ class PackEyed(Transform):
     """Datalist item -> photograph, field of view and masks of one eye as PNG in memory, which is small and exact.
 
     All are cropped to the field of view (computed where the set has none), padded square and resized by area; a mask
-    holds the share of each pixel that it covers, in steps of 1/255.
+    holds the share of each pixel that it covers, in steps of 1/255. Of vessels there are two: ``vessel``, the label,
+    whose topology stays (:func:`retina_monai.transforms.vessel_label.vessel_label`), and ``vessel_share``.
 
     Args:
         size: pixels a side.
@@ -158,6 +161,7 @@ class PackEyed(Transform):
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.keys = (*MASKS, SHARE)  # of which a cache has to know
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Tensor]:
         image = read_photograph(data["image"])
@@ -167,6 +171,11 @@ class PackEyed(Transform):
         box = fov_box(fov)
         inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
         shares = {key: fit(mask * np.uint8(255), box, self.size) for key, mask in masks.items()}
+        if "vessel" in masks:
+            given = read_photograph(data[SHARE])[:1] if SHARE in data else None
+            shares[SHARE] = shares["vessel"] if given is None else fit(given, box, self.size)
+            label = vessel_label(crop_square(masks["vessel"], box)[0], self.size)
+            shares["vessel"] = cut_label(label, inside[0])[None] * np.uint8(255)
         pictures = {"image": fit(image, box, self.size), "fov": inside, **shares}
         return {key: _as_png(picture) for key, picture in pictures.items()}
 
@@ -316,6 +325,7 @@ def _unpack(item: Item, packed: Mapping[str, Tensor]) -> Eye:
         image=np.ascontiguousarray(pictures["image"].transpose(2, 0, 1)),
         fov=pictures["fov"] > 0,
         masks=masks | {key: np.zeros(shape, np.float32) for key in empty},
+        vessel_share=(pictures[SHARE] / np.float32(255)) if SHARE in pictures else None,
         split=item["split"],
         condition=Condition(**item["condition"]) if "condition" in item else None,
     )

@@ -7,7 +7,8 @@ perturbation", ICCV 2017, https://arxiv.org/abs/1704.03296) turned round: there 
 what an answer rests on, here a condition's, to see what it is answerable for.
 
 Branches are segments of the centre line that end freely, so that nothing else is cut off with them. A vessel map is
-(H, W) of the share of each pixel that vessels cover, in [0, 1]; a pixel is vessel where that is at least half.
+(H, W) of the share of each pixel that vessels cover, in [0, 1]; a pixel is vessel where a label says so or, without a
+label, where that share is at least half.
 """
 
 from __future__ import annotations
@@ -64,11 +65,13 @@ class Branch:
         line: (N, 2) rows and columns of its centre line, as far as no other vessel is near.
         region: (H, W) what it covers, its blurred edge and faint end included.
         calibre: its area over its length, in diameters of the field of view.
+        pixels: vessel pixels in the region.
     """
 
     line: NDArray[np.int64]
     region: Mask
     calibre: float
+    pixels: int
 
     @property
     def calibre_class(self) -> str:
@@ -129,7 +132,7 @@ class Trial:
     removal: Removal
 
 
-def find_branches(vessel: ArrayLike, fov: ArrayLike) -> list[Branch]:
+def find_branches(vessel: ArrayLike, fov: ArrayLike, label: ArrayLike | None = None) -> list[Branch]:
     """The branches of a vessel map that can be taken out without cutting others off.
 
     A segment of the centre line counts if it has a free end, inside of the field of view or at its border, is long
@@ -139,6 +142,7 @@ def find_branches(vessel: ArrayLike, fov: ArrayLike) -> list[Branch]:
     Args:
         vessel: (H, W) in [0, 1].
         fov: field of view, (H, W) of {0, 1}.
+        label: which pixels are vessel, (H, W) of {0, 1}; ``None``: those that vessels cover by half.
 
     Raises:
         ValueError: shapes that differ or are not (H, W), shares outside of [0, 1], or a field of view of no pixel.
@@ -146,14 +150,15 @@ def find_branches(vessel: ArrayLike, fov: ArrayLike) -> list[Branch]:
     share, inside = _checked(vessel, fov)
     diameter = _diameter(inside)
     share = np.where(inside, share, np.float32(0))
-    line, width = centre_line(share >= VESSEL)
+    drawn = share >= VESSEL if label is None else np.asarray(label).astype(bool) & inside
+    line, width = centre_line(drawn)
     labels, _ = find_segments(line)
     ends = ndimage.sum_labels(count_ways(line) == 1, labels, np.arange(1, labels.max() + 1))
     found = []
     for number, window in enumerate(ndimage.find_objects(labels), 1):
         if ends[number - 1] and (labels[window] == number).sum() >= LONG * diameter:
             around = _grown(window, int(np.ceil(REACH * diameter)), share.shape)
-            branch = _branch(share, line, width, labels == number, around, diameter)
+            branch = _branch(share, drawn, line, width, labels == number, around, diameter)
             found += [] if branch is None else [branch]
     return found
 
@@ -234,7 +239,7 @@ def measure_removal(
         after=after,
         inside=float(change[branch.region].mean()),
         outside=float(change[far].mean()) if far.any() else 0.0,
-        stray=float((turned & far).sum() / (branch.region & (share >= VESSEL)).sum()),
+        stray=float((turned & far).sum() / branch.pixels),
         ghost=_ghost(branch, share, inside, first.mean(axis=0), second.mean(axis=0)),
     )
 
@@ -268,7 +273,7 @@ def _distance(mask: Mask) -> Floats:
 
 
 def _branch(
-    share: Share, line: Mask, width: Floats, own: Mask, window: tuple[slice, ...], diameter: float
+    share: Share, drawn: Mask, line: Mask, width: Floats, own: Mask, window: tuple[slice, ...], diameter: float
 ) -> Branch | None:
     """The branch around a segment, or nothing if it cannot be taken out alone; all but its window is left unseen.
 
@@ -276,7 +281,7 @@ def _branch(
     branch begins at the wall of the vessel that it springs from.
     """
     near = share[window]
-    at, nodes = np.argwhere(near > 0), np.argwhere(line[window])
+    at, nodes = np.argwhere((near > 0) | drawn[window]), np.argwhere(line[window])
     mine, radius = own[window][tuple(nodes.T)], width[window][tuple(nodes.T)] / 2
     to_others = (cdist(at, nodes[~mine]) - radius[~mine]).min(axis=1, initial=np.inf)
     along = own[window][tuple(at.T)] & (to_others > 0)
@@ -293,7 +298,8 @@ def _branch(
     whole[window], course[window][tuple(line_at.T)] = region, True
     corner = np.array([side.start for side in window])
     measured = line_at[to_others[along] > CLEAR * diameter] + corner
-    return Branch(measured, whole, float(near[region].sum() / _length(course) / diameter))
+    calibre = float(near[region].sum() / _length(course) / diameter)
+    return Branch(measured, whole, calibre, int((whole & drawn).sum()))
 
 
 def _touches(region: Mask, share: Share, root: NDArray[np.int64], width: float) -> bool:

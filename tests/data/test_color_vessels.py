@@ -15,11 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from retina_monai.data import ColorVessels, LoadEyed, VesselMaps, find_datalist
-from retina_monai.data.color_vessels import outpainting_input, rounded_share
+from retina_monai.data.color_vessels import outpainting_input
 from retina_monai.data.reading import read_photograph
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import ColorVesselSet, finished_samples
 from retina_monai.transforms import CANONICAL, apply_appearance
+from retina_monai.transforms.vessel_label import rounded_share
 
 SIZE = 64
 SETTINGS = {"bundle": "pix2pix_color_vessel", "weights": "0123456789abcdef", "size": SIZE, "seed": 0}

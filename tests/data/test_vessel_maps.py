@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from retina_monai.data import find_datalist
 from retina_monai.data.vessel_maps import VesselMaps, find_vessel_maps
@@ -87,3 +88,42 @@ def test_a_sample_depends_on_seed_and_index_alone(phantoms: Path) -> None:
         assert item["name"] == same["name"] and np.array_equal(item["image"], same["image"])
     other = VesselMaps(phantoms, 32, augment=2, seed=5)[7]
     assert not np.array_equal(other["image"], whole[7]["image"])
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(picture.astype(np.uint8) * 255).save(path)
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (90, 60), (64, 64)])
+def test_without_a_field_of_view_it_stays_within_the_frame(shape: tuple[int, int], tmp_path: Path) -> None:
+    """Where a map is padded to a square there is no eye, whatever the circle; warped maps are no exception."""
+    picture = np.zeros(shape, bool)
+    picture[shape[0] // 2, 5:-5] = True
+    save(tmp_path / "eye.png", picture)
+    rows, columns = VesselMaps(tmp_path, 48)[0]["fov"][0].any(axis=1), VesselMaps(tmp_path, 48)[0]["fov"][0].any(axis=0)
+    for axis, filled in enumerate((rows, columns)):
+        share = shape[axis] / max(shape)
+        assert filled.sum() == round(48 * share) and np.array_equal(filled, filled[::-1]), axis
+    warped = VesselMaps(tmp_path, 48, augment=1)[0]
+    assert not warped["fov"][0][~rows].any() and not warped["label"][0][~rows].any()
+
+
+def test_fields_of_view_of_a_folder(tmp_path: Path, phantoms: Path) -> None:
+    for name in ("a", "b"):
+        vessel, inside = np.zeros((2, 64, 64), bool)
+        vessel[30, 12:50], inside[8:56, 8:56] = True, True
+        save(tmp_path / "maps" / f"{name}.png", vessel)
+        save(tmp_path / "fields" / f"{name}.gif", inside)
+    maps = VesselMaps(tmp_path / "maps", 48, fov_dir=tmp_path / "fields")
+    assert all(item["fov"].all() for item in all_of(maps)), "cropped to the square that was given"
+    assert not VesselMaps(tmp_path / "maps", 48)[0]["fov"].all()
+    own = VesselMaps(phantoms, 48)[0]["fov"]
+    for path in (phantoms / "vessels").iterdir():
+        save(tmp_path / "other" / path.name, np.ones(np.asarray(Image.open(path)).shape[:2]))
+    assert not np.array_equal(VesselMaps(phantoms, 48, fov_dir=tmp_path / "other")[0]["fov"], own)
+    (tmp_path / "fields" / "b.gif").unlink()
+    with pytest.raises(RetinaError, match=r"fields has no field of view for .*b\.png"):
+        VesselMaps(tmp_path / "maps", 48, fov_dir=tmp_path / "fields")
+    with pytest.raises(RetinaError, match="fov_dir"):
+        VesselMaps(tmp_path / "maps", 48, fov_dir=tmp_path / "none")

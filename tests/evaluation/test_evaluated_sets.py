@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retina_monai.data import LoadEyed, find_datalist, write_phantoms
+from retina_monai.data import LoadEyed, find_datalist, fit_label, write_phantoms
+from retina_monai.data.reading import read_mask
 from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation import sets
@@ -61,7 +62,10 @@ def test_eyes_are_those_that_trainings_read(phantoms: Path) -> None:
         expected = LoadEyed(SIZE)(item)
         np.testing.assert_array_equal(eye.image, expected["image"])
         np.testing.assert_array_equal(eye.fov, expected["fov"][0].numpy() >= 128)
-        np.testing.assert_allclose(eye.masks["vessel"], expected["vessel"][0].numpy() / 255, atol=1e-6)
+        assert eye.vessel_share is not None
+        np.testing.assert_allclose(eye.vessel_share, expected["vessel"][0].numpy() / 255, atol=1e-6)
+        label = fit_label(read_mask(item["vessel"]), read_mask(item["fov"]), SIZE)[0]
+        np.testing.assert_array_equal(eye.masks["vessel"], label)
         assert (eye.name, eye.patient, eye.dataset) == (item["name"], item["patient"], item["dataset"])
         assert eye.image.dtype == np.uint8 and eye.fov.dtype == np.bool_ and eye.masks["vessel"].dtype == np.float32
 
@@ -286,4 +290,4 @@ def test_real_photographs(real_set: Callable[[str], Path]) -> None:
     eye: Eye = eyes[0]
     assert (eye.name, eye.patient, eye.split) == ("CHASE_DB1_01L", "CHASE_DB1/01", "training")
     assert 0.7 < eye.fov.mean() < 0.85  # a disc in its square has pi / 4
-    assert 0.05 < eye.masks["vessel"][eye.fov].mean() < 0.12
+    assert eye.vessel_share is not None and 0.05 < eye.vessel_share[eye.fov].mean() < 0.12

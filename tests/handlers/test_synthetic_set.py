@@ -29,6 +29,7 @@ from retina_monai.transforms.field_of_view import circle
 
 EMPTY_RUN = pytest.mark.filterwarnings("ignore:`dataloader` is empty:UserWarning")
 SIZE = 32
+FOLDERS = ("images", "vessels", "vessel_shares", "fovs")
 SETTINGS = {"bundle": "pix2pix_vessel", "weights": "abc", "appearance": "random", "seed": 7}
 
 
@@ -49,6 +50,8 @@ def conditions(count: int = 4) -> list[dict[str, Any]]:
     return [
         {
             "image": vessel(index),
+            "vessel_share": ((vessel(index) + 1) * 127.5).byte(),
+            "label": (vessel(index) > 0).byte(),
             "fov": circle(SIZE),
             "name": f"sample{index}",
             "patient": f"HRF/{index // 2}",
@@ -97,11 +100,12 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
 
 def test_every_sample_has_its_pictures_and_nothing_else_is_there(tmp_path: Path) -> None:
     generate(tmp_path)
-    pictures = {f"{kind}/sample{index}.png" for kind in ("images", "vessels", "fovs") for index in range(4)}
+    pictures = {f"{kind}/sample{index}.png" for kind in FOLDERS for index in range(4)}
     assert files(tmp_path).keys() == pictures | {"manifest.jsonl", "datalist.json", "settings.json"}
     for index in range(4):
         inside = circle(SIZE)
         np.testing.assert_array_equal(read(tmp_path / f"vessels/sample{index}.png"), (vessel(index) > 0).numpy() * 255)
+        np.testing.assert_array_equal(read(tmp_path / f"vessel_shares/sample{index}.png"), (vessel(index) > 0) * 255)
         np.testing.assert_array_equal(read(tmp_path / f"fovs/sample{index}.png"), inside * 255)
         image = read(tmp_path / f"images/sample{index}.png")
         assert image.shape == (3, SIZE, SIZE) and (image[:, inside[0] == 0] == 0).all()
@@ -155,6 +159,7 @@ def test_a_line_per_sample_says_where_it_comes_from(tmp_path: Path) -> None:
         "name": "sample3",
         "image": "images/sample3.png",
         "vessel": "vessels/sample3.png",
+        "vessel_share": "vessel_shares/sample3.png",
         "fov": "fovs/sample3.png",
         "patient": "HRF/1",
         "dataset": "synthetic",
@@ -188,7 +193,7 @@ def test_the_datalist_is_read_by_monai_and_by_the_library(tmp_path: Path) -> Non
     items = load_decathlon_datalist(str(tmp_path / "datalist.json"), data_list_key="training")
     assert [item["name"] for item in items] == [f"sample{index}" for index in range(4)]
     assert [item["patient"] for item in items] == ["HRF/0", "HRF/0", "HRF/1", "HRF/1"]
-    assert items[0].keys() == {"image", "vessel", "fov", "patient", "dataset", "name"}
+    assert items[0].keys() == {"image", "vessel", "fov", "patient", "dataset", "name", "vessel_share"}
     assert all(Path(items[0][key]).is_file() for key in ("image", "vessel"))
     found = find_datalist(tmp_path)
     assert {item["patient"] for item in found["training"]} == {"HRF/0"}
@@ -232,7 +237,7 @@ def test_an_interrupted_run_leaves_finished_samples_and_goes_on_to_the_same_end(
         generate(tmp_path / "cut", choose=cut_at(count))
     left = files(tmp_path / "cut")
     assert finished_samples(tmp_path / "cut") == {f"sample{index}" for index in range(count)}
-    assert len([name for name in left if name.endswith(".png")]) == 3 * count and "datalist.json" not in left
+    assert len([name for name in left if name.endswith(".png")]) == len(FOLDERS) * count and "datalist.json" not in left
     generate(tmp_path / "cut")
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 

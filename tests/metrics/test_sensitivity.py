@@ -237,14 +237,22 @@ def test_the_change_is_measured_where_it_is() -> None:
     after[:, :, 60:] = 255  # outside of the field of view: nobody looks
     found, later = np.zeros((64, 64)), np.zeros((64, 64))
     found[30, 20:40], later[30, 20:30], later[55, :6] = 0.8, 0.2, 0.7
-    removal = measure_removal(Branch(line, region, 0.05), vessel, fov, (before, after), (found, later))
+    removal = measure_removal(
+        Branch(line, region, 0.05, int((region & (vessel >= 0.5)).sum())), vessel, fov, (before, after), (found, later)
+    )
     far = fov & (ndimage.distance_transform_edt(~region) > 2.5)  # 10 / 256 of the 64 pixels
     assert (removal.before, removal.after) == (pytest.approx(0.8), pytest.approx(0.1))
     assert removal.inside == 40 and removal.outside == pytest.approx(6 * 14 * 60 / far.sum())
     assert removal.stray == pytest.approx(6 / 60) and removal.ghost == 0
     assert removal.gone and removal.nothing_else
     with pytest.raises(ValueError, match=r"of the map's size \(64, 64\)"):
-        measure_removal(Branch(line, region, 0.05), vessel, fov, (before[:, 1:], after), (found, later))
+        measure_removal(
+            Branch(line, region, 0.05, int((region & (vessel >= 0.5)).sum())),
+            vessel,
+            fov,
+            (before[:, 1:], after),
+            (found, later),
+        )
 
 
 def test_the_examples_run() -> None:
