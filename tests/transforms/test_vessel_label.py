@@ -101,7 +101,8 @@ def check_label(vessel: NDArray, fov: NDArray, size: int) -> None:
     start = np.array([(side - (bottom - top)) // 2, (side - (right - left)) // 2])
     at = (np.argwhere(skeletonize(eye)) + start) * size // side
     assert ndimage.binary_dilation(label, AROUND)[tuple(at.T)].mean() > 0.98
-    half = fit_vessel_map(vessel, fov, size)["image"] >= 127.5
+    fitted = fit_vessel_map(vessel, fov, size)
+    half = (fitted["image"] >= 127.5) & (fitted["fov"][0] > 0)
     assert (half & ~label).sum() < 0.02 * half.sum()
 
 
@@ -117,7 +118,7 @@ def test_labels_of_phantoms_and_of_warped_phantoms_keep_their_parts() -> None:
 
 @pytest.mark.parametrize("dataset", ["CHASE_DB1", "HRF", "FIVES"])
 def test_labels_of_real_eyes_keep_their_parts(dataset: str, real_set: Callable[[str], Path]) -> None:
-    for item in find_datalist(real_set(dataset))["test"][:2]:
+    for item in find_datalist(real_set(dataset))["test"][:1]:
         vessel = read_mask(item["vessel"])
         rows, columns = np.indices(vessel.shape[1:])
         middle, radius = (np.array(vessel.shape[1:]) - 1) / 2, 0.47 * max(vessel.shape[1:])
