@@ -325,7 +325,7 @@ def _unpack(item: Item, packed: Mapping[str, Tensor]) -> Eye:
         image=np.ascontiguousarray(pictures["image"].transpose(2, 0, 1)),
         fov=pictures["fov"] > 0,
         masks=masks | {key: np.zeros(shape, np.float32) for key in empty},
-        vessel_share=(pictures[SHARE] / np.float32(255)) if SHARE in pictures else None,
+        vessel_share=pictures[SHARE].astype(np.float32) / np.float32(255) if SHARE in pictures else None,
         split=item["split"],
         condition=Condition(**item["condition"]) if "condition" in item else None,
     )

@@ -68,8 +68,7 @@ def regrid(mask: Mask, least: int) -> Mask:
         return mask
     padded = np.pad(mask, (0, -len(mask) % factor))
     blocks = len(padded) // factor
-    pooled: Mask = padded.reshape(blocks, factor, blocks, factor).any(axis=(1, 3))
-    return pooled
+    return np.asarray(padded.reshape(blocks, factor, blocks, factor).any(axis=(1, 3)))
 
 
 def reduce_label(fine: Mask, share: NDArray[np.float32]) -> Mask:
