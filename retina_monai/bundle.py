@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from retina_monai.config_keys import nested_settings, refuse_unused, written
 from retina_monai.data.appearances import Appearances
 from retina_monai.errors import RetinaError, join_first, root_error
 from retina_monai.files import check_folder
+from retina_monai.group import group_size
 from retina_monai.handlers.checkpoints import load_file, refuse_other, save_atomically
 from retina_monai.networks import DiffusionGenerator, initialize_weights
 from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
@@ -264,7 +265,7 @@ def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1, repeat
     Raises:
         RetinaError: there are fewer.
     """
-    processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    processes = group_size()
     eyes = len(datalist[split])
     if not eyes:
         raise RetinaError(f"no eye of the data set is for {split}: give one with a datalist.json that names some")

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from monai.data import DataLoader, PersistentDataset, get_track_meta, set_track_meta
 from monai.data.utils import pickle_hashing
-from torch import distributed
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
 from retina_monai.data.checking import refuse_or_skip
 from retina_monai.errors import RetinaError, parse_switch, root_error
 from retina_monai.files import make_folder
+from retina_monai.group import group_rank, group_size, own_share
 from retina_monai.networks.hashed_noise import draw_latent
 
 __all__ = ["CachedEyes", "SeededSampler", "eye_loader"]
@@ -130,15 +130,17 @@ class CachedEyes(PersistentDataset):
 
 
 class SeededSampler(Sampler[Draw]):
-    """``(epoch, index)`` pairs; for training shuffled by (seed, epoch) alone and shared out over a process group.
+    """``(epoch, index)`` pairs, shared out over a process group; for training shuffled by (seed, epoch) alone.
 
-    All ranks get equally many; the few pairs that do not divide are left out of this epoch, so that a group of ``n``
-    processes at batch ``b`` sees exactly the batches of one process at ``n * b``.
+    For training all ranks get equally many; the few pairs that do not divide are left out of this epoch, so that a
+    group of ``n`` processes at batch ``b`` sees exactly the batches of one process at ``n * b``. For validation every
+    pair is one rank's and none is left out or repeated: consecutive ones, so that what the ranks found, one after the
+    other, is in the order of one process (:func:`retina_monai.group.own_share`); a rank may have none.
 
     Args:
         dataset: what is indexed.
         seed: of the shuffling.
-        shuffle: for training; if not, every rank gets the whole data set in its order.
+        shuffle: for training; if not, the order is that of the data set.
         batch_size: of one process.
     """
 
@@ -148,24 +150,22 @@ class SeededSampler(Sampler[Draw]):
         self.shuffle = shuffle
         self.batch_size = batch_size
         self.epoch = 0
-        grouped = shuffle and distributed.is_available() and distributed.is_initialized()
-        self.rank, self.ranks = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        if self.ranks == 1:
-            return len(self.dataset)
-        return len(self.dataset) // (self.batch_size * self.ranks) * self.batch_size
+        if not self.shuffle or group_size() == 1:
+            return len(own_share(len(self.dataset)))
+        return len(self.dataset) // (self.batch_size * group_size()) * self.batch_size
 
     def __iter__(self) -> Iterator[Draw]:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            order = np.random.default_rng(_mix(self.seed, self.epoch, -1)).permutation(order)
-        if self.ranks > 1:
-            batches = order[: len(self) * self.ranks].reshape(-1, self.ranks, self.batch_size)
-            order = batches[:, self.rank].reshape(-1)
+        if not self.shuffle:
+            return iter([(self.epoch, index) for index in own_share(len(self.dataset))])
+        order = np.random.default_rng(_mix(self.seed, self.epoch, -1)).permutation(len(self.dataset))
+        if group_size() > 1:
+            batches = order[: len(self) * group_size()].reshape(-1, group_size(), self.batch_size)
+            order = batches[:, group_rank()].reshape(-1)
         return iter([(self.epoch, int(index)) for index in order])
 
 
@@ -176,7 +176,7 @@ def eye_loader(dataset: CachedEyes, batch_size: int = 1, num_workers: int = 0, s
         dataset: eyes.
         batch_size: of one process; a training batch that is not full is left out.
         num_workers: processes that load.
-        shuffle: for training; otherwise the order of the data set and its last, partial batch.
+        shuffle: for training; otherwise this process's eyes in the order of the data set, the last, partial batch too.
     """
     return DataLoader(
         dataset,

@@ -15,10 +15,11 @@ import torch
 from ignite.engine import Events
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from retina_monai.group import average_buffers, average_gradients, group_size, spread_first
 from retina_monai.objectives import Batch, Losses, Objective, Step
 
 __all__ = ["AdversarialTrainer"]
@@ -32,9 +33,17 @@ class AdversarialTrainer(Trainer):
     ``state.output`` is a list with one dictionary, as MONAI's handlers expect: the batch, what ``forward`` gave, every
     named loss and their sum ``loss``, all still on the device; a handler that logs them decides when to synchronise.
 
-    In a process group the networks start equal (rank 0's) and gradients are averaged before each update. They are
-    reduced here rather than by ``DistributedDataParallel``, which does not take a network that is called twice before
-    its backward, or called while its parameters are frozen, as every discriminator is.
+    In a process group the networks start equal (rank 0's), gradients are averaged before each update
+    (:func:`retina_monai.group.average_gradients`) and buffers after each iteration
+    (:func:`retina_monai.group.average_buffers`), so that all ranks have the same network at any time: they validate,
+    average and save one. Gradients are reduced here rather than by ``DistributedDataParallel``, which does not take a
+    network that is called twice before its backward, or called while its parameters are frozen, as every discriminator
+    is.
+
+    ``n`` processes at batch ``b`` see the batches of one process at ``n * b``
+    (:class:`retina_monai.data.SeededSampler`) and take the same steps, to rounding, with two exceptions. Batch norm
+    normalises each process's batch by its own mean and variance, and what training draws from torch's generators
+    (dropout, whether a lazy penalty is due) differs from rank to rank.
 
     Args:
         objective: networks, steps and the generating pass; the networks are moved to ``device``.
@@ -69,7 +78,7 @@ class AdversarialTrainer(Trainer):
         super().__init__(decollate=False, **trainer_kwargs)
         self.add_event_handler(Events.STARTED, lambda: objective.networks.train())
         objective.networks.to(self.state.device)
-        _broadcast(objective.networks)
+        spread_first(objective.networks)
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint holds, by name."""
@@ -86,6 +95,7 @@ class AdversarialTrainer(Trainer):
             if self.state.iteration % step.every == 0:
                 losses |= self._take(step, batch, outputs)
         self.loss_scaler.update()
+        average_buffers(self.objective.networks)
         losses = {name: term.detach() for name, term in losses.items()}
         total = torch.stack([term.float() for term in losses.values()]).sum()
         pred = {name: tensor.detach() for name, tensor in outputs.items()}
@@ -101,9 +111,10 @@ class AdversarialTrainer(Trainer):
                 losses = step.losses(batch, outputs)
             optimizer.zero_grad(set_to_none=True)
             total = torch.stack([term.float() for term in losses.values()]).sum()
-            self.loss_scaler.scale(total).backward()
+            if total.requires_grad or group_size() == 1:  # only some of a group may have nothing to learn from
+                self.loss_scaler.scale(total).backward()
         parameters = [p for name in step.updates for p in self.objective.networks[name].parameters()]
-        _average_gradients(parameters)
+        average_gradients(parameters)
         if self.max_gradient_norm is not None:
             self.loss_scaler.unscale_(optimizer)
             clip_grad_norm_(parameters, self.max_gradient_norm)
@@ -128,25 +139,3 @@ def _only(networks: nn.ModuleDict, names: tuple[str, ...]) -> Iterator[None]:
     finally:
         for parameter in others:
             parameter.requires_grad_(True)
-
-
-def _distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def _broadcast(networks: nn.ModuleDict) -> None:
-    if _distributed():
-        for tensor in networks.state_dict().values():
-            distributed.broadcast(tensor, src=0)
-
-
-def _average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Average over the ranks, in one message; a parameter that no loss reached is the same on all of them."""
-    if not _distributed():
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))

@@ -12,6 +12,7 @@ from monai.utils import set_determinism
 from torch import distributed
 
 from retina_monai.errors import RetinaError
+from retina_monai.group import group_rank
 
 __all__ = [
     "choose_device",
@@ -78,7 +79,12 @@ def choose_precision(precision: str, device: torch.device, half: bool = True) ->
 
 
 def join_process_group() -> None:
-    """Join the group that torchrun describes: nccl on GPUs, gloo on CPUs. ``initialize`` of multi_gpu_train.json."""
+    """Join the processes that torchrun started: nccl on GPUs, gloo on CPUs; a process started otherwise stays alone.
+
+    In ``initialize`` of multi_gpu_train.json and evaluate.json.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        return
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
@@ -86,11 +92,11 @@ def join_process_group() -> None:
 
 
 def leave_process_group() -> None:
-    """``finalize`` of multi_gpu_train.json."""
+    """In ``finalize`` of multi_gpu_train.json and evaluate.json."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def is_first_rank() -> bool:
     """Whether this process writes files and logs: rank 0, or the only one."""
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+    return group_rank() == 0

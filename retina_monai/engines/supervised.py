@@ -12,18 +12,24 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from retina_monai.engines.adversarial import PRECISIONS
+from retina_monai.group import average_buffers, average_gradients, spread_first
 
 __all__ = ["Autocast", "SupervisedTrainer"]
 
 
 class SupervisedTrainer(MonaiSupervisedTrainer):
-    """MONAI's, which tells its losses by name and what of it a checkpoint holds.
+    """MONAI's, with its losses by name and the parts that a checkpoint holds.
 
     ``state.output`` is a list with one dictionary (``image``, ``label``, ``pred``, ``loss``), as for
     :class:`retina_monai.engines.AdversarialTrainer`.
 
+    In a process group parameters, gradients and buffers are kept equal as by
+    :class:`retina_monai.engines.AdversarialTrainer`, so that ``n`` processes at batch ``b`` take the steps of one at
+    ``n * b`` if the loss is a mean over pictures, as :class:`retina_monai.objectives.WeightedError` is. A ``network``
+    wrapped in ``DistributedDataParallel`` trains alike.
+
     Args:
-        saved: the network that checkpoints hold; ``network`` is it, or a part of it, or wraps that for a process group.
+        saved: the network that checkpoints hold; ``network`` is it, or a part of it.
         max_gradient_norm: gradients are scaled down to this norm; ``None`` leaves them.
         trainer_kwargs: for ``monai.engines.SupervisedTrainer``, ``network`` and ``optimizer`` among them.
     """
@@ -31,6 +37,8 @@ class SupervisedTrainer(MonaiSupervisedTrainer):
     def __init__(self, saved: nn.Module, max_gradient_norm: float | None = None, **trainer_kwargs: Any) -> None:
         super().__init__(decollate=False, optim_set_to_none=True, **trainer_kwargs)
         self.saved = saved
+        spread_first(saved)
+        self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, lambda: average_gradients(self.network.parameters()))
         if max_gradient_norm is not None:
             self.add_event_handler(
                 IterationEvents.BACKWARD_COMPLETED,
@@ -43,9 +51,10 @@ class SupervisedTrainer(MonaiSupervisedTrainer):
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         output: Any = super()._iteration(engine, batchdata)
-        told = {name: value.detach() for name, value in output.items()}
-        self.state.losses = {"loss": told["loss"]}
-        return [told]
+        average_buffers(self.saved)
+        detached = {name: value.detach() for name, value in output.items()}
+        self.state.losses = {"loss": detached["loss"]}
+        return [detached]
 
 
 class Autocast(Inferer):

@@ -25,6 +25,7 @@ from retina_monai.evaluation.plots import plot_spectrum
 from retina_monai.evaluation.spectra import describe_ratio
 from retina_monai.evaluation.tables import markdown_table, summarize, write_csv
 from retina_monai.files import write_json, write_text
+from retina_monai.group import gather_lists
 from retina_monai.handlers import to_uint8
 from retina_monai.metrics import frequencies, mse, psnr, radial_power_spectrum, ssim
 from retina_monai.transforms import Appearance, apply_appearance, measure_appearance, render_appearance
@@ -33,7 +34,9 @@ from retina_monai.transforms.texture import sample_random
 __all__ = ["PhotographReport"]
 
 RANGE = 2.0
+SIDES = ("generated", "real")
 _SPECTRUM = "power inside the field of view, generated / real, from {lowest:.2f} to {highest:.2f}"
+PROTOCOLS = ("given", "camera", "average", "drawn")
 METRICS = ("mse", "psnr", "ssim", "mse_fov", "psnr_fov", "ssim_fov")
 
 
@@ -65,11 +68,15 @@ class PhotographReport(EyeReport):
         self.seed = seed
         self.spectra: dict[str, dict[str, list[np.ndarray]]] = {}
 
+    def start(self, engine: Any) -> None:
+        super().start(engine)
+        self.spectra = {}
+
     def add(self, item: dict[str, Any]) -> None:
         """Measure one eye: ``generated``, ``photograph``, ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` and texts."""
         real, fov = item["photograph"].float(), item["fov"].float()
         shown = [to_uint8(item["vessel"])]
-        random = sample_random(self.seed, len(self.rows))
+        random = sample_random(self.seed, self._number())
         for protocol, appearance in self._appearances(item).items():
             pred = apply_appearance(item["generated"].float(), fov, appearance)
             texts = {key: item[key] for key in ("dataset", "name", "patient")}
@@ -95,17 +102,28 @@ class PhotographReport(EyeReport):
 
     def _appearances(self, item: dict[str, Any]) -> dict[str, Appearance]:
         camera = item["dataset"] if item["dataset"] in self.appearances.cameras else None
-        index = len(self.rows)
-        return {
-            "given": measure_appearance(item["photograph"], item["fov"]),
-            "camera": self.appearances.average(camera),
-            "average": self.appearances.average(),
-            "drawn": self.appearances.drawn(self.seed, index, camera),
-        }
+        appearances = (
+            measure_appearance(item["photograph"], item["fov"]),
+            self.appearances.average(camera),
+            self.appearances.average(),
+            self.appearances.drawn(self.seed, self._number(), camera),
+        )
+        return dict(zip(PROTOCOLS, appearances, strict=True))
+
+    def _number(self) -> int:
+        """The next line's, among those of all ranks: what is drawn for an eye depends on it and the seed alone."""
+        return len(PROTOCOLS) * self.before + len(self.rows)
+
+    def gather(self) -> None:
+        super().gather()
+        generated, real = (
+            gather_lists({dataset: kept[side] for dataset, kept in self.spectra.items()}) for side in SIDES
+        )
+        self.spectra = {dataset: dict(zip(SIDES, (generated[dataset], real[dataset]), strict=True)) for dataset in real}
 
     def _add_spectra(self, dataset: str, pred: Tensor, real: Tensor, fov: Tensor) -> None:
-        kept = self.spectra.setdefault(dataset, {"generated": [], "real": []})
-        for label, picture in (("generated", pred), ("real", real)):
+        kept = self.spectra.setdefault(dataset, {side: [] for side in SIDES})
+        for label, picture in zip(SIDES, (pred, real), strict=True):
             kept[label].append(radial_power_spectrum(picture[None], fov[None])[0].cpu().numpy())
 
     def _write_spectrum(self, dataset: str) -> dict[str, Any]:

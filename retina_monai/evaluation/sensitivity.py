@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from retina_monai.files import write_json, write_text
+from retina_monai.group import gather_items, group_rank
 from retina_monai.metrics import extract_features, halve, polynomial_mmd
 from retina_monai.transforms import DEGRADATIONS, STRUCTURES, degrade
 
@@ -145,6 +146,7 @@ class SensitivityReport:
         self.items: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.items.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
 
@@ -155,11 +157,14 @@ class SensitivityReport:
             self.items.append(kept | {"patient": str(item["patient"])})
 
     def write(self) -> None:
-        """Measure each way of spoiling on the eyes that have the mask it needs."""
+        """Measure each way of spoiling on the eyes, of all ranks, that have the mask it needs; the first rank does."""
+        items = gather_items(self.items)
+        if group_rank() > 0:
+            return
         results: list[Sensitivity] = []
         for needed in dict.fromkeys(way.needs for way in DEGRADATIONS.values()):
             kinds = [name for name, way in DEGRADATIONS.items() if way.needs == needed]
-            eyes = [item for item in self.items if not needed or bool(item["known"][STRUCTURES.index(needed)])]
+            eyes = [item for item in items if not needed or bool(item["known"][STRUCTURES.index(needed)])]
             if len({eye["patient"] for eye in eyes}) >= FEWEST:
                 results += [found for found in self._measure(eyes, kinds) if found.kind in kinds or not needed]
         rows = [asdict(result) | {"ratio": result.ratio} for result in results]

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch import distributed
 from torch.optim import Optimizer
+
+from retina_monai.group import group_rank
 
 __all__ = ["GrowingShare", "LinearDecay", "SeededEpochs"]
 
@@ -35,8 +36,7 @@ class SeededEpochs:
 
     def start(self, engine: Engine) -> None:
         self.sampler.set_epoch(engine.state.epoch)
-        rank = distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
-        digest = hashlib.sha256(json.dumps(["noise", self.seed, engine.state.epoch, rank]).encode()).digest()
+        digest = hashlib.sha256(json.dumps(["noise", self.seed, engine.state.epoch, group_rank()]).encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 

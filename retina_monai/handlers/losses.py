@@ -14,6 +14,7 @@ from ignite.handlers import ProgressBar
 from torch import Tensor
 
 from retina_monai.errors import RetinaError
+from retina_monai.group import gather
 
 __all__ = ["EpochLine", "EpochLosses", "StopOnNaN"]
 
@@ -21,7 +22,11 @@ logger = logging.getLogger("retina_monai")
 
 
 class EpochLosses:
-    """Average every named loss over its steps of an epoch into ``state.metrics``; no synchronisation before its end."""
+    """Average every named loss over its steps of an epoch into ``state.metrics``; no synchronisation before its end.
+
+    In a process group the average is over the steps of all ranks: that of one process at the global batch, since every
+    rank's loss is a mean over as many eyes, or the whole batch's (:func:`retina_monai.group.whole_sum`).
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -41,7 +46,12 @@ class EpochLosses:
             self.counts[name] += 1
 
     def average(self, engine: Any) -> None:
-        engine.state.metrics |= {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        sums: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        for part, count in gather(({name: float(total) for name, total in self.sums.items()}, self.counts)):
+            sums.update(part)
+            counts.update(count)
+        engine.state.metrics |= {name: total / counts[name] for name, total in sums.items()}
 
 
 class EpochLine:
@@ -115,7 +125,8 @@ class EpochLine:
 class StopOnNaN:
     """End a training whose loss is no longer finite, before a checkpoint of it is written.
 
-    The losses are watched on the device and looked at every ``every`` iterations and at the end of each epoch.
+    The losses are watched on the device and looked at every ``every`` iterations and at the end of each epoch; those of
+    all ranks of a process group, which end together.
 
     Args:
         every: iterations between looks; a look synchronises a GPU.
@@ -140,7 +151,7 @@ class StopOnNaN:
         Raises:
             RetinaError: with the iteration and what to try.
         """
-        if self.finite is not None and not bool(self.finite):
+        if not all(gather(self.finite is None or bool(self.finite))):
             state = engine.state
             raise RetinaError(
                 f"the loss became NaN or infinite by iteration {state.iteration} (epoch {state.epoch}): lower "

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from retina_monai.data.writing import write_png
+from retina_monai.group import gather_items
 from retina_monai.handlers.grid import image_grid
 
 __all__ = ["PictureGrid", "to_uint8"]
@@ -19,7 +20,8 @@ __all__ = ["PictureGrid", "to_uint8"]
 class PictureGrid:
     """Draw a row for each of the first eyes of an evaluation, after every epoch of it.
 
-    The picture's path is left in ``state.pictures``, where :class:`Tracker` looks.
+    The picture's path is left in ``state.pictures``, where :class:`Tracker` looks. In a process group the eyes are
+    those that one process has, so the handler is attached on all ranks.
 
     Args:
         folder: where ``epoch_0003.png`` is written.
@@ -36,10 +38,9 @@ class PictureGrid:
         self.rows: list[list[np.ndarray]] = []
 
     def attach(self, engine: Engine) -> None:
-        if self.enabled:
-            engine.add_event_handler(Events.EPOCH_STARTED, self.start)
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self.draw)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.draw)
 
     def start(self) -> None:
         self.rows = []
@@ -49,9 +50,11 @@ class PictureGrid:
             self.rows.append([to_uint8(item[key]) for key in self.columns.values()])
 
     def draw(self, engine: Any) -> None:
-        path = self.folder / f"epoch_{engine.state.epoch:04d}.png"
-        write_png(path, image_grid(self.rows, list(self.columns)))
-        engine.state.pictures = [path]
+        rows = gather_items(self.rows)[: self.count]
+        if self.enabled:
+            path = self.folder / f"epoch_{engine.state.epoch:04d}.png"
+            write_png(path, image_grid(rows, list(self.columns)))
+            engine.state.pictures = [path]
 
 
 def to_uint8(picture: Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from retina_monai.errors import parse_switch
+from retina_monai.group import gather_items
 from retina_monai.metrics.biomarkers import (
     Biomarkers,
     biomarker_values,
@@ -21,7 +22,7 @@ from retina_monai.metrics.biomarkers import (
     measure_biomarkers,
     wasserstein,
 )
-from retina_monai.metrics.engine_output import gather_parts, read_tensor
+from retina_monai.metrics.engine_output import read_tensor
 from retina_monai.metrics.segmentation import binarize, check_threshold, masks_inside
 
 __all__ = ["BiomarkerComparison", "BiomarkerDistance", "compare_biomarkers"]
@@ -153,8 +154,7 @@ class BiomarkerDistance(Metric):
 
     def measure(self) -> BiomarkerComparison:
         """All distances, over the maps of all processes."""
-        parts = gather_parts((self._real, self._generated))
-        real, generated = ([values for part in side for values in part] for side in zip(*parts, strict=True))
+        real, generated = gather_items(self._real), gather_items(self._generated)
         if not real:
             raise NotComputableError("BiomarkerDistance has seen no vessel map: update it at least once before compute")
         return compare_biomarkers(real, generated)

@@ -558,7 +558,7 @@ class FrechetDistance(FeatureMetric[FeatureStatistics]):
         3.0
     """
 
-    def _fresh(self, stream: int) -> FeatureStatistics:
+    def _fresh(self, stream: int, part: bool = False) -> FeatureStatistics:
         return FeatureStatistics()
 
     def measure(self) -> FID:

@@ -1,18 +1,15 @@
-"""What the metrics that attach to an engine have in common: how they read its output and put processes together."""
+"""What the metrics that attach to an engine have in common: how they read its output."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-import ignite.distributed as idist
 from ignite.metrics import Metric
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-__all__ = ["gather_parts", "read_tensor"]
-
-Part = TypeVar("Part")
+__all__ = ["read_tensor"]
 
 
 def read_tensor(metric: Metric, item: Mapping[str, Any], key: str) -> Tensor:
@@ -25,11 +22,3 @@ def read_tensor(metric: Metric, item: Mapping[str, Any], key: str) -> Tensor:
         raise KeyError(f"{type(metric).__name__} finds no {key!r} in the engine's output, which has {sorted(item)}")
     tensor: Tensor = convert_to_tensor(item[key], track_meta=False)
     return tensor
-
-
-def gather_parts(part: Part) -> list[Part]:
-    """What each process has seen, in the order of their ranks; any object that can be pickled."""
-    if idist.get_world_size() == 1:
-        return [part]
-    parts: Any = idist.all_gather(part)
-    return list(parts)

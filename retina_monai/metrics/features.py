@@ -7,12 +7,12 @@ features ``(B, D)``; its name stands in every result, since figures over two ext
 from __future__ import annotations
 
 import heapq
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.exceptions import NotComputableError
@@ -21,7 +21,8 @@ from ignite.metrics.metric import reinit__is_reduced
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from retina_monai.metrics.engine_output import gather_parts, read_tensor
+from retina_monai.group import gather, group_size
+from retina_monai.metrics.engine_output import read_tensor
 
 __all__ = [
     "Comparison",
@@ -188,8 +189,8 @@ class FeatureReservoir:
 
     Every image draws a number in [0, 1) and those with the smallest are kept (Efraimidis and Spirakis, Weighted random
     sampling with a reservoir, 2006, https://doi.org/10.1016/j.ipl.2005.11.003, with equal weights). So the sample
-    depends on the order of the stream and not on its batches, and reservoirs merge. While no more than ``capacity``
-    images came, it holds them all.
+    depends on the order of the stream and not on its batches. While no more than ``capacity`` images came, it holds
+    them all.
 
     Args:
         generator: of the draws; one of its own for each stream.
@@ -244,19 +245,15 @@ class FeatureReservoir:
         self.count += len(rows)
 
     def merge(self, other: FeatureReservoir) -> None:
-        """Take ``other``'s sample as if its stream had come here; ``other`` keeps at least as many.
+        """Take all that ``other`` has seen, as if its stream had come here.
 
         Raises:
-            ValueError: features of another dimension; a smaller capacity; draws of one and the same generator.
+            ValueError: features of another dimension; ``other`` did not keep all of its stream.
         """
-        if other.capacity < self.capacity:
-            raise ValueError(f"a reservoir of {other.capacity} images does not merge into one of {self.capacity}")
-        if {draw for draw, _, _ in self._kept} & {draw for draw, _, _ in other._kept}:
-            raise ValueError("two reservoirs made the same draws: seed the generator of each stream differently")
-        for draw, order, row in other._kept:
-            self._check_dimension(row)
-            self._offer(draw, self.count + order, row)
-        self.count += other.count
+        if other.count > other.capacity:
+            raise ValueError(f"a sample of {other.capacity} of {other.count} images cannot stand for its stream")
+        if other.count:
+            self.update(other.features)
 
     def _offer(self, draw: float, order: int, row: NDArray[Any]) -> None:
         if len(self._kept) < self.capacity:
@@ -305,8 +302,8 @@ class FeatureMetric(Metric, Generic[Kept]):
         super().__init__(output_transform, skip_unrolling=True)
 
     @abstractmethod
-    def _fresh(self, stream: int) -> Kept:
-        """What keeps the features of the real (0) or of the generated images (1)."""
+    def _fresh(self, stream: int, part: bool = False) -> Kept:
+        """What keeps the features of the real (0) or generated images (1): of all, or of this process's ``part``."""
 
     @abstractmethod
     def measure(self) -> Comparison:
@@ -315,8 +312,8 @@ class FeatureMetric(Metric, Generic[Kept]):
     @reinit__is_reduced
     def reset(self) -> None:
         """Forget all images."""
-        self._real: Kept = self._fresh(0)
-        self._generated: Kept = self._fresh(1)
+        self._real: Kept = self._fresh(0, part=True)
+        self._generated: Kept = self._fresh(1, part=True)
         self._resolution = 0
 
     @reinit__is_reduced
@@ -337,11 +334,13 @@ class FeatureMetric(Metric, Generic[Kept]):
         self._resolution = resolution
 
     def _gather(self) -> tuple[Kept, Kept]:
-        real, generated = self._fresh(0), self._fresh(1)
-        for one, other, resolution in gather_parts((self._real, self._generated, self._resolution)):
-            real.merge(one)
-            generated.merge(other)
-            self._check_resolution(resolution or self._resolution)
+        real, generated = self._real, self._generated
+        if group_size() > 1:
+            real, generated = self._fresh(0), self._fresh(1)
+            for one, other, resolution in gather((self._real, self._generated, self._resolution)):
+                real.merge(one)
+                generated.merge(other)
+                self._check_resolution(resolution or self._resolution)
         if generated.count == 0:
             name = type(self).__name__
             raise NotComputableError(f"{name} has seen no image: update it at least once before compute")
@@ -350,6 +349,8 @@ class FeatureMetric(Metric, Generic[Kept]):
 
 class SampleMetric(FeatureMetric[FeatureReservoir]):
     """A :class:`FeatureMetric` of a seeded random sample (:class:`FeatureReservoir`): memory and time are bounded.
+
+    The processes of a group keep all their features until they are compared, so that the sample is that of one process.
 
     Args:
         extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
@@ -373,5 +374,6 @@ class SampleMetric(FeatureMetric[FeatureReservoir]):
         self.seed, self.capacity = seed, capacity
         super().__init__(extractor, extractor_name, **arguments)
 
-    def _fresh(self, stream: int) -> FeatureReservoir:
-        return FeatureReservoir(np.random.default_rng((self.seed, stream, idist.get_rank())), self.capacity)
+    def _fresh(self, stream: int, part: bool = False) -> FeatureReservoir:
+        capacity = sys.maxsize if part and group_size() > 1 else self.capacity
+        return FeatureReservoir(np.random.default_rng((self.seed, stream, 0)), capacity)

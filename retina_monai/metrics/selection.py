@@ -8,7 +8,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine
 from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced
+from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
 from retina_monai.metrics.distribution import KernelDistance
 
@@ -67,6 +67,7 @@ class Selection(Metric):
         if self.kid_weight:
             self.kid.update(output)
 
+    @sync_all_reduce("_count")
     def compute(self) -> float:
         """The number, over the images of all processes."""
         faithfulness, count = float(self.faithfulness.compute()), int(idist.all_reduce(self._count))

@@ -13,16 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import ignite.distributed as idist
 import torch
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
-from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.nn import functional as F
 
 from retina_monai.errors import parse_switch
+from retina_monai.group import gather
 from retina_monai.metrics.engine_output import read_tensor
 
 __all__ = [
@@ -214,14 +213,13 @@ class SpectralDistance(Metric):
 
     def spectra(self) -> tuple[Tensor, Tensor]:
         """Mean spectra ``(bins,)`` of the generated and of the real images of all processes."""
-        sums, count = self._sums, self._count
-        if idist.get_world_size() > 1:
-            bins = int(idist.all_reduce(len(sums), "MAX"))
-            whole = sums if len(sums) else sums.new_zeros(bins, 2)
-            sums, count = convert_to_tensor(idist.all_reduce(whole.clone())), int(idist.all_reduce(count))
-        if count == 0:
+        parts = [(sums.cpu(), count) for sums, count in gather((self._sums, self._count)) if count]
+        if not parts:
             raise NotComputableError("SpectralDistance has seen no image: update it at least once before compute")
-        generated, real = (sums / count).unbind(1)
+        sums, counts = zip(*parts, strict=True)
+        if len({len(part) for part in sums}) > 1:
+            raise ValueError(f"images have {' and '.join(str(len(part)) for part in sums)} frequencies: give one size")
+        generated, real = (torch.stack(sums).sum(0) / sum(counts)).to(self._device).unbind(1)
         return generated, real
 
     def compute(self) -> float:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from retina_monai.group import whole_batch
+
 __all__ = ["MultiTaskEncoder", "RetinaEncoder"]
 
 DARK = 0.12  # of the range from -1: a pixel without a brighter channel counts as black
@@ -103,7 +105,10 @@ class _Frame(nn.Module):
 
 
 class _Standardise(nn.Module):
-    """``(B, D)`` by running mean and variance, in training too: a batch may be of one picture."""
+    """``(B, D)`` by running mean and variance, in training too: a batch may be of one picture.
+
+    In a process group they run over the batches of all processes, as those of one process do.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -116,12 +121,17 @@ class _Standardise(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         values = values.float()
         if self.training:
-            with torch.no_grad():
-                mean = values.mean(0)
-                spread = ((values - self.mean) * (values - mean)).mean(0) if len(values) > 1 else self.variance
-                self.mean.lerp_(mean, self.momentum)
-                self.variance.lerp_(spread, self.momentum)
+            self.observe(values)
         return (values - self.mean) / torch.sqrt(self.variance + self.tiny)
+
+    @torch.jit.unused
+    def observe(self, values: Tensor) -> None:
+        """Take a batch into the running mean and variance."""
+        values = whole_batch(values.detach())
+        mean = values.mean(0)
+        spread = ((values - self.mean) * (values - mean)).mean(0) if len(values) > 1 else self.variance
+        self.mean.lerp_(mean, self.momentum)
+        self.variance.lerp_(spread, self.momentum)
 
 
 class _Whiten(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from retina_monai.group import whole_sum
 from retina_monai.objectives.step import Batch, Losses, Step
 
 __all__ = ["DeepSupervision"]
@@ -53,7 +54,7 @@ class DeepSupervision:
         logits, fov = outputs["pred"], batch[self.fov_key]
         vessel = batch[self.vessel_key].expand_as(logits)
         entropy = binary_cross_entropy_with_logits(logits, vessel, reduction="none") * fov
-        entropy = entropy.sum(dim=(0, 2, 3)) / fov.sum().clamp_min(1)
+        entropy = whole_sum(entropy.sum(dim=(0, 2, 3))) / whole_sum(fov.sum()).clamp_min(1)
         return {
             "s_cross_entropy": self.cross_entropy_weight * entropy.mean(),
             "s_dice": self.dice_weight * (1 - _soft_dice(logits.sigmoid(), vessel, fov)).mean(),
@@ -62,6 +63,6 @@ class DeepSupervision:
 
 def _soft_dice(probability: Tensor, vessel: Tensor, fov: Tensor) -> Tensor:
     """Of ``(B, K, H, W)``, over the batch: ``(K,)``; 1 where neither has a vessel."""
-    common = (probability * vessel * fov).sum(dim=(0, 2, 3))
-    both = ((probability + vessel) * fov).sum(dim=(0, 2, 3))
+    common = whole_sum((probability * vessel * fov).sum(dim=(0, 2, 3)))
+    both = whole_sum(((probability + vessel) * fov).sum(dim=(0, 2, 3)))
     return torch.div(2 * common + 1, both + 1)

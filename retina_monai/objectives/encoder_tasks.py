@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
+from retina_monai.group import whole_batch, whole_sum
 from retina_monai.objectives.step import Batch, Losses, Step
 
 __all__ = ["EncoderTasks"]
@@ -27,7 +28,8 @@ class EncoderTasks:
         network: ``(B, 3, H, W)`` -> ``maps`` (logits) and ``traits``, as :class:`MultiTaskEncoder` gives them.
         map_weight: of the first term.
         trait_weight: of the second.
-        observe: gets the features ``(B, D)`` of the photographs of each batch that were left as they are (``plain``).
+        observe: gets the features ``(B, D)`` of the photographs of each batch that were left as they are (``plain``);
+            in a process group those of the batches of all, in the order of one process.
         image_key: entry of the batch that the network gets; ``maps`` and ``traits`` are what it is to tell, NaN where
             that is not known.
     """
@@ -50,7 +52,7 @@ class EncoderTasks:
         """All that the network tells of the batch's photographs."""
         told: dict[str, Tensor] = self.networks["encoder"](batch[self.image_key])
         if self.observe is not None:
-            self.observe(told["features"][batch["plain"]])
+            self.observe(whole_batch(told["features"])[whole_batch(batch["plain"])])
         return {f"pred_{name}": value for name, value in told.items()}
 
     def losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
@@ -67,4 +69,4 @@ def _smooth_l1(pred: Tensor, target: Tensor, reduction: str) -> Tensor:
 def _known_mean(loss: Callable[..., Tensor], pred: Tensor, target: Tensor) -> Tensor:
     known = ~target.isnan()
     each = loss(pred.float(), torch.where(known, target, torch.zeros_like(target)), reduction="none")
-    return (each * known).sum() / known.sum().clamp_min(1)
+    return whole_sum((each * known).sum()) / whole_sum(known.sum().float()).clamp_min(1)

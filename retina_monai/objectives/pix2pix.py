@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from retina_monai.group import whole_sum
 from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
 
@@ -133,7 +134,7 @@ class Pix2Pix:
         fov = batch[self.fov_key]
         logits = self.networks["segmenter"](image).float()
         entropy = binary_cross_entropy_with_logits(logits, vessel, weight=fov, reduction="sum")
-        return entropy / fov.sum().clamp_min(1)
+        return whole_sum(entropy) / whole_sum(fov.sum()).clamp_min(1)
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:

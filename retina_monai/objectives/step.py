@@ -34,6 +34,9 @@ class Step:
 class Objective(Protocol):
     """A paper's equations. It knows nothing of optimizers, devices, precision, logging or distribution.
 
+    A term is a mean over pictures, or made of sums over the whole batch (:func:`retina_monai.group.whole_sum`), so that
+    the gradients of equal batches, averaged, are those of one.
+
     ``networks`` is all that is moved, averaged and saved; ``forward`` is the generating pass that the steps share;
     only the ``forward`` of a network is ever called, so that wrapping one changes nothing.
     """

@@ -343,9 +343,17 @@ def test_ranks_share_out_the_batches_of_one_process(
     assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == expected
 
 
-def test_every_rank_validates_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    as_rank(monkeypatch, 1, 2)
-    assert draws(5, shuffle=False) == [(0, index) for index in range(5)]
+@pytest.mark.parametrize(("count", "ranks"), [(5, 2), (6, 3), (1, 2), (2, 4), (0, 2)])
+def test_ranks_share_out_validation_without_padding_and_in_order(
+    monkeypatch: pytest.MonkeyPatch, count: int, ranks: int
+) -> None:
+    shares = []
+    for rank in range(ranks):
+        as_rank(monkeypatch, rank, ranks)
+        shares.append(draws(count, shuffle=False, epoch=2, batch_size=2))
+    assert list(chain(*shares)) == [(2, index) for index in range(count)]
+    assert {len(share) for share in shares} <= {count // ranks, -(-count // ranks)}
+    assert not count or shares[0]
 
 
 def test_loaders_of_ranks_agree_on_their_length(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

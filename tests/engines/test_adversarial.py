@@ -1,11 +1,9 @@
-"""The one loop: who moves, by which gradients, in which precision, and the same in one process as in two."""
+"""The one loop: who moves, by which gradients, in which precision."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from ignite.engine import Events
 from monai.engines.utils import IterationEvents
 from monai.handlers import from_engine
 from monai.networks.nets import PatchDiscriminator
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from retina_monai.engines import AdversarialTrainer
@@ -294,42 +292,6 @@ def test_it_is_the_plain_loop_bit_for_bit() -> None:
     for network, reference in zip(ours, plain, strict=True):
         for (name, value), expected in zip(network.state_dict().items(), reference.state_dict().values(), strict=True):
             assert torch.equal(value, expected), name
-
-
-def train_one_rank(rank: int, folder: str) -> None:
-    """One of two processes: it starts from weights of its own and takes every other eye."""
-    distributed.init_process_group(
-        "gloo", f"file://{folder}/group", rank=rank, world_size=2, timeout=timedelta(seconds=120)
-    )
-    try:
-        objective = pix2pix(norm="none", dropout=0)
-        if rank == 1:
-            for parameter in objective.networks.parameters():
-                nn.init.constant_(parameter, 0.5)
-        mine = [sample for index, sample in enumerate(samples(8)) if index % 2 == rank]
-        data = torch.utils.data.DataLoader(mine, batch_size=1)
-        adam = optimizers(objective, torch.optim.Adam, 2e-4)
-        train(objective, optimizers=adam, data_loader=data, max_gradient_norm=1.0)
-        torch.save(objective.networks.state_dict(), f"{folder}/rank{rank}.pt")
-    finally:
-        distributed.destroy_process_group()
-
-
-def test_two_processes_equal_one_of_twice_the_batch(tmp_path: Path) -> None:
-    alone = pix2pix(norm="none", dropout=0)
-    before = parameters(alone)
-    adam = optimizers(alone, torch.optim.Adam, 2e-4)
-    train(alone, optimizers=adam, data_loader=loader(2, 8), max_gradient_norm=1.0)
-    other = multiprocessing.get_context("spawn").Process(target=train_one_rank, args=(1, str(tmp_path)))
-    other.start()
-    train_one_rank(0, str(tmp_path))
-    other.join()
-    assert other.exitcode == 0
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
-    for name, value in parameters(alone).items():
-        assert torch.equal(first[name], second[name]), name
-        assert (first[name] - value).abs().max() < 1e-5, name
-        assert not torch.equal(value, before[name]), name
 
 
 # Other families, with the control flow of their papers and toy networks.

@@ -127,6 +127,10 @@ def test_a_group_is_joined_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": 0, "WORLD_SIZE": 1}.items():
         monkeypatch.setenv(name, str(value))
     assert is_first_rank()
+    monkeypatch.delenv("WORLD_SIZE")
+    join_process_group()  # torchrun did not start this process
+    assert not distributed.is_initialized()
+    monkeypatch.setenv("WORLD_SIZE", "1")
     join_process_group()
     try:
         assert distributed.is_initialized() and distributed.get_backend() == "gloo" and is_first_rank()

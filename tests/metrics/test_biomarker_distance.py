@@ -1,15 +1,13 @@
-"""Distances of sets of vessel maps against scipy, hand-made maps, an engine and two processes."""
+"""Distances of sets of vessel maps against scipy, hand-made maps, an engine."""
 
 from __future__ import annotations
 
 import doctest
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle import ConfigParser
@@ -171,26 +169,6 @@ def test_the_metric_from_a_config() -> None:
     metric = ConfigParser({"distance": config}).get_parsed_content("distance")
     metric.update([{"pred": lines(2), "vessel_map": lines(6)}])
     assert metric.compute() == pytest.approx(4 / SIZE)
-
-
-def _part_of_the_maps(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    metric, alone = BiomarkerDistance(), BiomarkerDistance()
-    metric.update(items(3)[:1] if rank == 0 else items(3)[1:])
-    alone.update([] if rank == 0 else items(3))
-    Path(folder, str(rank)).write_text(f"{metric.compute()} {metric.measure().real_count} {alone.compute()}")
-    dist.destroy_process_group()
-
-
-def test_two_processes_put_their_maps_together(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_part_of_the_maps, (str(tmp_path),), nprocs=2)
-    together = BiomarkerDistance()
-    together.update(items(3))
-    for rank in "01":
-        value, count, alone = map(float, (tmp_path / rank).read_text().split())
-        assert value == alone == pytest.approx(together.compute())
-        assert count == 3
 
 
 def test_the_examples_run() -> None:

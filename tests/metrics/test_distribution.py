@@ -6,13 +6,11 @@ import doctest
 import math
 from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle import ConfigParser
@@ -449,32 +447,6 @@ def test_the_metric_says_what_is_wrong(name: str) -> None:
     metric.reset()
     with pytest.raises(ValueError, match="an image of 5 pixels cannot be compared with those of 4"):
         metric.update([{"image": torch.zeros(3, 4, 6), "pred": torch.zeros(3, 5, 5)}])
-
-
-def _part_of_the_images(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    results = []
-    for metric in METRICS.values():
-        quality = metric()
-        quality.update(items(15)[:6] if rank == 0 else items(15)[6:])
-        results.append(quality.compute())
-    results.append(quality.measure().real_count)
-    Path(folder, str(rank)).write_text(repr(results))
-    dist.destroy_process_group()
-
-
-def test_two_processes_compare_all_images(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_part_of_the_images, (str(tmp_path),), nprocs=2)
-    texts = [(tmp_path / rank).read_text() for rank in "01"]
-    assert texts[0] == texts[1]
-    *values, count = map(float, texts[0].strip("[]").split(","))
-    assert count == 15
-    for name, value in zip(METRICS, values, strict=True):
-        together = METRICS[name]()
-        together.update(items(15))
-        if name != "kid of a sample":  # another one: each process draws its own
-            assert value == pytest.approx(together.compute(), rel=1e-6)
 
 
 def test_the_examples_run() -> None:

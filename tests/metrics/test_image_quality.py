@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import doctest
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle import ConfigParser
@@ -345,22 +343,6 @@ def test_the_metric_says_what_is_wrong() -> None:
         ImageQuality("mse").compute()
     with pytest.raises(KeyError, match="finds no 'fov'"):
         ImageQuality("mse", inside_fov=True).update([{"pred": IMAGE[0], "image": IMAGE[0]}])
-
-
-def _half_of_the_images(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    quality = ImageQuality("psnr", RANGE)
-    quality.update(items(3)[:1] if rank == 0 else items(3)[1:])
-    Path(folder, str(rank)).write_text(repr(quality.compute()))
-    dist.destroy_process_group()
-
-
-def test_two_processes_give_the_mean_over_all_images(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_half_of_the_images, (str(tmp_path),), nprocs=2)
-    together = ImageQuality("psnr", RANGE)
-    together.update(items(3))
-    for rank in "01":
-        assert float((tmp_path / rank).read_text()) == pytest.approx(together.compute(), rel=1e-6)
 
 
 def test_the_examples_run() -> None:

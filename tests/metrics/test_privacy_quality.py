@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import doctest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle import ConfigParser
@@ -205,26 +203,6 @@ def test_the_metric_from_a_config() -> None:
     metric.update([{"fake": torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(3, 3, 3)}])
     assert metric.measure().extractor == "mean colour"
     assert metric.compute() == 1
-
-
-def _part_of_the_images(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    values = []
-    for name in METRICS:
-        metric, alone = quality(name), quality(name)
-        metric.update(items(generated()[:4] if rank == 0 else generated()[4:]))
-        alone.update([] if rank == 0 else items(generated()))
-        values += [metric.compute(), alone.compute()]
-    Path(folder, str(rank)).write_text(" ".join(map(str, values)))
-    dist.destroy_process_group()
-
-
-def test_two_processes_judge_all_images(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_part_of_the_images, (str(tmp_path),), nprocs=2)
-    expected = [value for value in functions(generated()).values() for _ in range(2)]
-    for rank in "01":
-        assert [float(value) for value in (tmp_path / rank).read_text().split()] == pytest.approx(expected)
 
 
 def test_the_examples_run() -> None:

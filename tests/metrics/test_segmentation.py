@@ -5,11 +5,9 @@ from __future__ import annotations
 import doctest
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle import ConfigParser
@@ -249,25 +247,6 @@ def test_the_metric_says_what_is_wrong() -> None:
         SegmentationQuality("dice", inside_fov=True).update([{"pred": MASK[0], "vessel": MASK[0]}])
     with pytest.raises(ValueError, match="apply the sigmoid"):
         SegmentationQuality("dice").update([{"pred": MASK[0] + 3, "vessel": MASK[0]}])
-
-
-def _half_of_the_images(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    quality = SegmentationQuality("sensitivity")
-    undefined = {"pred": MASK[0], "vessel": MASK[0]}
-    quality.update([undefined] if rank == 0 else items(3))
-    Path(folder, str(rank)).write_text(f"{quality.compute()!r} {quality.undefined}")
-    dist.destroy_process_group()
-
-
-def test_two_processes_give_the_mean_over_all_images(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_half_of_the_images, (str(tmp_path),), nprocs=2)
-    together = SegmentationQuality("sensitivity")
-    together.update(items(3))
-    for rank in "01":
-        value, undefined = (tmp_path / rank).read_text().split()
-        assert float(value) == pytest.approx(together.compute(), rel=1e-6)
-        assert undefined == ("1" if rank == "0" else "0")
 
 
 def test_the_examples_run() -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import doctest
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from skimage.filters import gaussian
@@ -258,23 +256,6 @@ def test_the_metric_says_what_is_wrong() -> None:
     metric.update(noisy_items(1))
     with pytest.raises(ValueError, match="an image has 8 frequencies, and those before it had 16"):
         metric.update(noisy_items(1, 16))
-
-
-def _part_of_the_images(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    metric = SpectralDistance()
-    metric.update([] if rank == 0 else noisy_items(3))
-    Path(folder, str(rank)).write_text(repr(metric.compute()))
-    dist.destroy_process_group()
-
-
-def test_two_processes_put_their_images_together(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_part_of_the_images, (str(tmp_path),), nprocs=2)
-    together = SpectralDistance()
-    together.update(noisy_items(3))
-    for rank in "01":
-        assert float((tmp_path / rank).read_text()) == pytest.approx(together.compute(), rel=1e-6)
 
 
 def test_the_examples_run() -> None:
