@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ignite.distributed as idist
 from ignite.engine import Engine
 from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
+from ignite.metrics.metric import reinit__is_reduced
 
+from retina_monai.group import gather
 from retina_monai.metrics.distribution import KernelDistance
 
 __all__ = ["Selection"]
@@ -67,10 +67,9 @@ class Selection(Metric):
         if self.kid_weight:
             self.kid.update(output)
 
-    @sync_all_reduce("_count")
     def compute(self) -> float:
         """The number, over the images of all processes."""
-        faithfulness, count = float(self.faithfulness.compute()), int(idist.all_reduce(self._count))
+        faithfulness, count = float(self.faithfulness.compute()), sum(gather(self._count))
         if not self.kid_weight:
             self.formula = "faithfulness without KID, whose weight is 0"
         elif count < FEWEST:
