@@ -82,4 +82,5 @@ class Selection(Metric):
     def completed(self, engine: Engine, name: str) -> None:
         """As any metric; the formula goes into the engine's state beside the value."""
         super().completed(engine, name)
-        engine.state.formulas = {**getattr(engine.state, "formulas", {}), name: self.formula}
+        state: Any = engine.state
+        state.formulas = {**getattr(state, "formulas", {}), name: self.formula}

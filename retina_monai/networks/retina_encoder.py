@@ -120,7 +120,7 @@ class _Standardise(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         values = values.float()
-        if self.training:
+        if self.training and not torch.jit.is_scripting():
             self.observe(values)
         return (values - self.mean) / torch.sqrt(self.variance + self.tiny)
 
