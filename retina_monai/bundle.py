@@ -67,7 +67,7 @@ def find_bundle(name: str) -> Path:
     Raises:
         RetinaError: there is none.
     """
-    for path in (Path(name), REPOSITORY / "bundles" / name):
+    for path in (Path(name).expanduser(), REPOSITORY / "bundles" / name):
         if (path / "configs" / "metadata.json").is_file():
             return path.resolve()
     raise RetinaError(f"there is no bundle {name}: give the path of one, or one of {', '.join(bundle_names())}")
@@ -473,7 +473,7 @@ def release(run_dir: str | Path, bundle: str | Path) -> Path:
     Raises:
         RetinaError: no such bundle or training, or weights of another network than the bundle's.
     """
-    run, root = Path(run_dir), find_bundle(str(bundle))
+    run, root = Path(run_dir).expanduser(), find_bundle(str(bundle))
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
     network: nn.Module = parser.get_parsed_content("network_def")

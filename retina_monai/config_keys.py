@@ -16,7 +16,6 @@ from retina_monai.errors import RetinaError, join_first
 __all__ = ["nested_settings", "refuse_unused", "written"]
 
 SEPARATOR = ReferenceResolver.sep
-READ_BY_MONAI = ("save_execute_config",)
 
 
 def refuse_unused(
@@ -39,7 +38,7 @@ def refuse_unused(
     config = parser.get()
     used = {name for _, value in _nodes(config) for name in _references(value)}
     used |= {name for source in (shipped, *sources) for id, value in _nodes(source) for name in _macros(id, value)}
-    unused = [id for id in _unused(config, shipped, used) if id not in (*READ_BY_MONAI, *runs)] if shipped else []
+    unused = [id for id in _unused(config, shipped, used) if id not in runs] if shipped else []
     unused = [id for id in unused if not _is_copied(parser[id], config)]
     wrong = []
     for id in unused:

@@ -30,6 +30,7 @@ while [[ $# -gt 0 ]]; do
             ;;
         --dataset_dir | --output_dir | --epochs)
             [[ $# -ge 2 && -n "$2" ]] || fail "$1 needs a value."
+            set -- "$1" "${2/#\~\//$HOME/}" "${@:3}"
             ;;
         *) fail "unknown option $1: see scripts/quickstart.sh --help." ;;
     esac

@@ -17,6 +17,7 @@ from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.reading import read_photograph
 from retina_monai.errors import RetinaError
 from retina_monai.files import write_text
+from retina_monai.settings import expand_home
 from retina_monai.transforms.appearance import Appearance, measure_appearance
 from retina_monai.transforms.field_of_view import compute_fov, resize_area
 from retina_monai.transforms.texture import Texture, measure_texture
@@ -122,6 +123,7 @@ class Appearances:
         Raises:
             RetinaError: none of these.
         """
+        choice = expand_home(choice)
         kind, _, camera = choice.partition(":")
         if choice == AVERAGE:
             return self.average()

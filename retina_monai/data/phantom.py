@@ -193,7 +193,7 @@ def write_phantoms(
     Raises:
         RetinaError: ``directory`` cannot be written or holds something else, or a number is out of range.
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     if count < 3:
         raise RetinaError(f"count is the number of phantoms, 3 or more (training, validation, test), not {count}")
     if grade is None or myopia is None:

@@ -54,7 +54,7 @@ def prepare(
     if format not in FORMATS:
         raise RetinaError(f"format is {format!r}: it takes {' or '.join(FORMATS)}")
     refuse_missing(directories)
-    output = Path(output or FORMATS[format])
+    output = Path(output or FORMATS[format]).expanduser()
     if format == "datalist" and output.suffix != ".json":
         raise RetinaError(f"output is {output}: name the file of the datalist, which ends in .json")
     if format == "datalist" and output.exists() and not overwrite:

@@ -41,7 +41,7 @@ from retina_monai.evaluation.sets import (
 )
 from retina_monai.evaluation.tracking import ReportRun
 from retina_monai.files import Claim, make_folder, write_json
-from retina_monai.settings import check_path, check_settings
+from retina_monai.settings import check_path, check_settings, expand_home
 
 __all__ = ["describe_answers", "evaluate"]
 
@@ -112,7 +112,9 @@ def evaluate(
         "inception_weights": inception_weights,
     }.items():
         _check_path(key, value, optional=key in ("judge", "encoder", "inception_weights"))
-    folder = Path(output_dir).expanduser()
+    folder = Path(expand_home(output_dir))
+    synthetic_dir, real_dir = expand_home(synthetic_dir), expand_home(real_dir)
+    judge, encoder, inception_weights = map(expand_home, (judge, encoder, inception_weights))
     _refuse_folder(folder, [synthetic_dir, *([real_dir] if isinstance(real_dir, str | Path) else real_dir)])
     real = list_real(real_dir)
     synthetic = list_synthetic(synthetic_dir, real)
@@ -177,7 +179,7 @@ def _check_path(key: str, value: Any, optional: bool) -> None:
 
 def _refuse_folder(folder: Path, sets: Sequence[str | Path]) -> None:
     """Refuse to write among the eyes of a set, or over what is no report."""
-    if any(folder.resolve() == Path(place).expanduser().resolve() for place in sets):
+    if any(folder.resolve() == Path(place).resolve() for place in sets):
         raise RetinaError(f"output_dir {folder} is one of the sets: give a folder for the report alone")
     found = [name for name in ("index.html", "report.json") if (folder / name).exists()]
     if found and _read_report(folder / "report.json") is None:

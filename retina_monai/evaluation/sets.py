@@ -248,7 +248,7 @@ class _Names:
 def _listed(place: Place) -> list[Item]:
     datalist = _recognised(place)
     if isinstance(datalist, RetinaError):  # not raised above: of errors inside each other the first is shown
-        items = _photographs(Path(place).expanduser()) if isinstance(place, str | Path) else []
+        items = _photographs(Path(place)) if isinstance(place, str | Path) else []
         if not items:
             raise RetinaError(f"{datalist}; nor does it hold photographs alone")
         datalist = merge([{"training": items}])

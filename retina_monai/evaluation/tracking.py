@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from retina_monai.evaluation.kept import key_of
 from retina_monai.evaluation.page import flatten
 from retina_monai.handlers.tracking import artifact_folder, is_answering, one_sentence, sqlite_uri
+from retina_monai.settings import expand_home
 
 __all__ = ["EXPERIMENT", "ReportRun"]
 
@@ -42,7 +43,7 @@ class ReportRun:
 
     def __init__(self, folder: Path, tracking_uri: str | None = None) -> None:
         self.folder = folder
-        self.address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri or sqlite_uri(folder)
+        self.address = expand_home(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri or sqlite_uri(folder))
         is_answering(self.address, otherwise="--mlflow false")
 
     def log(self, report: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_folder, write_json
 from retina_monai.handlers.failure import on_failure
+from retina_monai.settings import expand_home
 
 __all__ = ["Tracker", "artifact_folder", "is_answering", "one_sentence", "sqlite_uri"]
 
@@ -74,7 +75,7 @@ class Tracker(MLFlowHandler):
         required: bool = True,
         enabled: bool = True,
     ) -> None:
-        self.address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
+        self.address = expand_home(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
         self.enabled = enabled and is_answering(self.address, required)
         self.experiment_name = experiment_name
         self.output_dir = Path(output_dir)

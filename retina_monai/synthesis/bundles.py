@@ -42,7 +42,9 @@ class LoadedBundle:
         self._parser.read_config(self.root / "configs" / "inference.json")
         self._parser["bundle_root"] = str(self.root)
         if checkpoint is not None:
-            self._parser["checkpoint"] = Path(checkpoint)  # in text, MONAI gives meanings of its own to $, @, % and #
+            self._parser["checkpoint"] = Path(
+                checkpoint
+            ).expanduser()  # in text, MONAI gives meanings of its own to $, @, % and #
         self.size, self._device = self.part("size"), self.part("device")
         chain = ("preprocessing", "network", "inferer", "postprocessing")
         self._preprocessing, self.network, self._inferer, self._postprocessing = map(self.part, chain)

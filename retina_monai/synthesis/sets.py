@@ -27,7 +27,7 @@ from retina_monai.engines import prepare
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.files import check_folder
 from retina_monai.handlers import SyntheticSet, finished_samples
-from retina_monai.settings import check_path, check_settings
+from retina_monai.settings import check_path, check_settings, expand_home
 from retina_monai.synthesis.chains import Chain
 from retina_monai.synthesis.loading import load_chain
 from retina_monai.synthesis.ranks import Ranks, joined
@@ -81,8 +81,8 @@ def synthesize(
             range; weights or vessel maps that cannot be used; an ``output_dir`` that holds another set, cannot be
             written, or is written to by another run.
     """
-    of_maps = (input_dir, count, skip_unreadable, split, augment)
-    choice = _Choice(bundle, checkpoint, output_dir, *of_maps, seed, appearance, texture)
+    of_maps = (expand_home(input_dir), count, skip_unreadable, split, augment)
+    choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, expand_home(appearance), texture)
     with joined() as ranks:
         work = _Work(choice)
         try:
