@@ -84,16 +84,23 @@ def phantom(
     return f"{count} phantoms of {size} x {size} pixels in {written}"
 
 
-def release(run_dir: str, bundle: str = "pix2pix_vessel") -> str:
+def release(run_dir: str, bundle: str = "pix2pix_vessel", overwrite: Any = False, trust: Any = False) -> str:
     """Put the weights of a training into a bundle, in half precision (and its appearances, if it has any).
+
+    The bundle gets its next version, and the figures of its card are marked as not measured for these weights.
 
     Args:
         run_dir: the training's output_dir.
-        bundle: name or path.
+        bundle: name of a bundle of this library, or the path of one, such as ./mine.
+        overwrite: true replaces weights that are there.
+        trust: true lets a bundle that is not of this library run its code.
     """
     from retina_monai.bundle import release as run
 
-    return f"wrote {run(run_dir, bundle)}"
+    path = run(str(run_dir), str(bundle), overwrite, parse_switch(trust, "trust"))
+    return (
+        f"wrote {path}. Next: measure the weights, write the figures into docs/README.md, check docs/data_license.txt"
+    )
 
 
 def synthesize(
@@ -109,13 +116,15 @@ def synthesize(
     split: str = "all",
     augment: int = 0,
     texture: Any = True,
+    trust: Any = False,
 ) -> str | None:
     """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
 
     With several processes: torchrun --nproc_per_node 2 -m retina_monai synthesize ...
 
     Args:
-        bundle: name or path of a bundle, or two_stage, which colours the vessels and then paints around them.
+        bundle: name of a bundle of this library, or two_stage, which colours the vessels and then paints around them;
+            or the path of a bundle, such as ./mine, or FOLDER/two_stage, whose bundles lie in FOLDER.
         input_dir: a folder of vessel maps, or a data set; without it, phantoms.
         output_dir: where to write; an interrupted set there is completed. Without it: a folder in the bundle's runs.
         count: how many phantoms, where there is no input_dir.
@@ -128,12 +137,13 @@ def synthesize(
         split: training, validation or test: vessel maps of that split of input_dir only.
         augment: warp each map so many times, and generate from the warped ones only.
         texture: false leaves photographs as the network paints them, without the texture of real backgrounds.
+        trust: true lets a bundle that is not of this library run its code.
     """
     from retina_monai.synthesis import synthesize as run
 
     maps, folder = (None if path is None else str(path) for path in (input_dir, output_dir))
     weights = checkpoint if checkpoint is None or isinstance(checkpoint, dict) else str(checkpoint)
-    options = (batch_size, skip_unreadable, str(split), augment, texture)
+    options = (batch_size, skip_unreadable, str(split), augment, texture, trust)
     written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, *options)
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first speaks
         return None
@@ -154,6 +164,8 @@ def evaluate(
     skip_unreadable: Any = False,
     mlflow: Any = True,
     tracking_uri: str | None = None,
+    generator: Any = None,
+    trust: Any = False,
 ) -> str:
     """Measure a synthetic set against a real one, and write a report to read (index.html) and one to compute with.
 
@@ -171,6 +183,9 @@ def evaluate(
         skip_unreadable: true leaves out eyes whose pictures are broken, and says which.
         mlflow: false does not log to MLflow.
         tracking_uri: of an MLflow server; else SQLite in output_dir.
+        generator: path of the bundle that made the synthetic set, if it is not a released one of this library;
+            faithfulness asks it to paint again. FOLDER/two_stage for a chain.
+        trust: true lets a generator that is not of this library run its code.
     """
     from retina_monai.evaluation.report import describe_answers
     from retina_monai.evaluation.report import evaluate as run
@@ -189,6 +204,8 @@ def evaluate(
         skip_unreadable=parse_switch(skip_unreadable, "skip_unreadable"),
         mlflow=parse_switch(mlflow, "mlflow"),
         tracking_uri=tracking_uri,
+        generator=None if generator is None else str(generator),
+        trust=parse_switch(trust, "trust"),
     )
     return f"{describe_answers(written)}\nread {written / 'index.html'}"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime
@@ -20,11 +21,14 @@ from torch import Tensor, nn
 
 from retina_monai.config_keys import nested_settings, refuse_unused, written
 from retina_monai.data.appearances import Appearances
-from retina_monai.errors import RetinaError, join_first, root_error
-from retina_monai.files import check_folder
+from retina_monai.data.training_record import FILE as TRAINING
+from retina_monai.data.training_record import read_training
+from retina_monai.errors import RetinaError, join_first, parse_switch, root_error
+from retina_monai.files import check_folder, write_json
 from retina_monai.group import group_size
 from retina_monai.handlers.checkpoints import load_file, refuse_other, save_atomically
 from retina_monai.networks import DiffusionGenerator, initialize_weights
+from retina_monai.release_notes import note_release
 from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
 
 __all__ = [
@@ -38,12 +42,14 @@ __all__ = [
     "digest",
     "find_bundle",
     "find_bundle_root",
+    "is_bare",
     "load_appearances",
     "load_network",
     "load_network_of",
     "new_run_folder",
     "release",
     "run_folder",
+    "set_settings",
     "start_control",
     "start_network",
     "weights_of",
@@ -61,28 +67,48 @@ def bundle_names() -> list[str]:
     return sorted(path.parent.parent.name for path in REPOSITORY.glob("bundles/*/configs/metadata.json"))
 
 
-def find_bundle(name: str) -> Path:
-    """The folder of a bundle: ``name`` itself if it is the path of one, else the repository's bundle of that name.
+def is_bare(name: str | Path) -> bool:
+    """Whether it is a name and not a path: a text without a separator."""
+    return isinstance(name, str) and name not in (".", "..") and not {"/", os.sep, os.altsep} & set(name)
+
+
+def find_bundle(name: str | Path, trust: bool = False) -> Path:
+    """The folder of a bundle.
+
+    Args:
+        name: of a bundle of this library; or the path of one, which has a separator (``./name``) or is a ``Path``.
+        trust: whether a bundle of another origin is accepted. The expressions in its configs are code, and run.
 
     Raises:
-        RetinaError: there is none.
+        RetinaError: there is no such bundle, or it is not of this library and not trusted.
     """
-    for path in (Path(name).expanduser(), REPOSITORY / "bundles" / name):
-        if (path / "configs" / "metadata.json").is_file():
-            return path.resolve()
-    raise RetinaError(f"there is no bundle {name}: give the path of one, or one of {', '.join(bundle_names())}")
+    bundles = REPOSITORY / "bundles"
+    path = bundles / name if is_bare(name) else Path(name).expanduser()
+    if not name or not (path / "configs" / "metadata.json").is_file():
+        hint = f"give one of {', '.join(bundle_names())}, or a path such as ./{name or 'mine'}"
+        if not is_bare(name):
+            hint = f"{path.resolve()} has no configs/metadata.json"
+        raise RetinaError(f"there is no bundle {name}: {hint}")
+    path = path.resolve()
+    if not trust and path.parent != bundles.resolve():
+        raise RetinaError(
+            f"{name} is not a bundle of this library, and the expressions in its configs run as code: give "
+            "--trust true (trust=True in Python) if you know who wrote it"
+        )
+    return path
 
 
 def find_bundle_root(name: str) -> str:
     """Where the bundle lies whose config is being evaluated; ``bundle_root`` of every config.
 
-    MONAI tells a config no path of its own. In order: the folder of the ``--config_file`` in use, the current
-    directory if it is a bundle, the repository's bundle ``name``.
+    MONAI does not give a config its own path. In order: the folder of the ``--config_file`` in use; the current
+    directory if it is a copy of the bundle ``name``, by the ``name`` in its metadata; the library's bundle ``name``.
     """
-    for root in (*_config_folders(), Path.cwd()):
+    for root in _config_folders():
         if (root / "configs" / "metadata.json").is_file():
             return str(root.resolve())
-    return str(find_bundle(name))
+    own = find_bundle(name)
+    return str(Path.cwd() if _title(Path.cwd()) == _title(own) else own)
 
 
 def config_in_use() -> dict[str, Any]:
@@ -137,31 +163,35 @@ def load_network(network: nn.Module, checkpoint: str | Path, **settings: Any) ->
     return network.eval()
 
 
-def load_network_of(bundle: str, checkpoint: str | Path | None = None, device: torch.device | str = "cpu") -> nn.Module:
+def load_network_of(
+    bundle: str | Path,
+    checkpoint: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    trust: bool = False,
+) -> nn.Module:
     """The network of a bundle, frozen: the first stage of a training, say, or a judge.
 
     Args:
-        bundle: name of a bundle, or the path of one.
+        bundle, trust: as for :func:`find_bundle`.
         checkpoint: its weights; ``None``: the released ones.
         device: where it works.
 
     Raises:
         RetinaError: no such bundle, or as :func:`load_network`.
     """
-    root = find_bundle(bundle)
     parser = ConfigParser()
-    parser.read_config(root / "configs" / "inference.json")
-    network = load_network(parser.get_parsed_content("network_def"), weights_of(bundle, checkpoint))
+    parser.read_config(find_bundle(bundle, trust) / "configs" / "inference.json")
+    network = load_network(parser.get_parsed_content("network_def"), weights_of(bundle, checkpoint, trust))
     return network.requires_grad_(False).to(device)
 
 
-def weights_of(bundle: str, checkpoint: str | Path | None = None) -> Path:
+def weights_of(bundle: str | Path, checkpoint: str | Path | None = None, trust: bool = False) -> Path:
     """``checkpoint`` if one is given, else the released weights of a bundle.
 
     Raises:
-        RetinaError: no such bundle.
+        RetinaError: as :func:`find_bundle`.
     """
-    return find_bundle(bundle) / "models" / "model.pt" if checkpoint is None else Path(checkpoint)
+    return find_bundle(bundle, trust) / "models" / "model.pt" if checkpoint is None else Path(checkpoint)
 
 
 def start_network(
@@ -410,6 +440,14 @@ def _callers() -> Iterator[dict[str, Any]]:
         frame = frame.f_back
 
 
+def _title(bundle: Path) -> str | None:
+    """The name that a bundle's metadata gives it; ``None`` where there is no such bundle."""
+    try:
+        return str(json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _config_folders() -> Iterator[Path]:
     """Bundle folders of the config files in use: of a MONAI workflow, or of a verb such as ``ckpt_export``."""
     for names in _callers():
@@ -457,34 +495,77 @@ def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appeara
     return Appearances.load(beside if beside.is_file() else Path(bundle_root) / "configs" / "appearances.json")
 
 
-def release(run_dir: str | Path, bundle: str | Path) -> Path:
-    """Put the weights of a training into a bundle: ``models/model.pt``, and ``configs/appearances.json`` if it has one.
+def release(run_dir: str | Path, bundle: str | Path, overwrite: bool | str = False, trust: bool = False) -> Path:
+    """Put the weights of a training into a bundle, and let the bundle describe them.
 
-    A training of what gives photographs an appearance writes those of its eyes; of another there are none to take over.
+    Written are ``models/model.pt``, ``models/training.json`` (what they were trained on), ``configs/appearances.json``
+    if the bundle has appearances, and, as :func:`retina_monai.release_notes.note_release` says, the next version into
+    ``configs/metadata.json`` and a mark at the figures of ``docs/README.md``, which are those of other weights.
     Parameters are stored in half precision and loaded as float32; buffers (batch-norm statistics) stay in float32.
 
     Args:
         run_dir: the training's ``output_dir``.
-        bundle: name or path of the bundle, whose ``network_def`` must take the weights.
+        bundle, trust: as for :func:`find_bundle`; its ``network_def`` must take the weights.
+        overwrite: a switch: replace weights that are there.
 
     Returns:
         The path of ``model.pt``.
 
     Raises:
-        RetinaError: no such bundle or training, or weights of another network than the bundle's.
+        RetinaError: no such bundle or training, weights of another network than the bundle's, or weights that are
+            there already.
     """
-    run, root = Path(run_dir).expanduser(), find_bundle(str(bundle))
+    run, root = Path(run_dir).expanduser(), find_bundle(bundle, trust)
     parser = ConfigParser()
     parser.read_config(root / "configs" / "inference.json")
     network: nn.Module = parser.get_parsed_content("network_def")
     _take_over(network, load_file(run / "model.pt"), run / "model.pt")
+    target = root / "models" / "model.pt"
+    if target.is_file() and not parse_switch(overwrite, "overwrite"):
+        raise RetinaError(f"{target} holds weights: give --overwrite true to replace them, or a copy of the bundle")
+    record = read_training(run / "model.pt")
+    earlier = read_training(target)
     parameters = dict(network.named_parameters())
     state = {name: tensor.half() if name in parameters else tensor for name, tensor in network.state_dict().items()}
     table = root / "configs" / "appearances.json"
     if table.is_file() or (run / "appearances.json").is_file():
         Appearances.load(run / "appearances.json").save(table)
-    save_atomically(state, root / "models" / "model.pt")
-    return root / "models" / "model.pt"
+    save_atomically(state, target)
+    if record is None:
+        target.with_name(TRAINING).unlink(missing_ok=True)
+    else:
+        write_json(target.with_name(TRAINING), record)
+    note_release(root, digest(target), record, earlier)
+    return target
+
+
+def set_settings(
+    name: str, checkpoint: str | Path | Mapping[str, str | Path], conditions: Any, **more: Any
+) -> dict[str, Any]:
+    """What the samples of a set depend on, as its ``settings.json`` holds it: an interrupted set is completed by these.
+
+    Args:
+        name: of the bundle, or of the chain.
+        checkpoint: its weights; of a chain of several bundles, by their names.
+        conditions: what samples are made from, whose ``settings`` hold a fingerprint of all inputs.
+        more: whatever else they depend on.
+
+    Returns:
+        ``bundle``, ``weights`` (SHA-256, of a chain by bundle), ``training`` (by bundle, what its weights were trained
+        on; ``None`` where that is unknown), those of ``conditions``, and ``more``.
+
+    Raises:
+        RetinaError: weights that cannot be read.
+    """
+    files = checkpoint if isinstance(checkpoint, Mapping) else {name: checkpoint}
+    weights = {bundle: digest(path) for bundle, path in files.items()}
+    about = {"bundle": name, "weights": weights if isinstance(checkpoint, Mapping) else weights[name]}
+    return {
+        **about,
+        "training": {key: read_training(path) for key, path in files.items()},
+        **conditions.settings,
+        **more,
+    }
 
 
 def digest(path: str | Path) -> str:

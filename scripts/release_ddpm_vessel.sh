@@ -41,7 +41,7 @@ for process in flow velocity; do
 done
 
 # 2. Into the bundle, in half precision, and the figures on the test eyes.
-"$python" -m retina_monai release "$output/flow" ddpm_vessel
+"$python" -m retina_monai release "$output/flow" ddpm_vessel --overwrite true
 bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$eyes" \
     --output_dir "$output/evaluation"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"

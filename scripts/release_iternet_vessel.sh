@@ -34,7 +34,7 @@ bundle training --config_file "$bundle/configs/train.json" --dataset_dir "$other
     --val_interval 3 --max_epochs 15 --largest_eye 2.0
 
 # 3. Into the bundle, in half precision, and the figures on the test eyes, at each photograph's own size.
-"$python" -m retina_monai release "$output/training" iternet_vessel
+"$python" -m retina_monai release "$output/training" iternet_vessel --overwrite true
 evaluate "$all" "$bundle/models/model.pt" "$output/evaluation" 768
 evaluate "['$data/CHASE_DB1']" "$output/cross-set/model.pt" "$output/evaluation-cross-set" 768
 

@@ -37,7 +37,7 @@ bundle training --config_file "$configs/train.json" --output_dir "$output/l1" "$
     --adversarial_weight 0 --spectrum_weight 0 --faithfulness_weight 0
 
 # 4. Into the bundle, in half precision, and the figures on the test eyes.
-"$python" -m retina_monai release "$output/training" pix2pix_vessel
+"$python" -m retina_monai release "$output/training" pix2pix_vessel --overwrite true
 evaluate "$root/bundles/pix2pix_vessel/models/model.pt" "$output/evaluation"
 evaluate "$output/l1/model.pt" "$output/evaluation-l1"
 "$python" "$root/scripts/spectrum_floor.py" --dataset_dir "$eyes" | tee "$output/evaluation/spectrum_floor.md"

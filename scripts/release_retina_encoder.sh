@@ -34,7 +34,7 @@ bundle training --config_file "$configs/train.json" --dataset_dir "[$eyes,'$any'
     --output_dir "$output/training" --batch_size 8 --max_epochs 50 --val_interval 10
 
 # 3. Into the bundle, in half precision; then the figures: on test eyes, on a set that was never seen, on phantoms.
-"$python" -m retina_monai release "$output/training" retina_encoder
+"$python" -m retina_monai release "$output/training" retina_encoder --overwrite true
 evaluate "[$eyes]" "$output/evaluation"
 evaluate "$data/IDRiD" "$output/evaluation-idrid" --splits "['training','validation','test']"
 evaluate "['$any','$named']" "$output/evaluation-phantoms"

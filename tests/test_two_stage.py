@@ -390,15 +390,17 @@ def test_each_set_is_painted_and_evaluated_with_the_trained_weights(
     comparison.running.measure(method, data, folder, tmp_path / "reports")
     released = [command for command, _ in runs if command[1] == "release"]
     assert released == [
-        ["retina_monai", "release", str(folder / "color"), "pix2pix_color_vessel"],
-        ["retina_monai", "release", str(folder / "lama"), "lama_fundus"],
+        ["retina_monai", "release", *map(str, places), "--overwrite", "True", "--trust", "True"]
+        for places in (
+            (folder / "color", folder / "bundles" / "pix2pix_color_vessel"),
+            (folder / "lama", folder / "bundles" / "lama_fundus"),
+        )
     ]
-    assert {cwd for _, cwd in runs} == {folder / "bundles"}  # where bundles are looked for first
     assert (folder / "bundles" / "lama_fundus" / "configs" / "inference.json").is_file()
     painted = {
         Path(options(c)["output_dir"]).name: options(c)
         for c, _ in runs
-        if c[:3] == ["retina_monai", "synthesize", "two_stage"]
+        if c[:3] == ["retina_monai", "synthesize", str(folder / "bundles" / "two_stage")]
     }
     assert set(painted) == {f"{kind}_{dataset}" for kind in ("test", "warped") for dataset in DATASETS}
     assert (painted["test_HRF"]["split"], painted["test_HRF"]["appearance"]) == ("test", "HRF")

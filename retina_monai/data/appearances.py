@@ -138,6 +138,20 @@ class Appearances:
             f"{DRAWN}:CAMERA, or the path of a photograph"
         )
 
+    def settings(self, choice: str) -> dict[str, str]:
+        """What a set's colours depend on: ``appearance``, the choice, and ``appearances``, the digest of this table.
+
+        Of a photograph the digest of its file, which is not named.
+        """
+        known = (AVERAGE, *self.cameras)
+        choice = expand_home(choice)
+        named = choice in known or choice.partition(":")[0] == DRAWN or not Path(choice).is_file()
+        table = json.dumps([_written(eye) for eye in self.eyes]).encode()
+        return {
+            "appearance": choice if named else f"photograph {_digest(Path(choice).read_bytes())}",
+            "appearances": _digest(table),
+        }
+
     def _of(self, camera: str | None) -> list[dict[str, Any]]:
         if camera is None:
             return self.eyes
@@ -155,6 +169,10 @@ def photograph_appearance(path: str | Path) -> Appearance:
     """
     image = read_photograph(path)
     return measure_appearance(torch.from_numpy(image).float() / 127.5 - 1, torch.from_numpy(compute_fov(image)))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _texture(eye: Mapping[str, Any], size: int) -> Texture | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from retina_monai.data.checking import check_vessel
 from retina_monai.data.eyes import LoadEyed, with_vessels
 from retina_monai.data.layout import SPLITS, Item
-from retina_monai.data.layouts import find_datalist
+from retina_monai.data.layouts import conditions_fingerprint, find_datalist
 from retina_monai.data.manifest import read_manifest
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.data.vessel_maps import field_of_view, fit_label
@@ -63,13 +64,18 @@ class ColorVessels(Dataset):
     ) -> None:
         if split not in (ALL, *SPLITS):
             raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
-        self.size = size
+        self.size, self.split = size, split
         folder = Path(input_dir)
         if not folder.is_dir():
             raise RetinaError(f"input_dir {folder} is not a directory: name the folder of colour vessel masks, or eyes")
         written = (folder / FOLDER).is_dir()
-        items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable)
-        super().__init__([item for item in items if item["name"] not in finished], transform)
+        self.items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable)
+        super().__init__([item for item in self.items if item["name"] not in finished], transform)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the samples depend on: ``size``, ``split``, and a fingerprint of all masks."""
+        return {"size": self.size, "split": self.split, "inputs": conditions_fingerprint(self.items)}
 
     def _transform(self, index: int) -> Any:
         item: dict[Any, Any] = dict(self.data[index])

@@ -39,6 +39,7 @@ LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, 
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
 
 CHUNK = 2**16
+WHO = ("name", "patient", "dataset", "laterality", "grade", "split", "condition", "condition_dataset", "augmented")
 
 
 class UnknownLayoutError(RetinaError):
@@ -108,6 +109,23 @@ def fingerprint(datalist: Datalist) -> str:
             digest.update(json.dumps([split, texts], sort_keys=True, default=str).encode())
             for key in (key for key in PICTURES if key in item):
                 digest.update(key.encode() + _ends(Path(item[key])))
+    return digest.hexdigest()
+
+
+def conditions_fingerprint(items: Sequence[Item], pictures: Sequence[str] = PICTURES) -> str:
+    """SHA-256 over the eyes that samples are made from, in their order: who they are, and their picture files.
+
+    As :func:`fingerprint`, it is quick and does not depend on where the files lie.
+
+    Args:
+        items: of a datalist.
+        pictures: keys of the pictures that are used.
+    """
+    digest = sha256()
+    for item in items:
+        digest.update(json.dumps({key: item[key] for key in WHO if key in item}, sort_keys=True, default=str).encode())
+        for key in (key for key in pictures if key in item):
+            digest.update(key.encode() + _ends(Path(item[key])))
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from retina_monai.data.checking import check_contents, check_eye, check_files
 from retina_monai.data.eyes import find_fov
 from retina_monai.data.layout import SPLITS, Item, NoVesselMapsError, describe, folders_at, pictures_by_name
-from retina_monai.data.layouts import UnknownLayoutError, list_eyes
+from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, list_eyes
 from retina_monai.data.patches import is_synthetic
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
@@ -55,8 +56,13 @@ class Photographs(Dataset):
     ) -> None:
         self.size = size
         usable = check_contents(data, True) if parse_switch(skip_unreadable, "skip_unreadable") else data
-        items = [item | {"index": index} for index, item in enumerate(usable)]
-        super().__init__([item for item in items if item["name"] not in finished], transform)
+        self.items = [item | {"index": index} for index, item in enumerate(usable)]
+        super().__init__([item for item in self.items if item["name"] not in finished], transform)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the samples depend on: ``size``, and a fingerprint of all photographs."""
+        return {"size": self.size, "inputs": conditions_fingerprint(self.items, ("image", "fov"))}
 
     def _transform(self, index: int) -> Any:
         item = dict(self.data[index])

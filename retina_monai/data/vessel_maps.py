@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Callable, Container, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from skimage.morphology import skeletonize
 from retina_monai.data.checking import check_contents, check_files, check_vessel
 from retina_monai.data.eyes import find_fov, with_vessels
 from retina_monai.data.layout import SPLITS, picture_name, pictures_by_name
-from retina_monai.data.layouts import UnknownLayoutError, find_datalist
+from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError, join_first, parse_switch
 from retina_monai.networks.hashed_noise import draw_latent
@@ -79,7 +80,7 @@ class VesselMaps(Dataset):
         fov_dir: str | Path | None = None,
     ) -> None:
         self.size = size
-        self.augment, self.seed = augment, seed
+        self.augment, self.seed, self.split = augment, seed, split
         self.maps = find_vessel_maps(input_dir, skip_unreadable, split, fov_dir)
         if framed := sum("fov" not in item and "image" not in item for item in self.maps):
             logger.info(
@@ -89,6 +90,13 @@ class VesselMaps(Dataset):
             )
         places = range(len(self.maps) * max(augment, 1))
         super().__init__(array("q", (place for place in places if self.name(place) not in finished)), transform)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the samples depend on: ``size``, ``seed``, ``split``, ``augment``, and a fingerprint of all maps."""
+        used = [{key: item[key] for key in item if key != "image" or "fov" not in item} for item in self.maps]
+        inputs = conditions_fingerprint(used, ("vessel", "fov", "image"))
+        return {"size": self.size, "seed": self.seed, "split": self.split, "augment": self.augment, "inputs": inputs}
 
     def name(self, place: int) -> str:
         """What sample ``place`` is called, of all that can be made of the maps."""

@@ -13,6 +13,7 @@ from retina_monai.evaluation.eye import Extractor, Eye, Judge
 from retina_monai.evaluation.painting import Painter, find_painter
 from retina_monai.evaluation.section import Section
 from retina_monai.evaluation.sets import EyeSet
+from retina_monai.synthesis import Chain
 
 __all__ = ["FAMILIES", "QUESTIONS", "Family", "NotAtHandError", "Task", "Tools", "grey_section", "sentence"]
 
@@ -33,6 +34,7 @@ class Tools:
         encoder: a checkpoint of the retina encoder; ``None``: the released one.
         inception_weights: of Inception-v3, where the user has them.
         settings: what the synthetic set's generator wrote about itself.
+        generator, trust: as for :func:`retina_monai.evaluation.painting.find_painter`.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class Tools:
         encoder: str | Path | None = None,
         inception_weights: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
+        generator: str | Path | Chain | None = None,
+        trust: bool = False,
     ) -> None:
         self.paths = {"judge": judge, "encoder": encoder, "inception_weights": inception_weights}
         self.settings = dict(settings or {})
+        self.generator, self.trust = generator, trust
 
     def load(self, families: Collection[str] = ()) -> None:
         """Load what the user named, and what families need, so that what is missing is refused before the long work.
@@ -53,6 +58,8 @@ class Tools:
         """
         if self.paths["judge"] is not None or "faithfulness" in families:
             _ = self.judge
+        if self.generator is not None:
+            _ = self.painter
         named = self.paths["encoder"] is not None or self.paths["inception_weights"] is not None
         if named or not {"distribution", "privacy"}.isdisjoint(families):
             _ = self.extractors
@@ -87,7 +94,7 @@ class Tools:
     @cached_property
     def painter(self) -> Painter | None:
         """The generator of the synthetic set, where it is at hand."""
-        return find_painter(self.settings)
+        return find_painter(self.settings, self.generator, self.trust)
 
     def _load(self, load: Callable[[], Any], *keys: str) -> Any:
         try:

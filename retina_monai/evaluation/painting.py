@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,19 +49,31 @@ class Painter:
         return self.name
 
 
-def find_painter(settings: Mapping[str, Any]) -> Painter | None:
-    """The generator that wrote these settings, drawing as it did, if its bundle, or chain, holds the very weights.
+def find_painter(
+    settings: Mapping[str, Any], generator: str | Path | Chain | None = None, trust: bool = False
+) -> Painter | None:
+    """The generator that wrote these settings, drawing as it did; ``None`` if it is not at hand.
 
     Args:
         settings: of ``settings.json`` in a synthetic set.
+        generator: the bundle or chain, or where it is; ``None``: this library's of the name in ``settings``.
+        trust: as for :func:`retina_monai.load`, of ``generator``.
+
+    Raises:
+        RetinaError: ``generator`` cannot be loaded, or has other weights.
     """
-    bundle = str(settings.get("bundle", ""))
+    named = str(settings.get("bundle", ""))
     try:
-        chain = load_chain(bundle) if bundle else None
+        given = generator if generator is not None else named
+        chain = given if isinstance(given, Chain) else load_chain(given, trust=trust) if given else None
     except RetinaError as error:
+        if generator is not None:
+            raise
         logger.warning("the generator of the synthetic set is not at hand: %s", error)
         return None
     if chain is None or chain.weights != settings.get("weights"):
+        if generator is not None:
+            raise RetinaError(f"generator {generator} has other weights than those that made the synthetic set")
         return None
     chain.bundles[-1].draw_as(settings)
     return Painter(chain)

@@ -42,6 +42,7 @@ from retina_monai.evaluation.sets import (
 from retina_monai.evaluation.tracking import ReportRun
 from retina_monai.files import Claim, make_folder, write_json
 from retina_monai.settings import check_path, check_settings, expand_home
+from retina_monai.synthesis import Chain
 
 __all__ = ["describe_answers", "evaluate"]
 
@@ -70,6 +71,8 @@ def evaluate(
     skip_unreadable: bool = False,
     mlflow: bool = True,
     tracking_uri: str | None = None,
+    generator: str | Path | Chain | None = None,
+    trust: bool = False,
 ) -> Path:
     """Measure a synthetic set against a real one and write the report.
 
@@ -92,6 +95,9 @@ def evaluate(
         mlflow: whether to log to MLflow.
         tracking_uri: of a server or database; SQLite under ``output_dir`` where none is given. The variable
             ``MLFLOW_TRACKING_URI`` wins.
+        generator: bundle or chain that made the synthetic set, if it is not one of this library with released weights:
+            its path, or itself. Faithfulness asks it to paint again.
+        trust: whether a ``generator`` of another origin may run its code.
 
     Returns:
         ``output_dir``.
@@ -118,7 +124,7 @@ def evaluate(
     _refuse_folder(folder, [synthetic_dir, *([real_dir] if isinstance(real_dir, str | Path) else real_dir)])
     real = list_real(real_dir)
     synthetic = list_synthetic(synthetic_dir, real)
-    tools = Tools(judge, encoder, inception_weights, read_settings(synthetic_dir))
+    tools = Tools(judge, encoder, inception_weights, read_settings(synthetic_dir), generator, trust)
     explicit = [] if chosen == list(FAMILIES) else chosen
     tools.load(explicit)
     run = ReportRun(folder, tracking_uri) if mlflow else None
@@ -302,7 +308,7 @@ def _report(task: Task, sections: Sequence[Mapping[str, Any]], settings: Mapping
         "what": MARK,
         "answers": answers,
         "compared": {
-            "synthetic": task.synthetic.about() | {"conditions": _conditions(task), "generator": task.tools.settings},
+            "synthetic": task.synthetic.about() | {"conditions": _conditions(task), "generator": _generator(task)},
             "real": task.real.about(),
         },
         "notes": _notes(task),
@@ -312,6 +318,15 @@ def _report(task: Task, sections: Sequence[Mapping[str, Any]], settings: Mapping
         "sections": by_key,
     }
     return dict(as_plain(report))
+
+
+def _generator(task: Task) -> dict[str, Any]:
+    """What the generator wrote about itself, without the list of its training patients."""
+    settings = dict(task.tools.settings)
+    for bundle, record in settings.get("training", {}).items():
+        about = {key: value for key, value in (record or {}).items() if key != "patients"}
+        settings["training"] = settings["training"] | {bundle: about or None}
+    return settings
 
 
 def _conditions(task: Task) -> dict[str, int]:

@@ -78,8 +78,11 @@ class SampleSet:
     def check(self) -> None:
         """Refuse a folder of samples that this run would not go on with."""
         path = self.output_dir / "settings.json"
-        if path.is_file() and _read_settings(path) != self.settings:
-            raise RetinaError(f"{self.output_dir} holds a set made with other settings: give another --output_dir")
+        made = _read_settings(path) if path.is_file() else self.settings
+        if made != self.settings:
+            inputs = isinstance(made, dict) and made | {"inputs": self.settings.get("inputs")} == self.settings
+            other = "from other inputs" if inputs else "with other settings"
+            raise RetinaError(f"{self.output_dir} holds a set made {other}: give another --output_dir")
         if not path.is_file() and any((self.output_dir / name).exists() for name in ("datalist.json", "images")):
             raise RetinaError(f"{self.output_dir} holds a data set that was not made here: give another --output_dir")
 

@@ -22,8 +22,9 @@ class LoadedBundle:
     """A network with the preprocessing and postprocessing of its bundle.
 
     Args:
-        bundle: name of a bundle, or the path of one.
+        bundle: name of a bundle of this library, or the path of one.
         checkpoint: other weights than the released ones.
+        trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
 
     Attributes:
         root: folder of the bundle.
@@ -35,8 +36,8 @@ class LoadedBundle:
         RetinaError: no such bundle, or weights that do not fit it.
     """
 
-    def __init__(self, bundle: str | Path, checkpoint: str | Path | None = None) -> None:
-        self.root = find_bundle(str(bundle))
+    def __init__(self, bundle: str | Path, checkpoint: str | Path | None = None, trust: bool = False) -> None:
+        self.root = find_bundle(bundle, trust)
         self.name = self.root.name
         self._parser = ConfigParser()
         self._parser.read_config(self.root / "configs" / "inference.json")

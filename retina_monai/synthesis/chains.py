@@ -71,6 +71,12 @@ class Chain(ABC):
         self.appearances: Appearances = bundles[-1].part("appearances")
         self.bundles = bundles
 
+    @property
+    def checkpoint(self) -> str | Path | dict[str, str | Path]:
+        """File of the weights; of several bundles by their names."""
+        files = {bundle.name: bundle.part("checkpoint") for bundle in self.bundles}
+        return files if len(files) > 1 else self.bundles[0].part("checkpoint")
+
     @cached_property
     def weights(self) -> str | dict[str, str]:
         """SHA-256 of the weights; of several bundles by their names."""
@@ -150,15 +156,16 @@ class PhotographGenerator(Chain):
     """A chain of one bundle, which paints photographs around vessel maps.
 
     Args:
-        bundle: name of a bundle, or the path of one.
-        checkpoint: other weights than the released ones.
+        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
 
     Raises:
         RetinaError: as :class:`LoadedBundle`.
     """
 
-    def __init__(self, bundle: str | Path = "pix2pix_vessel", checkpoint: str | Path | None = None) -> None:
-        self.bundle = LoadedBundle(bundle, checkpoint)
+    def __init__(
+        self, bundle: str | Path = "pix2pix_vessel", checkpoint: str | Path | None = None, trust: bool = False
+    ) -> None:
+        self.bundle = LoadedBundle(bundle, checkpoint, trust)
         super().__init__(self.bundle.name, self.bundle)
 
     def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
@@ -171,6 +178,8 @@ class TwoStage(Chain):
     Args:
         checkpoint: other weights than the released ones: of one of the bundles or of both, by their names.
         colorer, outpainter: names of the bundles, or their paths.
+        folder: where bundles of these names lie; ``None``: they are this library's.
+        trust: as for :class:`LoadedBundle`, of both.
 
     Raises:
         RetinaError: ``checkpoint`` names no bundle of the chain; as :class:`LoadedBundle` and :class:`Chain`.
@@ -181,10 +190,13 @@ class TwoStage(Chain):
         checkpoint: Mapping[str, str | Path] | None = None,
         colorer: str | Path = "pix2pix_color_vessel",
         outpainter: str | Path = "lama_fundus",
+        folder: str | Path | None = None,
+        trust: bool = False,
     ) -> None:
-        names = [Path(bundle).name for bundle in (colorer, outpainter)]
-        first, second = _weights_of("two_stage", names, checkpoint)
-        self.color, self.outpaint = VesselColorer(colorer, first), Outpainter(outpainter, second)
+        bundles = [bundle if folder is None else Path(folder) / bundle for bundle in (colorer, outpainter)]
+        first, second = _weights_of("two_stage", [Path(bundle).name for bundle in bundles], checkpoint)
+        self.color = VesselColorer(bundles[0], first, trust)
+        self.outpaint = Outpainter(bundles[1], second, trust)
         super().__init__("two_stage", self.color, self.outpaint)
 
     def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
@@ -192,7 +204,11 @@ class TwoStage(Chain):
 
 
 CHAINS: dict[str, Callable[..., Chain]] = {"two_stage": TwoStage}
-"""Chains of several bundles by name; each takes ``checkpoint``, by the names of its bundles."""
+"""Chains of several bundles by name.
+
+Each takes ``checkpoint``, by the names of its bundles; and, to be found by the path of a folder of bundles (``load``),
+``folder`` and ``trust``.
+"""
 
 
 def _weights_of(chain: str, bundles: list[str], checkpoint: Any) -> list[str | Path | None]:

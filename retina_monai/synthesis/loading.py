@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from retina_monai.bundle import find_bundle
+from retina_monai.bundle import find_bundle, is_bare
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
@@ -15,7 +15,7 @@ from retina_monai.synthesis.vessels import VesselSegmenter
 
 __all__ = ["load", "load_chain"]
 
-TASKS: dict[str, Callable[[str, Any], Any]] = {
+TASKS: dict[str, Callable[[str | Path, Any, bool], Any]] = {
     "Synthesis": PhotographGenerator,
     "Segmentation": VesselSegmenter,
     "Colouring": VesselColorer,
@@ -24,12 +24,18 @@ TASKS: dict[str, Callable[[str, Any], Any]] = {
 """By the first word of ``task`` in the bundle's metadata."""
 
 
-def load(bundle: str = "pix2pix_vessel", checkpoint: str | Path | Mapping[str, str | Path] | None = None) -> Any:
+def load(
+    bundle: str | Path = "pix2pix_vessel",
+    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
+    trust: bool = False,
+) -> Any:
     """Load a bundle, or a chain of several, as a function.
 
     Args:
-        bundle: name of a bundle, or the path of one, or the name of a chain (``two_stage``).
+        bundle: name of a bundle of this library, or of a chain (``two_stage``); or the path of a bundle (``./mine``);
+            or ``FOLDER/two_stage``, the chain made of the bundles in ``FOLDER``.
         checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
+        trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
 
     Returns:
         Of a bundle for synthesis, and of a chain, vessel map -> photograph (:class:`Chain`); of one for segmentation,
@@ -38,26 +44,32 @@ def load(bundle: str = "pix2pix_vessel", checkpoint: str | Path | Mapping[str, s
         field of view -> photograph in the canonical appearance (:class:`Outpainter`).
 
     Raises:
-        RetinaError: no such bundle, one for another task, or weights that do not fit it.
+        RetinaError: no such bundle, one of another origin without ``trust``, one for another task, or weights that do
+            not fit it.
     """
-    if bundle in CHAINS:
-        return CHAINS[bundle](checkpoint)
-    metadata = json.loads((find_bundle(bundle) / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    chain = Path(bundle).name
+    if chain in CHAINS and is_bare(bundle):
+        return CHAINS[chain](checkpoint)
+    if chain in CHAINS and not Path(bundle).exists():
+        return CHAINS[chain](checkpoint, folder=Path(bundle).parent, trust=trust)
+    metadata = json.loads((find_bundle(bundle, trust) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     task = str(metadata.get("task", ""))
     if task.partition(" ")[0] not in TASKS:
         raise RetinaError(f"bundle {bundle} is for {task or 'no task'}: load takes bundles for {', '.join(TASKS)}")
-    return TASKS[task.partition(" ")[0]](bundle, checkpoint)
+    return TASKS[task.partition(" ")[0]](bundle, checkpoint, trust)
 
 
 def load_chain(
-    bundle: str = "pix2pix_vessel", checkpoint: str | Path | Mapping[str, str | Path] | None = None
+    bundle: str | Path = "pix2pix_vessel",
+    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
+    trust: bool = False,
 ) -> Chain:
     """As :func:`load`, of what paints photographs around vessel maps.
 
     Raises:
         RetinaError: the bundle does something else; or as :func:`load`.
     """
-    loaded = load(bundle, checkpoint)
+    loaded = load(bundle, checkpoint, trust)
     if isinstance(loaded, Chain):
         return loaded
     raise RetinaError(

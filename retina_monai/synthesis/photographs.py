@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ PHANTOM_SIZE = 512
 
 
 def generate(
-    bundle: str = "pix2pix_vessel", n: int = 1, seed: int = 0, appearance: str = "random"
+    bundle: str | Path = "pix2pix_vessel", n: int = 1, seed: int = 0, appearance: str = "random", trust: bool = False
 ) -> list[dict[str, Any]]:
     """Photographs with their vessel maps, from trees that the phantom grows; sample ``i`` depends on (seed, i) alone.
 
     Args:
-        bundle: name or path, or name of a chain.
+        bundle, trust: as for :func:`retina_monai.load`.
         n: how many.
         seed: of trees and appearances.
         appearance: as for :class:`Chain`.
@@ -37,7 +38,7 @@ def generate(
     """
     if n < 1:
         raise RetinaError(f"n is the number of photographs and must be at least 1, not {n}")
-    chain = load_chain(bundle)
+    chain = load_chain(bundle, trust=trust)
     return [_generate_one(chain, seed, index, appearance) for index in range(n)]
 
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from retina_monai.bundle import new_run_folder
+from retina_monai.bundle import new_run_folder, set_settings
 from retina_monai.data import VesselMaps, input_or_phantoms
 from retina_monai.engines import prepare
 from retina_monai.errors import RetinaError, parse_switch
@@ -52,6 +52,7 @@ def synthesize(
     split: str = "all",
     augment: int = 0,
     texture: bool | str = True,
+    trust: bool | str = False,
 ) -> Path:
     """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
 
@@ -59,7 +60,7 @@ def synthesize(
     of its own where there are some.
 
     Args:
-        bundle: name of a bundle for synthesis, or the path of one; name of a chain (``two_stage``); or a chain.
+        bundle: what :func:`retina_monai.load` takes, for synthesis; or a chain.
         input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
         output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the (last) bundle.
         count: how many phantoms, at least 3; only where there is no ``input_dir``.
@@ -72,6 +73,7 @@ def synthesize(
         split: ``training``, ``validation`` or ``test``: vessel maps of that split of ``input_dir`` only; ``all``.
         augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
         texture: draw the appearance's texture, by the seed; without it photographs are as the network paints them.
+        trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
@@ -82,7 +84,8 @@ def synthesize(
             written, or is written to by another run.
     """
     of_maps = (expand_home(input_dir), count, skip_unreadable, split, augment)
-    choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, expand_home(appearance), texture)
+    look = expand_home(appearance)
+    choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, look, texture, trust)
     with joined() as ranks:
         work = _Work(choice)
         try:
@@ -108,10 +111,11 @@ class _Choice:
     seed: int
     appearance: str
     texture: bool | str
+    trust: bool | str
 
     def check(self, batch_size: int | None) -> None:
         """Refuse what needs no look at any file but ``output_dir``."""
-        for switch in ("skip_unreadable", "texture"):
+        for switch in ("skip_unreadable", "texture", "trust"):
             parse_switch(getattr(self, switch), switch)
         if self.input_dir is not None and self.count is not None:
             raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
@@ -134,7 +138,7 @@ class _Choice:
             return self.bundle
         for path in self.checkpoint.values() if isinstance(self.checkpoint, Mapping) else [self.checkpoint]:
             check_path("checkpoint", path)
-        return load_chain(str(self.bundle), self.checkpoint)
+        return load_chain(self.bundle, self.checkpoint, parse_switch(self.trust, "trust"))
 
     def find_maps(self, chain: Chain) -> VesselMaps:
         count, phantoms = self.count or PHANTOMS, chain.root / "runs" / "phantom"
@@ -150,6 +154,7 @@ class _Plan:
     maps: VesselMaps
     places: NDArray[np.int64]
     folder: Path
+    settings: Mapping[str, Any]
 
 
 class _Work:
@@ -170,7 +175,9 @@ class _Work:
         self.chain.appearances.choose(self.choice.appearance)
         given = self.choice.output_dir
         folder = new_run_folder(self.chain.root) if given is None else Path(given)
-        maps, target = self.choice.find_maps(self.chain), self._target(folder)
+        maps = self.choice.find_maps(self.chain)
+        settings = self._settings(maps)
+        target = self._target(folder, settings)
         target.check()
         finished = finished_samples(folder)
         left = (place for place in range(len(maps)) if maps.name(place) not in finished)
@@ -179,11 +186,11 @@ class _Work:
             maps[int(places[0])]
         self.target = target
         target.start()
-        return _Plan(maps, places, folder)
+        return _Plan(maps, places, folder, settings)
 
     def run(self, plan: _Plan, batch_size: int, ranks: Ranks) -> None:
         """Make this process's share of the samples; the first then brings all together."""
-        target = self.target = self.target or self._target(plan.folder)
+        target = self.target = self.target or self._target(plan.folder, plan.settings)
 
         def make(place: np.int64) -> dict[str, Any]:
             item = plan.maps[int(place)]
@@ -212,25 +219,19 @@ class _Work:
         if self.target is not None:
             self.target.release()
 
-    def _target(self, folder: Path) -> SyntheticSet:
+    def _settings(self, maps: VesselMaps) -> dict[str, Any]:
         chain, choice = self.chain, self.choice
         texture = parse_switch(choice.texture, "texture")
-        settings = {
-            "bundle": chain.name,
-            "weights": chain.weights,
-            **chain.bundles[-1].drawn_by,
-            "appearance": choice.appearance,
-            "texture": texture,
-            "seed": choice.seed,
-            "size": chain.size,
-            "split": choice.split,
-            "augment": choice.augment,
-        }
+        drawn = {**chain.bundles[-1].drawn_by, **chain.appearances.settings(choice.appearance), "texture": texture}
+        return set_settings(chain.name, chain.checkpoint, maps, **drawn)
+
+    def _target(self, folder: Path, settings: Mapping[str, Any]) -> SyntheticSet:
+        chain, choice = self.chain, self.choice
 
         def appearance(index: int) -> Appearance:
             return chain.appearances.choose(choice.appearance, choice.seed, index)
 
-        return SyntheticSet(folder, appearance, settings, texture)
+        return SyntheticSet(folder, appearance, settings, parse_switch(choice.texture, "texture"))
 
 
 @contextmanager

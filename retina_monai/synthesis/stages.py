@@ -19,11 +19,13 @@ class VesselColorer(LoadedBundle):
     """A bundle that gives the vessels of a map their colours.
 
     Args:
-        bundle, checkpoint: as for :class:`LoadedBundle`.
+        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
     """
 
-    def __init__(self, bundle: str | Path = "pix2pix_color_vessel", checkpoint: str | Path | None = None) -> None:
-        super().__init__(bundle, checkpoint)
+    def __init__(
+        self, bundle: str | Path = "pix2pix_color_vessel", checkpoint: str | Path | None = None, trust: bool = False
+    ) -> None:
+        super().__init__(bundle, checkpoint, trust)
 
     def __call__(self, share: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Colour one map.
@@ -45,11 +47,13 @@ class Outpainter(LoadedBundle):
     """A bundle that paints the photograph around a colour vessel mask, whose vessels stay as they are.
 
     Args:
-        bundle, checkpoint: as for :class:`LoadedBundle`.
+        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
     """
 
-    def __init__(self, bundle: str | Path = "lama_fundus", checkpoint: str | Path | None = None) -> None:
-        super().__init__(bundle, checkpoint)
+    def __init__(
+        self, bundle: str | Path = "lama_fundus", checkpoint: str | Path | None = None, trust: bool = False
+    ) -> None:
+        super().__init__(bundle, checkpoint, trust)
 
     def __call__(
         self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]

@@ -20,15 +20,16 @@ class VesselSegmenter(LoadedBundle):
     """A bundle that finds vessels in photographs.
 
     Args:
-        bundle: name of a bundle, or the path of one.
-        checkpoint: other weights than the released ones.
+        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
 
     Raises:
         RetinaError: no such bundle, or weights that do not fit it.
     """
 
-    def __init__(self, bundle: str = "iternet_vessel", checkpoint: str | Path | None = None) -> None:
-        super().__init__(bundle, checkpoint)
+    def __init__(
+        self, bundle: str | Path = "iternet_vessel", checkpoint: str | Path | None = None, trust: bool = False
+    ) -> None:
+        super().__init__(bundle, checkpoint, trust)
 
     def __call__(self, photograph: NDArray[np.uint8], fov: NDArray | None = None) -> NDArray[np.float32]:
         """Find the vessels of one photograph.

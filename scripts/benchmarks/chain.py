@@ -56,8 +56,8 @@ def write_bundles(folder: Path, overrides: Mapping[str, Any]) -> None:
 
 def load(name: str, bundles: Path) -> Chain:
     if name == DIRECT:
-        return PhotographGenerator(bundles / DIRECT)
-    return TwoStage(colorer=bundles / BUNDLES[1], outpainter=bundles / BUNDLES[2])
+        return PhotographGenerator(bundles / DIRECT, trust=True)
+    return TwoStage(folder=bundles, trust=True)
 
 
 def time_chain(name: str, eyes: Path, samples: int, seconds: float, overrides: Mapping[str, Any]) -> Rates:

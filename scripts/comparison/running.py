@@ -83,13 +83,14 @@ def processor_minutes() -> float:
 
 
 def release(method: Method, folder: Path) -> Path:
-    """Copies of the method's bundles with the weights that were trained, found by their names from their folder."""
+    """Copies of the method's bundles with the weights that were trained; returns the folder in which they lie."""
     bundles = folder / "bundles"
     for bundle, training in method.released.items():
         shutil.copytree(ROOT / "bundles" / bundle / "configs", bundles / bundle / "configs", dirs_exist_ok=True)
         path = bundles / bundle / "configs" / "inference.json"
         write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"size": method.size})
-        run(f"release {bundle}", ["retina_monai", "release", str(folder / training), bundle], bundles)
+        values = {"overwrite": True, "trust": True}
+        retina_monai(f"release {bundle}", "release", [folder / training, bundles / bundle], values)
     return bundles
 
 
@@ -102,7 +103,7 @@ def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
         folder: of the method.
         reports: of the method.
     """
-    bundles = release(method, folder)
+    generator = release(method, folder) / method.generator
     write_json(reports / MINUTES, read_minutes(folder))
     for dataset in DATASETS:
         for kind, (appearance, options, families) in SETS.items():
@@ -111,16 +112,17 @@ def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
             if not report.is_file():
                 places = {"input_dir": data / dataset, "output_dir": folder / name}
                 values = {**places, "appearance": appearance.format(dataset), **options}
-                retina_monai(f"{method.title}, {name}", "synthesize", [method.generator], values, bundles)
+                retina_monai(f"{method.title}, {name}", "synthesize", [generator], {**values, "trust": True})
                 places = {"synthetic_dir": folder / name, "real_dir": data / dataset, "output_dir": report.parent}
                 values = {**places, "families": families, "size": method.size, "mlflow": False}
-                retina_monai(f"evaluation of {method.title}, {name}", "evaluate", [], values, bundles)
+                values |= {"generator": generator, "trust": True}
+                retina_monai(f"evaluation of {method.title}, {name}", "evaluate", [], values)
             write_json(reports / f"{name}.json", shortened(report, folder, data))
 
 
-def retina_monai(title: str, verb: str, names: Sequence[str], values: Mapping[str, Any], bundles: Path) -> None:
+def retina_monai(title: str, verb: str, places: Sequence[Path], values: Mapping[str, Any]) -> None:
     arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
-    run(title, ["retina_monai", verb, *names, *arguments], bundles)
+    run(title, ["retina_monai", verb, *map(str, places), *arguments])
 
 
 def shortened(report: Path, *folders: Path) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def shortened(report: Path, *folders: Path) -> dict[str, Any]:
     return content | {"sections": sections}
 
 
-def run(title: str, arguments: Sequence[str], folder: Path = ROOT) -> None:
-    """A module of Python, from a folder."""
+def run(title: str, arguments: Sequence[str]) -> None:
+    """A module of Python, from the repository's root."""
     print(f"\n== {title}", flush=True)
-    if subprocess.run([sys.executable, "-m", *arguments], cwd=folder, check=False).returncode:
+    if subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode:
         raise RetinaError(f"{title} failed: mend what is said above and give the same command again")

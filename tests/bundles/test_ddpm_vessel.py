@@ -354,7 +354,7 @@ def test_weights_of_another_process_are_refused(training: Path, run_config: RunC
     config["network_def"] = json.loads((training / "network.json").read_text()) | {"process": "epsilon"}
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
     with pytest.raises(RetinaError, match="holds weights of process velocity, and epsilon is asked for"):
-        release(training, bundle)
+        release(training, bundle, trust=True)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,7 @@ EYES = [
 
 @pytest.fixture(scope="session")
 def small_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with copies of the bundles that paint, of 64 pixels, with small weights that nobody trained.
-
-    In it, as the current directory, the bundles' names and those of chains mean the copies.
-    """
+    """A folder with copies of the bundles that paint, of 64 pixels, with small weights that nobody trained."""
     folder = tmp_path_factory.mktemp("bundles")
     for name, build in NETWORKS.items():
         shutil.copytree(BUNDLES / name / "configs", folder / name / "configs")

@@ -37,9 +37,19 @@ from retina_monai.synthesis.chains import CHAINS
 SIZE = 64
 
 
-@pytest.fixture(autouse=True)
-def _beside_the_bundles(small_bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(small_bundles)
+@pytest.fixture
+def colorer(small_bundles: Path) -> VesselColorer:
+    return VesselColorer(small_bundles / "pix2pix_color_vessel", trust=True)
+
+
+@pytest.fixture
+def outpainter(small_bundles: Path) -> Outpainter:
+    return Outpainter(small_bundles / "lama_fundus", trust=True)
+
+
+@pytest.fixture
+def two_stage(small_bundles: Path) -> TwoStage:
+    return TwoStage(folder=small_bundles, trust=True)
 
 
 @pytest.fixture
@@ -52,17 +62,17 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def test_a_stage_is_loaded_by_its_task() -> None:
+def test_a_stage_is_loaded_by_its_task(small_bundles: Path) -> None:
     kinds = {"two_stage": TwoStage, "pix2pix_vessel": PhotographGenerator}
     kinds |= {"pix2pix_color_vessel": VesselColorer, "lama_fundus": Outpainter}
-    assert {name: type(retina_monai.load(name)) for name in kinds} == kinds
-    assert isinstance(load_chain("two_stage"), Chain)
+    assert {name: type(retina_monai.load(small_bundles / name, trust=True)) for name in kinds} == kinds
+    assert isinstance(load_chain(f"{small_bundles}/two_stage", trust=True), Chain)
     with pytest.raises(RetinaError, match="lama_fundus alone makes no photograph of a vessel map: give two_stage, or"):
-        load_chain("lama_fundus")
+        load_chain(small_bundles / "lama_fundus", trust=True)
 
 
-def test_vessels_get_colours_and_all_else_is_black(eye: dict[str, Any]) -> None:
-    color = VesselColorer()(eye["image"])
+def test_vessels_get_colours_and_all_else_is_black(colorer: VesselColorer, eye: dict[str, Any]) -> None:
+    color = colorer(eye["image"])
     drawn = eye["image"] >= 127.5
     assert color.shape == (3, SIZE, SIZE) and color.dtype == np.uint8
     assert not color[:, ~drawn].any() and color[:, drawn].any()
@@ -78,40 +88,44 @@ def test_vessels_get_colours_and_all_else_is_black(eye: dict[str, Any]) -> None:
         (np.eye(SIZE, dtype=np.float32), r"share is at most 1: give what of each pixel vessels cover on the scale of"),
     ],
 )
-def test_a_map_that_would_come_out_black_is_refused(share: NDArray[np.float32], sentence: str) -> None:
+def test_a_map_that_would_come_out_black_is_refused(
+    colorer: VesselColorer, share: NDArray[np.float32], sentence: str
+) -> None:
     with pytest.raises(RetinaError, match=sentence):
-        VesselColorer()(share)
+        colorer(share)
 
 
-def test_colours_and_field_of_view_have_the_size_of_the_map(eye: dict[str, Any]) -> None:
+def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpainter, eye: dict[str, Any]) -> None:
     color = np.zeros((3, SIZE, SIZE), np.uint8)
     with pytest.raises(RetinaError, match=r"color has shape \(3, 64, 63\): give \(3, 64, 64\)"):
-        Outpainter()(color[..., 1:], eye["image"], eye["fov"])
+        outpainter(color[..., 1:], eye["image"], eye["fov"])
     with pytest.raises(RetinaError, match=r"fov has shape \(64, 64\): give \(1, 64, 64\)"):
-        Outpainter()(color, eye["image"], eye["fov"][0])
+        outpainter(color, eye["image"], eye["fov"][0])
     with pytest.raises(RetinaError, match="share is at most 1"):
-        Outpainter()(color, eye["image"] / 255, eye["fov"])
+        outpainter(color, eye["image"] / 255, eye["fov"])
 
 
 def test_bundles_of_one_name_are_told_apart_by_nothing(small_bundles: Path, tmp_path: Path) -> None:
     for name in CHAIN:
         shutil.copytree(small_bundles / name, tmp_path / name / "mine")
     with pytest.raises(RetinaError, match="two_stage is made of bundles of one name, mine: give each a name"):
-        TwoStage(colorer=tmp_path / CHAIN[0] / "mine", outpainter=tmp_path / CHAIN[1] / "mine")
+        TwoStage(colorer=tmp_path / CHAIN[0] / "mine", outpainter=tmp_path / CHAIN[1] / "mine", trust=True)
 
 
-def test_a_mask_with_fractions_is_refused(eye: dict[str, Any]) -> None:
+def test_a_mask_with_fractions_is_refused(two_stage: TwoStage, eye: dict[str, Any]) -> None:
     with pytest.raises(RetinaError, match=r"vessel holds values between 0 and 1: give a mask, vessel >= 0\.5 say"):
-        TwoStage()(eye["image"] / 255)
+        two_stage(eye["image"] / 255)
 
 
-def test_what_is_painted_around_vessels_leaves_them_untouched(eye: dict[str, Any]) -> None:
-    color = VesselColorer()(eye["image"])
+def test_what_is_painted_around_vessels_leaves_them_untouched(
+    colorer: VesselColorer, outpainter: Outpainter, two_stage: TwoStage, eye: dict[str, Any]
+) -> None:
+    color = colorer(eye["image"])
     known = (eye["image"] >= 127.5) & (eye["fov"][0] > 0)
-    photograph = Outpainter()(color, eye["image"], eye["fov"])
+    photograph = outpainter(color, eye["image"], eye["fov"])
     assert np.array_equal(photograph[:, known], color[:, known])
     assert photograph[:, (eye["fov"][0] > 0) & ~known].any() and not photograph[:, eye["fov"][0] == 0].any()
-    drawn = TwoStage().draw(eye["image"], eye["fov"])
+    drawn = two_stage.draw(eye["image"], eye["fov"])
     assert drawn.dtype == np.float32 and np.array_equal(np.rint(drawn), photograph)
 
 
@@ -127,7 +141,9 @@ def test_the_chain_is_its_two_bundles_one_after_the_other_through_files(
         second, input_dir=str(tmp_path / "colours"), output_dir=str(tmp_path / "files"), appearance="random", **how
     )
     torch.set_num_threads(threads)
-    folder = synthesize("two_stage", phantoms, tmp_path / "set", seed=3, appearance="random")
+    folder = synthesize(
+        small_bundles / "two_stage", phantoms, tmp_path / "set", seed=3, appearance="random", trust=True
+    )
     assert len(pictures(folder)) == 3 * 8
     assert pictures(folder) == pictures(tmp_path / "files")
 
@@ -136,17 +152,22 @@ CHAIN = ("pix2pix_color_vessel", "lama_fundus")
 
 
 def test_settings_name_the_weights_of_each_bundle(small_bundles: Path, phantoms: Path, tmp_path: Path) -> None:
-    settings = json.loads((synthesize("two_stage", phantoms, tmp_path) / "settings.json").read_text())
+    generator = small_bundles / "two_stage"
+    settings = json.loads((synthesize(generator, phantoms, tmp_path, trust=True) / "settings.json").read_text())
     weights = {name: digest(small_bundles / name / "models" / "model.pt") for name in CHAIN}
     assert (settings["bundle"], settings["weights"], settings["size"]) == ("two_stage", weights, SIZE)
-    painter = find_painter(settings)
+    assert find_painter(settings) is None, "this library's chain of that name has other weights"
+    painter = find_painter(settings, generator, trust=True)
     assert painter is not None and str(painter) == " ".join(["two_stage", *(text[:12] for text in weights.values())])
-    assert find_painter(settings | {"weights": weights | {"lama_fundus": "0" * 64}}) is None
+    with pytest.raises(RetinaError, match="has other weights than those that made the synthetic set"):
+        find_painter(settings | {"weights": weights | {"lama_fundus": "0" * 64}}, generator, trust=True)
 
 
-def test_the_painter_of_a_chain_follows_the_map(phantoms: Path, tmp_path: Path, eye: dict[str, Any]) -> None:
-    folder = synthesize("two_stage", phantoms, tmp_path)
-    painter = find_painter(json.loads((folder / "settings.json").read_text()))
+def test_the_painter_of_a_chain_follows_the_map(
+    two_stage: TwoStage, phantoms: Path, tmp_path: Path, eye: dict[str, Any]
+) -> None:
+    folder = synthesize(two_stage, phantoms, tmp_path)
+    painter = find_painter(json.loads((folder / "settings.json").read_text()), two_stage)
     assert painter is not None
     inside = eye["fov"][0] > 0
     like = Eye("eye", "", "", read_photograph(folder / "images" / f"{eye['name']}.png"), inside, {})
@@ -160,14 +181,17 @@ def test_other_weights_are_given_by_bundle(small_bundles: Path, tmp_path: Path) 
         (tmp_path / name).write_bytes((small_bundles / "lama_fundus" / "models" / name).read_bytes())
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({key: 2 * value for key, value in state.items()}, tmp_path / "model.pt")
-    released, other = TwoStage(), TwoStage({"lama_fundus": tmp_path / "model.pt"})
+    released, other = (
+        TwoStage(checkpoint, folder=small_bundles, trust=True)
+        for checkpoint in (None, {"lama_fundus": tmp_path / "model.pt"})
+    )
     assert isinstance(released.weights, dict) and isinstance(other.weights, dict)
     assert [released.weights[name] == other.weights[name] for name in CHAIN] == [True, False]
     for checkpoint in (str(tmp_path / "model.pt"), {"pix2pix_vessel": tmp_path / "model.pt"}):
         with pytest.raises(
             RetinaError, match="two_stage is made of pix2pix_color_vessel and lama_fundus: give --check"
         ):
-            load_chain("two_stage", checkpoint)
+            load_chain(small_bundles / "two_stage", checkpoint, trust=True)
 
 
 def test_bundles_of_two_sizes_are_no_chain(small_bundles: Path, tmp_path: Path) -> None:
@@ -175,14 +199,14 @@ def test_bundles_of_two_sizes_are_no_chain(small_bundles: Path, tmp_path: Path) 
     path = tmp_path / "larger" / "configs" / "inference.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"size": 128}))
     with pytest.raises(RetinaError, match="different sizes, pix2pix_color_vessel of 64 and larger of 128 pixels"):
-        TwoStage(outpainter=tmp_path / "larger")
+        TwoStage(colorer=small_bundles / CHAIN[0], outpainter=tmp_path / "larger", trust=True)
 
 
 class Cleaned(Chain):
     """A third chain, as the module says how to write one."""
 
-    def __init__(self, checkpoint: None = None) -> None:
-        self.around = LoadedBundle("pix2pix_vessel")
+    def __init__(self, checkpoint: None = None, folder: Path | None = None, trust: bool = False) -> None:
+        self.around = LoadedBundle("pix2pix_vessel" if folder is None else folder / "pix2pix_vessel", trust=trust)
         super().__init__("cleaned", self.around)
 
     def draw(self, share: Any, fov: Any, latent: int = 0) -> Any:
@@ -190,12 +214,12 @@ class Cleaned(Chain):
 
 
 def test_a_third_chain_is_a_few_lines(
-    phantoms: Path, tmp_path: Path, eye: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    small_bundles: Path, phantoms: Path, tmp_path: Path, eye: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = synthesize(Cleaned(), phantoms, tmp_path / "given")
+    given = synthesize(Cleaned(folder=small_bundles, trust=True), phantoms, tmp_path / "given")
     monkeypatch.setitem(CHAINS, "cleaned", Cleaned)
-    named = synthesize("cleaned", phantoms, tmp_path / "named")
-    direct = synthesize("pix2pix_vessel", phantoms, tmp_path / "direct")
+    named = synthesize(small_bundles / "cleaned", phantoms, tmp_path / "named", trust=True)
+    direct = synthesize(small_bundles / "pix2pix_vessel", phantoms, tmp_path / "direct", trust=True)
     assert pictures(given) == pictures(named) and len(pictures(given)) == 3 * 8
     image = f"images/{eye['name']}.png"
     assert pictures(given)[image] != pictures(direct)[image]

@@ -15,24 +15,21 @@ import torch
 
 from retina_monai.synthesis import synthesize
 
-CHOSEN: dict[str, Any] = {"augment": 6, "seed": 5, "appearance": "random"}
+CHOSEN: dict[str, Any] = {"augment": 6, "seed": 5, "appearance": "random", "trust": True}
 COUNT = 6 * 8
 PATIENCE = 500
 
 
-@pytest.fixture(autouse=True)
-def _beside_the_bundles(small_bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(small_bundles)
+@pytest.fixture(scope="module")
+def chain(small_bundles: Path) -> Path:
+    return small_bundles / "two_stage"
 
 
 @pytest.fixture(scope="module")
-def whole(small_bundles: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def whole(chain: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Of one process that nobody interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "set"
-    before = Path.cwd()
-    os.chdir(small_bundles)
-    synthesize("two_stage", phantoms, folder, **CHOSEN)
-    os.chdir(before)
+    synthesize(chain, phantoms, folder, **CHOSEN)
     return files(folder)
 
 
@@ -45,14 +42,16 @@ def lines(folder: Path, name: str) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
-def torchrun(phantoms: Path, folder: Path, screen: Any, environment: dict[str, str], **more: Any) -> subprocess.Popen:
+def torchrun(
+    chain: Path, phantoms: Path, folder: Path, screen: Any, environment: dict[str, str], **more: Any
+) -> subprocess.Popen:
     options = {"input_dir": phantoms, "output_dir": folder} | CHOSEN | more
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [
         "-m",
         "retina_monai",
         "synthesize",
-        "two_stage",
+        str(chain),
         *(f"--{key}={value}" for key, value in options.items()),
     ]
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
@@ -77,11 +76,11 @@ def test_the_set_is_whole(whole: dict[str, bytes]) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds torchrun's processes in /proc")
 def test_killed_in_two_processes_and_completed_by_one_with_other_batches(
-    whole: dict[str, bytes], phantoms: Path, environment: dict[str, str], tmp_path: Path
+    whole: dict[str, bytes], chain: Path, phantoms: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "set"
     with (tmp_path / "screen").open("w+") as screen:
-        run = torchrun(phantoms, folder, screen, environment, batch_size=3)
+        run = torchrun(chain, phantoms, folder, screen, environment, batch_size=3)
         try:
             wait_for(lambda: run.poll() is not None or lines(folder, "manifest.1.jsonl") >= 3)
         finally:
@@ -96,19 +95,19 @@ def test_killed_in_two_processes_and_completed_by_one_with_other_batches(
     with (folder / "manifest.1.jsonl").open("a") as part:
         part.write('{"name": "phantom_00')
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*_a1.png")}
-    synthesize("two_stage", phantoms, folder, batch_size=2, **CHOSEN)
+    synthesize(chain, phantoms, folder, batch_size=2, **CHOSEN)
     assert files(folder) == whole
     kept = [path for path, before in times.items() if path.stat().st_mtime_ns == before]
     assert kept, "what was finished is not made anew"
 
 
 def test_two_processes_make_the_same_set_and_refuse_another(
-    whole: dict[str, bytes], phantoms: Path, environment: dict[str, str], tmp_path: Path
+    whole: dict[str, bytes], chain: Path, phantoms: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "set"
     for more in ({}, {"seed": 6}):
         with (tmp_path / "screen").open("w+") as screen:
-            status = torchrun(phantoms, folder, screen, environment, **more).wait(PATIENCE)
+            status = torchrun(chain, phantoms, folder, screen, environment, **more).wait(PATIENCE)
             screen.seek(0)
             said = screen.read()
         assert files(folder) == whole, said
@@ -119,11 +118,11 @@ def test_two_processes_make_the_same_set_and_refuse_another(
 
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 2), (5, 3)])
 def test_batches_and_threads_change_nothing(
-    whole: dict[str, bytes], phantoms: Path, tmp_path: Path, batch_size: int, threads: int
+    whole: dict[str, bytes], chain: Path, phantoms: Path, tmp_path: Path, batch_size: int, threads: int
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    synthesize("two_stage", phantoms, tmp_path / "set", batch_size=batch_size, **CHOSEN)
+    synthesize(chain, phantoms, tmp_path / "set", batch_size=batch_size, **CHOSEN)
     assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
     assert files(tmp_path / "set") == whole

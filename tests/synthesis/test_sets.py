@@ -14,20 +14,20 @@ from monai.bundle import ConfigParser
 
 from retina_monai.data import find_datalist
 from retina_monai.errors import RetinaError, root_error
-from retina_monai.synthesis import synthesize
+from retina_monai.synthesis import Chain, load_chain, synthesize
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel"
 
 
 @pytest.fixture(scope="module")
-def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """A copy of the bundle, with small weights, that keeps its phantoms to itself."""
     copy = tmp_path_factory.mktemp("bundle") / "a_copy"
     shutil.copytree(BUNDLE / "configs", copy / "configs")
     (copy / "models").mkdir()
     for name in ("model.pt", "network.json", "appearances.json"):
         shutil.copy(trained / name, copy / "models")
-    return str(copy)
+    return load_chain(copy, trust=True)
 
 
 def pictures(folder: Path) -> dict[str, bytes]:
@@ -35,7 +35,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_inference_writes_is_written(
-    bundle: str, run_config: Callable[..., ConfigParser], trained: Path, phantoms: Path, tmp_path: Path
+    bundle: Chain, run_config: Callable[..., ConfigParser], trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     chosen = {"appearance": "random", "seed": 3}
     threads = torch.get_num_threads()
@@ -52,7 +52,7 @@ def test_what_inference_writes_is_written(
     assert sum(len(items) for items in find_datalist(folder).values()) == 8
 
 
-def test_phantoms_grow_by_count_and_seed(bundle: str, tmp_path: Path) -> None:
+def test_phantoms_grow_by_count_and_seed(bundle: Chain, tmp_path: Path) -> None:
     first, again, other = (
         pictures(synthesize(bundle, output_dir=tmp_path / name, count=3, seed=seed))
         for name, seed in (("first", 0), ("again", 0), ("other", 1))
@@ -60,11 +60,11 @@ def test_phantoms_grow_by_count_and_seed(bundle: str, tmp_path: Path) -> None:
     assert len(first) == 3 * 3
     assert first == again
     assert first["vessels/phantom_00000.png"] != other["vessels/phantom_00000.png"]
-    assert (Path(bundle) / "runs" / "phantom").is_dir(), "beside the bundle, for the next call"
+    assert (bundle.root / "runs" / "phantom").is_dir(), "beside the bundle, for the next call"
 
 
 def test_names_mean_nothing_to_monai(
-    bundle: str, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Chain, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(phantoms, tmp_path / "%eyes #1 @size")
@@ -72,7 +72,7 @@ def test_names_mean_nothing_to_monai(
     assert len(pictures(tmp_path / "$set #2")) == 3 * 8 and folder == Path("$set #2")
 
 
-def test_an_interrupted_set_is_completed(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+def test_an_interrupted_set_is_completed(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
     whole = pictures(synthesize(bundle, phantoms, tmp_path))
     lines = (tmp_path / "manifest.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "manifest.jsonl").write_text("".join(lines[:5]) + lines[5][:40])
@@ -85,7 +85,7 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return {line["name"]: line for line in map(json.loads, lines)}
 
 
-def test_warped_maps_of_a_split(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+def test_warped_maps_of_a_split(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
     training = [item["name"] for item in find_datalist(phantoms)["training"]]
     folder = synthesize(bundle, phantoms, tmp_path, split="training", augment=2, seed=5)
     lines = manifest(folder)
@@ -100,7 +100,7 @@ def test_warped_maps_of_a_split(bundle: str, phantoms: Path, tmp_path: Path) -> 
 
 
 def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
-    bundle: str, phantoms: Path, tmp_path: Path
+    bundle: Chain, phantoms: Path, tmp_path: Path
 ) -> None:
     chosen = {"split": "training", "augment": 1, "seed": 5, "appearance": "random"}
     count = len(find_datalist(phantoms)["training"])
@@ -119,13 +119,13 @@ def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
         assert "holds a set made with other settings" in str(root_error(caught.value))
 
 
-def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: str, phantoms: Path) -> None:
+def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: Chain, phantoms: Path) -> None:
     first, second = (synthesize(bundle, phantoms, seed=seed) for seed in (0, 1))
-    assert first != second and first.parent == second.parent == Path(bundle) / "runs"
+    assert first != second and first.parent == second.parent == bundle.root / "runs"
     assert len(pictures(first)) == len(pictures(second)) == 3 * 8
 
 
-def test_mistakes(bundle: str, phantoms: Path, tmp_path: Path) -> None:
+def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(RetinaError, match="count is the number of phantoms to grow: give it, or --input_dir, not both"):
         synthesize(bundle, phantoms, count=5)
     with pytest.raises(RetinaError, match="split training is of a data set: give one with --input_dir, or leave --sp"):
