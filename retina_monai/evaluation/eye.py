@@ -48,10 +48,10 @@ class Eye:
         fov: (S, S).
         masks: key (``vessel``, ``disc``, ...) -> (S, S), share of each pixel that is covered, in [0, 1]; of ``vessel``
             the label, of {0, 1}.
-        vessel_share: (S, S) in [0, 1], the share of each pixel that vessels cover; of a synthetic eye what its
-            generator was given, where the set holds it.
         split: ``training``, ``validation`` or ``test`` for a real eye; empty for a synthetic one.
         condition: of a synthetic eye, where the set tells it.
+        vessel_share: (S, S) in [0, 1], the share of each pixel that vessels cover; of a synthetic eye what its
+            generator was given, where the set holds it.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Eye:
     image: NDArray[np.uint8]
     fov: NDArray[np.bool_]
     masks: Mapping[str, NDArray[np.float32]]
-    vessel_share: NDArray[np.float32] | None = None
     split: str = ""
     condition: Condition | None = None
+    vessel_share: NDArray[np.float32] | None = None
 
 
 Eyes = Sequence[Eye]

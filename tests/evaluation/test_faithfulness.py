@@ -102,6 +102,7 @@ def faithful(real: list[Eye]) -> list[Eye]:
             eye,
             image=picture(eye.masks["vessel"]),
             masks={"vessel": eye.masks["vessel"]},
+            vessel_share=eye.masks["vessel"],
             split="",
             condition=Condition(eye.patient, eye.name),
         )
