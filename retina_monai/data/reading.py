@@ -10,11 +10,10 @@ from __future__ import annotations
 import gzip
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from io import BytesIO
-from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, cast
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from retina_monai.data.medical_files import read_dicom, read_meta_image, read_nifti
 from retina_monai.data.structure import is_whole, late_metadata
 from retina_monai.errors import RetinaError
 
@@ -31,38 +31,42 @@ __all__ = ["IMAGE_SUFFIXES", "check_picture", "read_array", "read_mask", "read_p
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".bmp")
 PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "PPM", "BMP")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-ITK_SUFFIXES = (".mha", ".mhd", ".dcm")
-PLAIN_SUFFIXES = PILLOW_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
+META_SUFFIXES = (".mha", ".mhd")
+DICOM_SUFFIXES = (".dcm",)
+PLAIN_SUFFIXES = PILLOW_SUFFIXES + NIFTI_SUFFIXES + META_SUFFIXES + DICOM_SUFFIXES
 IMAGE_SUFFIXES = PLAIN_SUFFIXES + tuple(f"{suffix}.gz" for suffix in PILLOW_SUFFIXES)
 """Endings of the files that can be read, in lower case. DICOM and gzip are known by their content as well."""
 
 DEPTHS = (8, 10, 12, 14, 16)
 OTHER_COLOURS = {"CMYK": "a printer's", "LAB": "L*a*b*", "HSV": "HSV", "YCbCr": "YCbCr"}
 FRACTION = 1e-6  # what a fraction of 255 may be off as float32
-BITS_PER_SAMPLE = 258  # a tag of TIFF
+NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277  # tags of TIFF 6.0,
+EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+REDUCED, TRANSPARENCY, WHITE_IS_ZERO, ALPHA, SIGNED = 1, 4, 0, (1, 2), 2  # and what they say
 ORIENTATION = 274  # the tag of EXIF 2.3, section 4.6.4, that says how a camera was held
 ZIPPED_PIXEL, ZIPPED_REST = 32, 2**26  # bytes that a pixel (16-bit RGB as text, say) and metadata may take unpacked
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 _pillow_lock = Lock()  # of Python's warning filters, which all threads share
-_itk_lock = Lock()  # its readers are imported when first needed, which threads must not do at once
 
 
 def read_array(path: str | Path) -> NDArray:
     """Read one picture as it is stored.
 
     Palettes are applied, 1-bit pictures become 0 and 255, what is transparent is black, and a picture is turned or
-    mirrored as its EXIF orientation says. Files of several frames give the first, except volumes, which are refused.
+    mirrored as its EXIF orientation says. Where the affine of NIfTI or MetaImage puts a picture is explained in
+    :mod:`retina_monai.data.medical_files`.
 
     Args:
-        path: PNG, JPEG, TIFF, GIF, PPM, PGM, BMP (Pillow), gzipped or not; NIfTI (nibabel); MHA, MHD, DICOM (ITK).
+        path: PNG, JPEG, TIFF, GIF, PPM, PGM, BMP (Pillow), gzipped or not; NIfTI (nibabel); MHA, MHD (ITK); DICOM
+            (pydicom).
 
     Returns:
         ``(H, W)``, or ``(H, W, 3)`` in RGB, of the file's number type.
 
     Raises:
-        RetinaError: no such file; empty, damaged or truncated; not a picture; a volume of several slices; more pixels
-            than Pillow takes for a decompression bomb; CMYK, LAB, HSV or YCbCr.
+        RetinaError: no such file; empty, damaged or truncated; not a picture; several pages, frames or
+            slices; more pixels than Pillow takes for a decompression bomb; CMYK, LAB, HSV or YCbCr.
     """
     return _opaque(_read(path))
 
@@ -154,6 +158,7 @@ def check_picture(path: str | Path) -> tuple[int, int]:
         _refuse_colours(path, picture)
         if not is_whole(file, picture):
             raise EOFError("the file ends before the picture")
+        _refuse_pages(path, picture)
         return _size(file, picture)
 
 
@@ -200,17 +205,20 @@ def _read(path: str | Path) -> NDArray:
     """A picture as :func:`read_array` gives it, but with its alpha channel."""
     path = _existing(path)
     with _named(path):
-        if path.name.lower().endswith(NIFTI_SUFFIXES):
-            array = _read_nifti(path)
+        name = path.name.lower()
+        if name.endswith(NIFTI_SUFFIXES):
+            array = read_nifti(path)
+        elif name.endswith(META_SUFFIXES):
+            array = read_meta_image(path)
         else:
-            array = _read_pillow(path) if _is_pillow(path) else _read_itk(path)
+            array = _read_pillow(path) if _is_pillow(path) else read_dicom(path)
         if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4)):
             return array
     raise RetinaError(f"{path} holds an array of {array.shape}: give one picture, grey or RGB, not a volume")
 
 
 def _is_pillow(path: Path) -> bool:
-    if path.name.lower().endswith(NIFTI_SUFFIXES + ITK_SUFFIXES):
+    if path.name.lower().endswith(NIFTI_SUFFIXES + META_SUFFIXES + DICOM_SUFFIXES):
         return False
     with _named(path), path.open("rb") as file:
         return file.read(132)[128:] != b"DICM"
@@ -276,8 +284,28 @@ def _upright(array: NDArray, orientation: int) -> NDArray:
 def _read_pillow(path: Path) -> NDArray:
     with _opened(path) as (file, picture):
         _refuse_colours(path, picture)
+        _refuse_pages(path, picture)
         array = _read_deep(path, file, picture) if _is_deep(picture) else _pixels(picture)
+        if picture.format == "TIFF":
+            array = _as_tagged(path, array, getattr(picture, "tag_v2", {}))
         return _upright(array, _orientation(picture))
+
+
+def _as_tagged(path: Path, array: NDArray, tags: Mapping[int, Any]) -> NDArray:
+    """What Pillow leaves out of a TIFF: that numbers are signed, that 0 is white where there are more than 8 bits.
+
+    Raises:
+        RetinaError: two channels of which neither is alpha; numbers of an unlimited range of which 0 is white.
+    """
+    if tags.get(SAMPLES_PER_PIXEL, 1) == 2 and not set(tags.get(EXTRA_SAMPLES, ())) & set(ALPHA):
+        raise RetinaError(f"{path} has 2 channels that are not a colour: give one picture, grey or RGB")
+    if array.dtype == np.uint8 and tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED:
+        return array.view(np.int8)
+    if array.dtype != np.uint8 and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        if array.dtype != np.uint16:
+            raise RetinaError(f"{path} has {array.dtype} numbers of which 0 is white: save it with 0 as black")
+        return np.iinfo(array.dtype).max - array
+    return array
 
 
 def _refuse_colours(path: Path, picture: ImageFile.ImageFile) -> None:
@@ -286,6 +314,25 @@ def _refuse_colours(path: Path, picture: ImageFile.ImageFile) -> None:
             f"{path} has {OTHER_COLOURS[picture.mode]} colours ({picture.mode}), which are not those of a "
             "screen: convert it to RGB"
         )
+
+
+def _refuse_pages(path: Path, picture: ImageFile.ImageFile) -> None:
+    """Refuse several pictures in one file. Thumbnails do not count, nor what a camera adds behind a JPEG."""
+    count = getattr(picture, "n_frames", 1)
+    if count == 1 or picture.format == "MPO":
+        return
+    pages = [page for page in range(count) if not _is_thumbnail(picture, page)]
+    picture.seek(0)
+    if pages != [0]:
+        raise RetinaError(
+            f"{path} has {count} pages or frames: give one picture, and colours as RGB, not as a page for each"
+        )
+
+
+def _is_thumbnail(picture: ImageFile.ImageFile, page: int) -> bool:
+    """Whether a page of a TIFF says that it is a reduced copy, or the mask of another page."""
+    picture.seek(page)
+    return bool(getattr(picture, "tag_v2", {}).get(NEW_SUBFILE_TYPE, 0) & (REDUCED | TRANSPARENCY))
 
 
 def _pixels(picture: ImageFile.ImageFile) -> NDArray:
@@ -336,40 +383,6 @@ def _with_mode(arguments: Any, mode: str) -> Any:
     """A decoder's arguments, with the bytes of each number in the other order."""
     other = mode[:-1] + OTHER_ORDER[mode[-1]]
     return other if isinstance(arguments, str) else (other, *arguments[1:])
-
-
-def _read_nifti(path: Path) -> NDArray:
-    """NIfTI is stored columns first; RGB as a structure of three, or along the last axis."""
-    import nibabel  # slow to import, seldom needed
-
-    image: Any = nibabel.load(path)
-    _refuse_bomb(image.shape)
-    array = np.asanyarray(image.dataobj)
-    if array.dtype.names:
-        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
-    array = array.reshape(*array.shape[:2], *(side for side in array.shape[2:] if side != 1))  # one slice, one time
-    return array.swapaxes(0, 1)
-
-
-def _read_itk(path: Path) -> NDArray:
-    import itk  # seconds to import, seldom needed
-
-    source = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    source.SetFileName(str(path))
-    source.ReadImageInformation()
-    _refuse_bomb([source.GetDimensions(axis) for axis in range(source.GetNumberOfDimensions())])
-    channels = source.GetNumberOfComponents()
-    pixel = () if channels == 1 else (itk.Vector[itk.F, channels],)  # Python's ITK has no vectors of bytes
-    array: NDArray = itk.array_from_image(itk.imread(str(path), *pixel))
-    if source.GetComponentType() == itk.CommonEnums.IOComponent_UCHAR:
-        array = array.astype(np.uint8)
-    return array[0] if source.GetNumberOfDimensions() == 3 and len(array) == 1 else array
-
-
-def _refuse_bomb(shape: Sequence[int]) -> None:
-    """Pillow's limit, before anything is decoded, for the libraries that have none."""
-    if Image.MAX_IMAGE_PIXELS is not None and prod(int(side) for side in shape) > 2 * Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError(f"an array of {tuple(shape)}")
 
 
 def _full(array: NDArray) -> int:

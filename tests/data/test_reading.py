@@ -545,3 +545,36 @@ def test_slow_libraries_are_imported_for_their_own_files_only(tmp_path: Path) ->
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_pages_are_refused_and_thumbnails_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+    np.testing.assert_array_equal(read_array(path), RGB)
+    assert check_picture(path) == GREY.shape
+    tifffile.imwrite(path, RGB.transpose(2, 0, 1), photometric="minisblack")
+    Image.fromarray(GREY).save(tmp_path / "film.gif", save_all=True, append_images=[Image.fromarray(GREY[::-1].copy())])
+    for name, count in (("pages.tif", 3), ("film.gif", 2)):
+        for read in (check_picture, read_array):
+            with pytest.raises(RetinaError, match=rf"{name} has {count} pages or frames: give one picture"):
+                read(tmp_path / name)
+
+
+def test_what_pillow_leaves_out_of_a_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    for dtype in (np.uint8, np.uint16):
+        tifffile.imwrite(path, GREY.astype(dtype), photometric="miniswhite")
+        np.testing.assert_array_equal(read_array(path), np.iinfo(dtype).max - GREY.astype(dtype))
+    tifffile.imwrite(path, GREY.astype(np.float32), photometric="miniswhite")
+    with pytest.raises(RetinaError, match="of which 0 is white"):
+        read_array(path)
+    tifffile.imwrite(path, GREY.view(np.int8))
+    np.testing.assert_array_equal(read_array(path), GREY.view(np.int8))
+    two = np.stack([GREY, GREY[::-1]], -1)
+    tifffile.imwrite(path, two, photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"])
+    with pytest.raises(RetinaError, match="has 2 channels that are not a colour"):
+        read_array(path)
+    tifffile.imwrite(path, np.dstack([RGB, GREY]), photometric="rgb", extrasamples=["unspecified"])
+    np.testing.assert_array_equal(read_array(path), RGB)
