@@ -162,6 +162,7 @@ def evaluate(
     encoder: Any = None,
     inception_weights: Any = None,
     skip_unreadable: Any = False,
+    cache_dir: Any = None,
     mlflow: Any = True,
     tracking_uri: str | None = None,
     generator: Any = None,
@@ -172,8 +173,8 @@ def evaluate(
     Args:
         synthetic_dir: what synthesize wrote, a folder with images and masks, or one of photographs alone.
         real_dir: a real set, or a list of them.
-        output_dir: where to write; an interrupted evaluation there is gone on with.
-        mode: quick (minutes), or full: how much is trained to measure usefulness.
+        output_dir: where to write; an interrupted evaluation there is resumed.
+        mode: how much is trained to measure usefulness: quick (nothing), full (15 minutes), thorough (for a GPU).
         size: pixels a side at which the sets are compared.
         seed: of what is drawn.
         families: image, distribution, faithfulness, privacy, usefulness, separated by commas; or all.
@@ -181,6 +182,7 @@ def evaluate(
         encoder: other weights of the retina encoder than the released ones.
         inception_weights: of Inception-v3, if you have them, for its FID and KID.
         skip_unreadable: true leaves out eyes whose pictures are broken, and says which.
+        cache_dir: of finished work; reports on the same real set that share one are quicker.
         mlflow: false does not log to MLflow.
         tracking_uri: of an MLflow server; else SQLite in output_dir.
         generator: path of the bundle that made the synthetic set, if it is not a released one of this library;
@@ -202,6 +204,7 @@ def evaluate(
         encoder=encoder,
         inception_weights=inception_weights,
         skip_unreadable=parse_switch(skip_unreadable, "skip_unreadable"),
+        cache_dir=cache_dir,
         mlflow=parse_switch(mlflow, "mlflow"),
         tracking_uri=tracking_uri,
         generator=None if generator is None else str(generator),

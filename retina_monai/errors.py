@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["RetinaError", "join_first", "one_line", "parse_switch", "root_error"]
+__all__ = ["RetinaError", "counted", "join_first", "one_line", "parse_switch", "root_error"]
 
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
@@ -33,6 +33,16 @@ def one_line(text: str) -> str:
         an\neye.png
     """
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural unless there is one.
+
+    Example:
+        >>> counted(1, "eye"), counted(1200, "synthetic eye")
+        ('1 eye', '1,200 synthetic eyes')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def join_first(texts: Sequence[str], most: int = 10) -> str:

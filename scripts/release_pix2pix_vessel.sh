@@ -52,7 +52,7 @@ ask() { # data set, name of the report, families, options of synthesize
     shift 3
     "$python" -m retina_monai synthesize --input_dir "$set" --output_dir "$output/$name" "$@"
     "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$set" --families "$families" \
-        --output_dir "$output/report-$name"
+        --mode full --cache_dir "$output/evaluations" --output_dir "$output/report-$name"
     sed "s|$output/||; s|$data/||" "$output/report-$name/report.json" >"$reports/$name.json" # no paths of this machine
 }
 for set in CHASE_DB1 HRF FIVES; do

@@ -13,6 +13,8 @@ from typing import Any
 
 import fire
 
+from retina_monai.errors import counted
+
 Figures = Mapping[str, Any]
 
 
@@ -77,7 +79,7 @@ def privacy(dataset: str, sections: Figures) -> Iterator[list[str]]:
 def usefulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
     """A network that learned from synthetic eyes, from real ones and from both, on real test eyes."""
     figures = sections["usefulness"]
-    for network, results in figures["results"].items():
+    for network, results in figures.get("results", {}).items():
         arms = results["arms"]
         yield [
             f"{dataset}, {arms['real']['dice']['N']}",
@@ -88,7 +90,9 @@ def usefulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
 
 
 def interval(figure: Figures) -> str:
-    """Mean and 95 % interval."""
+    """Mean and 95 % interval, where there are patients enough for one."""
+    if figure["low"] is None:
+        return f"{figure['mean']:.3f} ({counted(figure['groups'], 'patient')}: no interval)"
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 

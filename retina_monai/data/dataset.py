@@ -24,7 +24,7 @@ from retina_monai.files import make_folder
 from retina_monai.group import group_rank, group_size, own_share
 from retina_monai.networks.hashed_noise import draw_latent
 
-__all__ = ["CachedEyes", "SeededSampler", "eye_loader"]
+__all__ = ["CachedEyes", "SeededSampler", "eye_loader", "untracked"]
 
 logger = logging.getLogger("retina_monai")
 Draw = tuple[int, int]
@@ -72,7 +72,7 @@ class CachedEyes(PersistentDataset):
         """The item at ``index`` as in epoch 0, or at ``(epoch, index)``, with a ``latent`` of its own for its noise."""
         epoch, place = index if isinstance(index, tuple) else (0, index)
         self.transform.set_random_state(seed=_mix(self.seed, int(epoch), int(place)))
-        with _untracked():
+        with untracked():
             item = self._post_transform(self.deterministic(int(place)))
         return {**item, "latent": draw_latent(self.seed, int(place), int(epoch))}
 
@@ -190,8 +190,8 @@ def eye_loader(dataset: CachedEyes, batch_size: int = 1, num_workers: int = 0, s
 
 
 @contextmanager
-def _untracked() -> Iterator[None]:
-    """MONAI's transforms do not tell what they did, which nobody asks of a sample: a sixth of the time."""
+def untracked() -> Iterator[None]:
+    """Without MONAI's record of applied transforms, which no sample needs: it takes a sixth of the loading time."""
     tracked = get_track_meta()
     set_track_meta(False)
     try:

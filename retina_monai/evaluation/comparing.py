@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retina_monai.evaluation.tables import Interval
+from retina_monai.evaluation.tables import FEWEST, Interval
 from retina_monai.metrics import halve, kolmogorov_smirnov, wasserstein
 
 __all__ = ["Distance", "compare_samples", "difference_interval"]
@@ -74,13 +74,15 @@ def difference_interval(
         resamples: number of bootstrap samples.
 
     Returns:
-        The interval, with N of the first values; its ends are NaN where either list is of one patient.
+        The interval, with N of the first values; its ends are NaN where either list has fewer than
+        :data:`retina_monai.evaluation.tables.FEWEST` patients.
 
     Raises:
         ValueError: no values, a value that is not finite, groups of another length.
 
     Example:
-        >>> interval = difference_interval([2.0, 3.0], [1.0, 2.0], ["ann", "bob"], ["ann", "bob"])
+        >>> patients = ["ann", "bob", "cy", "di"]
+        >>> interval = difference_interval([2.0, 3.0, 1.0, 2.0], [1.0, 2.0, 0.0, 1.0], patients, patients)
         >>> interval.mean, interval.low, interval.high
         (1.0, 1.0, 1.0)
     """
@@ -92,7 +94,7 @@ def difference_interval(
     number = {group: place for place, group in enumerate(dict.fromkeys([*first_groups, *second_groups]))}
     members = [np.array([number[group] for group in groups]) for groups in (first_groups, second_groups)]
     sums, counts = _per_group(values, members, len(number)), _per_group([None, None], members, len(number))
-    if min((counts > 0).sum(axis=1)) < 2:
+    if min((counts > 0).sum(axis=1)) < FEWEST:
         return Interval(mean, math.nan, math.nan, len(values[0]), len(number))
     drawn = np.concatenate(list(_resample(sums, counts, np.random.default_rng(seed), resamples)))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])

@@ -45,8 +45,10 @@ GREEN = 3.0
 2.4 standard deviations of a normal distribution; a mean over many draws, as KID is, stays below if nothing differs."""
 AMBER = 10.0
 """Floors up to which KID has reservations: beyond, at eight standard deviations, nothing is left to chance."""
-FEW = 10
-"""Photographs on a side below which no set is called good: the floor is then so high that little rises above it."""
+FEW = 8
+"""Photographs on a side below which no light is given: the floor is then so high that little rises above it."""
+CONFIDENT = 1.96
+"""Standard errors on each side of KID: its 95 % interval."""
 NARROW = 0.5
 """Share of real photographs' coverage below which a set is too narrow to be good, whatever its KID: half of the real
 eyes that another real set comes near to have no synthetic one near."""
@@ -95,7 +97,16 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """KID in floors; NaN if the floor is 0, where no feature tells one real eye from another."""
-        return self.kid.value / self.floor.kid if self.floor.kid > 0 else math.nan
+        return self._floors(self.kid.value)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the ratio, by the standard error of KID."""
+        reach = CONFIDENT * self.kid.standard_error
+        return self._floors(self.kid.value - reach), self._floors(self.kid.value + reach)
+
+    def _floors(self, kid: float) -> float:
+        return kid / self.floor.kid if self.floor.kid > 0 else math.nan
 
 
 def distribution_section(
@@ -240,7 +251,10 @@ def _judge(result: Comparison, made: Overview, true: Overview) -> tuple[Light, s
     answer = _answer(result)
     if math.isnan(result.ratio):
         return "grey", f"Not judged: {result.kid.extractor} gives all real photographs the same features."
-    if result.ratio > AMBER:
+    if few < FEW:
+        return "grey", f"{answer} Not judged: that takes {FEW} photographs on a side."
+    low, high = result.interval
+    if result.ratio > AMBER and low > GREEN:
         return "red", f"{answer} The set does not look like the real one."
     if result.ratio > GREEN:
         return "amber", f"{answer} The set is near the real one, and can be told from it."
@@ -248,8 +262,8 @@ def _judge(result: Comparison, made: Overview, true: Overview) -> tuple[Light, s
         return "amber", f"{answer} But {made.repeated} of {made.count} photographs repeat another one pixel by pixel."
     if _means(result.manifolds)["coverage"] < NARROW * _means(result.floor_manifolds)["coverage"]:
         return "amber", f"{answer} The synthetic photographs are near real ones, but too much alike."
-    if few < FEW:
-        return "amber", f"{answer} That is little, but {few} photographs on a side cannot show more than a large fault."
+    if high > GREEN:
+        return "amber", f"{answer} That is little, but the interval does not end before {GREEN:g} floors."
     return "green", f"{answer} So far as {few} photographs on a side can tell, the set looks like the real one."
 
 
@@ -258,8 +272,13 @@ def _answer(result: Comparison) -> str:
     return (
         f"KID is {kid.value:.3g} (standard error {kid.standard_error:.1g}; {kid.extractor}, N = {kid.subset_size} "
         f"against {kid.subset_size} at {kid.resolution} px), {_times(result.ratio)} the {floor.kid:.2g} by which as "
-        f"many real photographs of other patients differ. {_variety(result)}"
+        f"many real photographs of other patients differ{_interval(result)}. {_variety(result)}"
     )
+
+
+def _interval(result: Comparison) -> str:
+    low, high = result.interval
+    return "" if math.isnan(low) else f" (95 % interval {low:.1f} to {high:.1f} times)"
 
 
 def _variety(result: Comparison) -> str:
@@ -297,6 +316,8 @@ def _figures_of(result: Comparison) -> dict[str, Any]:
             "value": kid.value,
             "standard_error": kid.standard_error,
             "ratio": result.ratio,
+            "ratio_low": result.interval[0],
+            "ratio_high": result.interval[1],
             "N": kid.subset_size,
             "of": kid.generated_count,
             "real_of": kid.real_count,
@@ -347,7 +368,8 @@ def _kid_table(results: Mapping[str, Comparison]) -> Table:
     note = (
         f"Unbiased KID (kernel (x . y / D + 1)^3), mean over {SPLITS} draws of N real against N synthetic photographs "
         "that share no patient. Floor: mean absolute KID of N real against N other real photographs, as often drawn. "
-        f"Up to {GREEN:g} floors is good; above {AMBER:g} is not."
+        f"Up to {GREEN:g} floors with the whole 95 % interval is good; above {AMBER:g} is not. "
+        f"No light is given below {FEW} photographs on a side."
     )
     return Table("KID, beside the floor that real photographs set", columns, rows, note)
 

@@ -35,6 +35,7 @@ from retina_monai.evaluation.faithfulness_plots import (
 from retina_monai.evaluation.faithfulness_tables import BIOMARKERS, TITLES, biomarker_name, faithfulness_tables
 from retina_monai.evaluation.measuring import VESSEL, Measured, measure_eyes, stack_values
 from retina_monai.evaluation.section import Light, Picture, Section
+from retina_monai.evaluation.tables import FEWEST
 
 __all__ = ["faithfulness_section"]
 
@@ -48,7 +49,7 @@ ALIKE = 10.0  # grey levels between a photograph and the same painted anew, abov
 SHOWN = 3  # worst and best eyes in a picture
 NAMED = 3  # data sets that a sentence names; of more, the worst
 JUDGED = {"vessel": ("dice", "cldice"), "disc": ("dice",)}  # what the light goes by
-SEVERITY: Sequence[Light] = ("green", "amber", "red")
+SEVERITY: Sequence[Light] = ("grey", "green", "amber", "red")
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -66,9 +67,10 @@ def faithfulness_section(
 ) -> Section:
     """Measure whether photographs show the vessels, the disc and the atrophy of their masks.
 
-    The light is green where Dice and clDice of the judge on generated photographs are at least those on real ones of
-    the same data set, up to the interval of the difference; amber where they are within ``NEAR``, or where branches or
-    biomarkers do not hold; red below; grey without a judge, without vessel maps, or without a ceiling.
+    The light is green where Dice and clDice of the judge on generated photographs are at most ``NEAR`` below those on
+    real ones of the same data set, by the whole 95 % interval of the difference; amber where the mean is, where the
+    interval reaches 0, or where branches or biomarkers do not hold; red below; grey without a judge, without vessel
+    maps, without a ceiling, or with fewer than four patients on either side.
 
     Args:
         synthetic: eyes with ``vessel``, or with ``disc``, and the photographs that were generated from them.
@@ -118,22 +120,27 @@ def _verdict(findings: Findings, has_judge: bool) -> tuple[Light, str]:
     key = next((key for key in JUDGED if key in findings.scores), None)
     if key is None:
         return "grey", _why_grey(findings, has_judge)
-    lights = [_light(scores[name]) for scores in findings.scores[key].values() for name in JUDGED[key]]
-    worst = max(lights, key=SEVERITY.index)
+    lights = {
+        dataset: max((_light(scores[name]) for name in JUDGED[key]), key=SEVERITY.index)
+        for dataset, scores in findings.scores[key].items()
+    }
+    worst = max(lights.values(), key=SEVERITY.index)
     reservations = _reservations(findings)
     sentences = [_in_words(findings.scores[key], key), *reservations]
+    if few := [dataset for dataset, light in lights.items() if light == "grey"]:
+        sentences.append(f"Not judged: {_join(few)}, since that takes {FEWEST} patients, generated and real.")
     if findings.lines and not any(sentence == _branches_in_words(findings) for sentence in reservations):
         sentences.insert(1, _branches_in_words(findings))
     return "amber" if worst == "green" and reservations else worst, " ".join(sentences)
 
 
 def _light(score: Score) -> Light:
-    """Green needs both a difference that may be none and one that is small: two patients' interval is wide."""
     difference = score.difference
-    reaches = max(difference.mean, difference.high) >= 0  # NaN, of one patient, is below all
-    if reaches and difference.mean >= -NEAR:
+    if math.isnan(difference.low):
+        return "grey"
+    if difference.low >= -NEAR:
         return "green"
-    return "amber" if reaches or difference.mean >= -NEAR else "red"
+    return "amber" if difference.high >= 0 or difference.mean >= -NEAR else "red"
 
 
 def _why_grey(findings: Findings, has_judge: bool) -> str:

@@ -29,7 +29,7 @@ from retina_monai.evaluation.overview import NO_POWER
 from retina_monai.evaluation.plots import image_grid, plot_spectrum
 from retina_monai.evaluation.section import Light, Picture, Section, Table
 from retina_monai.evaluation.spectra import BAND, describe_ratio
-from retina_monai.evaluation.tables import Interval, bootstrap_interval
+from retina_monai.evaluation.tables import FEWEST, Interval, bootstrap_interval
 from retina_monai.files import replacing
 from retina_monai.metrics import cosine_similarity, frequencies, ms_ssim, mse, psnr, radial_power_spectrum, ssim
 from retina_monai.metrics.image_quality import MS_WEIGHTS, WINDOW
@@ -45,8 +45,6 @@ and lesions stay, shading goes."""
 FLAT = 1e-6
 MOST = 100.0
 """Decibels given to pictures that are equal, as flat ones with equal colours are: so that means stay finite."""
-FEWEST_PATIENTS = 3
-"""Without which an interval over patients says nothing, and no light is given."""
 SHOWN = 3
 """Pairs in the picture: the least like, the middle, the most like."""
 QUESTION = "Is each photograph like the real one of the same vessel map?"
@@ -248,7 +246,7 @@ def _gain(rows: Sequence[Row]) -> Interval | None:
     others = {row["pair"].synthetic: row["correlation"] for row in rows if row["kind"] == OTHER}
     matched = [row for row in rows if row["kind"] == MATCHED and row["pair"].synthetic in others]
     patients = [row["patient"] for row in matched]
-    if len(set(patients)) < FEWEST_PATIENTS:
+    if len(set(patients)) < FEWEST:
         return None
     gains = [row["correlation"] - others[row["pair"].synthetic] for row in matched]
     return bootstrap_interval(gains, groups=patients)
@@ -265,7 +263,7 @@ def _judge(rows: Sequence[Row], gain: Interval | None, copies: int) -> tuple[Lig
     if copies:
         return "red", f"{answer} {copies} more are the real photographs themselves, pixel by pixel."
     if gain is None:
-        return "grey", f"{answer} Not judged: a judgement needs pairs of {FEWEST_PATIENTS} patients of a data set."
+        return "grey", f"{answer} Not judged: that takes pairs of {FEWEST} patients."
     apart = f"{abs(gain.mean):.3f} (95 % interval of the difference {gain.low:.3f} to {gain.high:.3f})"
     if gain.low > 0:
         return (

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from retina_monai.errors import counted
 from retina_monai.evaluation.eye import Extractor, Eyes
 from retina_monai.evaluation.nearest_eyes import (
     KINDS,
@@ -31,6 +32,7 @@ from retina_monai.evaluation.nearest_eyes import (
 )
 from retina_monai.evaluation.privacy_tables import Calibration, draw_pairs, draw_scores, privacy_tables
 from retina_monai.evaluation.section import Light, Section
+from retina_monai.evaluation.tables import FEWEST
 from retina_monai.metrics.privacy import (
     authenticity,
     clopper_pearson,
@@ -45,8 +47,8 @@ QUESTION = "Does the synthetic set give its training patients away?"
 
 RATE = 0.05  # of false positives on unseen real eyes, as is usual
 UNMISTAKABLE = 0.6  # copy score that no two different eyes came near (scripts/privacy_proof.py)
-FEWEST_PATIENTS = 19  # with fewer, no threshold holds 5 % without an assumption
-FEWEST_JUDGED = 20  # with fewer, a set in which one photograph in twenty is a copy may well show none
+ENOUGH_PATIENTS = 19  # with fewer, no threshold holds 5 % without an assumption
+FEWEST_JUDGED = 20  # with fewer, a set in which one photograph in twenty is a copy may well show none: no light
 MOST = 2000  # photographs of a set that are judged, drawn by the seed: shares are then known to 1 %
 PRIOR = "With few training images memorisation is expected: a generator of this kind can repeat what it has seen often."
 REAL = "The pictures of this section show real photographs: handle them as the real set."
@@ -87,8 +89,8 @@ def privacy_section(
     rng = np.random.default_rng(seed)
     reference = collect(training, range(len(training)), extractor, "training eyes")
     patients = len(set(reference.patients))
-    if patients < 3:
-        return _grey(f"The training eyes are of {patients} patients: too few to tell copies from chance.")
+    if patients < FEWEST:
+        return _grey(f"Not judged: {counted(patients, 'training patient')}, and a light takes {FEWEST}.")
     calibration = _calibrate(reference, _drawn(len(training), rng))
     others = collect(held_out, _drawn(len(held_out), rng), extractor, "other real eyes")
     unseen = nearest_real(others, reference)
@@ -215,9 +217,14 @@ def _membership(judged: Judged, reference: Reference, others: Reference, seed: i
         "embedding": (near, far),
     }
     patients = [others.patients[place] for place in free]
-    return {
+    found = {
         key: asdict(infer_membership(members, rest[free], reference.patients, patients, seed))
         for key, (members, rest) in distances.items()
+    }
+    unknown = {"low": None, "high": None}
+    return {
+        key: value | (unknown if min(value["members"], value["others"]) < FEWEST else {})
+        for key, value in found.items()
     }
 
 
@@ -235,6 +242,8 @@ def _verdict(figures: Mapping[str, Any]) -> tuple[Light, str]:
     text = f"{text}, where {RATE:.0%} of real eyes would be"
     if judged["low"] > max(threshold["high"] for threshold in figures["calibration"].values()):
         return "red", f"{text}: more than chance explains."
+    if judged["count"] < FEWEST_JUDGED:
+        return "grey", f"{text}. Not judged: that takes {FEWEST_JUDGED} photographs."
     reasons = _reservations(figures)
     if reasons:
         return "amber", f"{text}; but {'; and '.join(reasons)}."
@@ -245,11 +254,9 @@ def _reservations(figures: Mapping[str, Any]) -> list[str]:
     judged, counts, found = figures["copies"]["judged"], figures["counts"], []
     if judged["share"] > RATE:
         found.append("that is more than expected, though chance may explain it")
-    if judged["count"] < FEWEST_JUDGED:
-        found.append(f"{judged['count']} photographs are too few to rule copies out")
-    if counts["training_patients"] < FEWEST_PATIENTS:
+    if counts["training_patients"] < ENOUGH_PATIENTS:
         found.append(f"{counts['training_patients']} training patients calibrate the threshold coarsely")
-    leaking = [key for key, value in figures["membership"].items() if value["low"] > 0.5]
+    leaking = [key for key, value in figures["membership"].items() if (value["low"] or 0) > 0.5]
     if leaking and not counts["warped"]:
         found.append(f"training eyes are nearer to the set than others are, by {' and '.join(leaking)}")
     if not figures["membership"]:

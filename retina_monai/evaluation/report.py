@@ -48,7 +48,7 @@ __all__ = ["describe_answers", "evaluate"]
 
 logger = logging.getLogger("retina_monai")
 
-MODES = ("quick", "full")
+MODES = ("quick", "full", "thorough")
 MARK = "retina_monai evaluation"
 SMALLEST = 32  # pixels a side, below which no vessel is left to measure
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy", "scikit-image", "pillow", "matplotlib", "mlflow")
@@ -69,6 +69,7 @@ def evaluate(
     encoder: str | Path | None = None,
     inception_weights: str | Path | None = None,
     skip_unreadable: bool = False,
+    cache_dir: str | Path | None = None,
     mlflow: bool = True,
     tracking_uri: str | None = None,
     generator: str | Path | Chain | None = None,
@@ -76,15 +77,16 @@ def evaluate(
 ) -> Path:
     """Measure a synthetic set against a real one and write the report.
 
-    Finished families are kept in ``cache``, by the two sets, the settings, the networks and the code that their figures
-    depend on: the same call goes on where an interrupted one was, and a repeated one is quick. One process at a time
-    writes to ``output_dir``.
+    Finished families are kept in a cache, by the two sets, the settings, the networks and the code that their figures
+    depend on: the same call resumes an interrupted one, and a repeated one is quick. One process at a time writes to
+    ``output_dir``.
 
     Args:
         synthetic_dir: a set that this project wrote, a folder that a layout recognises, or a folder of photographs.
         real_dir: a real set, or a list of them.
         output_dir: ``index.html``, ``report.json``, ``pictures``, ``cache`` and MLflow's store are written there.
-        mode: ``quick`` (minutes on two cores) or ``full``: how much is trained to measure usefulness.
+        mode: how much is trained to measure usefulness: ``quick`` (nothing, so it is not judged), ``full`` (a quarter
+            of an hour on one core) or ``thorough`` (for a GPU).
         size: pixels a side to which both sets are brought.
         seed: of everything drawn.
         families: names of :data:`FAMILIES`, or ``all``.
@@ -92,6 +94,9 @@ def evaluate(
         encoder: other weights of the retina encoder than the released ones.
         inception_weights: of Inception-v3, for its FID and KID beside the encoder's.
         skip_unreadable: leave out eyes whose files are broken, name and count them.
+        cache_dir: of prepared eyes, finished families and trained networks; ``cache`` in ``output_dir`` if not given.
+            Reports that share one, of synthetic sets against the same real set, train the networks of the real eyes
+            once.
         mlflow: whether to log to MLflow.
         tracking_uri: of a server or database; SQLite under ``output_dir`` where none is given. The variable
             ``MLFLOW_TRACKING_URI`` wins.
@@ -116,12 +121,14 @@ def evaluate(
         "judge": judge,
         "encoder": encoder,
         "inception_weights": inception_weights,
+        "cache_dir": cache_dir,
     }.items():
-        _check_path(key, value, optional=key in ("judge", "encoder", "inception_weights"))
+        _check_path(key, value, optional=key not in ("synthetic_dir", "real_dir", "output_dir"))
     folder = Path(expand_home(output_dir))
+    cache = folder / "cache" if cache_dir is None else Path(expand_home(cache_dir))
     synthetic_dir, real_dir = expand_home(synthetic_dir), expand_home(real_dir)
     judge, encoder, inception_weights = map(expand_home, (judge, encoder, inception_weights))
-    _refuse_folder(folder, [synthetic_dir, *([real_dir] if isinstance(real_dir, str | Path) else real_dir)])
+    _refuse_folders(folder, cache, [synthetic_dir, *([real_dir] if isinstance(real_dir, str | Path) else real_dir)])
     real = list_real(real_dir)
     synthetic = list_synthetic(synthetic_dir, real)
     tools = Tools(judge, encoder, inception_weights, read_settings(synthetic_dir), generator, trust)
@@ -129,8 +136,8 @@ def evaluate(
     tools.load(explicit)
     run = ReportRun(folder, tracking_uri) if mlflow else None
     with _taken(folder):
-        sets = _read_sets(folder, synthetic_dir, synthetic, real_dir, real, size, skip_unreadable)
-        task = Task(*sets, tools, mode, size, seed, folder / "cache")
+        sets = _read_sets(cache, synthetic_dir, synthetic, real_dir, real, size, skip_unreadable)
+        task = Task(*sets, tools, mode, size, seed, cache)
         asked = {key: None if key not in chosen else key in explicit for key in FAMILIES}
         sections = [_section(key, asked[key], task) for key in tqdm(FAMILIES, desc="evaluating", disable=None)]
         settings = {"mode": mode, "size": size, "seed": seed, "families": chosen, "skip_unreadable": skip_unreadable}
@@ -168,7 +175,7 @@ def _chosen(families: str | Sequence[str]) -> list[str]:
 
 def _check(mode: str, size: int, seed: int) -> None:
     if mode not in MODES:
-        raise RetinaError(f"mode is {mode!r}: it takes {' or '.join(MODES)}")
+        raise RetinaError(f"mode is {mode!r}: it takes {', '.join(MODES[:-1])} or {MODES[-1]}")
     check_settings({"size": size, "seed": seed})
     if size < SMALLEST:
         raise RetinaError(f"size is {size}: give at least {SMALLEST} pixels a side, such as 256")
@@ -183,10 +190,12 @@ def _check_path(key: str, value: Any, optional: bool) -> None:
             raise RetinaError(f"{key} must be a path, not {path!r}")
 
 
-def _refuse_folder(folder: Path, sets: Sequence[str | Path]) -> None:
+def _refuse_folders(folder: Path, cache: Path, sets: Sequence[str | Path]) -> None:
     """Refuse to write among the eyes of a set, or over what is no report."""
-    if any(folder.resolve() == Path(place).resolve() for place in sets):
-        raise RetinaError(f"output_dir {folder} is one of the sets: give a folder for the report alone")
+    places = {Path(place).resolve() for place in sets}
+    for key, path in {"output_dir": folder, "cache_dir": cache}.items():
+        if path.resolve() in places:
+            raise RetinaError(f"{key} {path} is one of the sets: give a folder of its own")
     found = [name for name in ("index.html", "report.json") if (folder / name).exists()]
     if found and _read_report(folder / "report.json") is None:
         raise RetinaError(f"{folder / found[0]} was not written by an evaluation: give another --output_dir")
@@ -229,7 +238,7 @@ def _remove_empty(path: Path) -> None:
 
 
 def _read_sets(
-    folder: Path,
+    cache_dir: Path,
     synthetic_dir: str | Path,
     synthetic: list[Item],
     real_dir: Place,
@@ -237,7 +246,7 @@ def _read_sets(
     size: int,
     skip_unreadable: bool,
 ) -> tuple[EyeSet, EyeSet]:
-    cache = make_folder(folder / "cache" / "eyes")
+    cache = make_folder(cache_dir / "eyes")
     of_real = EyeSet(real_dir, real, size, cache, skip_unreadable)
     of_synthetic = EyeSet(synthetic_dir, synthetic, size, cache, skip_unreadable)
     refuse_real(of_synthetic, of_real)

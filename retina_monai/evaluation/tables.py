@@ -16,15 +16,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from retina_monai.errors import counted
 from retina_monai.files import write_text
 
 __all__ = [
+    "FEWEST",
     "Interval",
     "bootstrap_interval",
+    "in_words",
     "markdown_table",
     "summarize",
     "write_csv",
 ]
+
+FEWEST = 4
+"""Patients below which no interval is given, and so no light: of normally distributed values a 95 % percentile
+bootstrap interval covers the true mean in 52 % of cases with two patients, 75 % with three, 79 % with four, 86 % with
+six and 90 % with ten."""
 
 FIGURES = ("metric", "mean", "low", "high", "N", "patients")
 DRAWS_AT_ONCE = 2**22  # numbers held in memory while resampling
@@ -58,7 +66,7 @@ def bootstrap_interval(
             stands for itself. The mean is over values, not over patients.
 
     Returns:
-        The interval; its ends are NaN where there is but one group, which says nothing about others.
+        The interval; its ends are NaN with fewer than :data:`FEWEST` groups.
 
     Raises:
         ValueError: no values, a value that is not finite, groups of another length, a level outside of (0, 1), fewer
@@ -77,8 +85,27 @@ def bootstrap_interval(
     if groups is not None and len(groups) != len(array):
         raise ValueError(f"groups must have one entry per value: {len(array)}, not {len(groups)}")
     sums, counts = _by_group(array, groups)
-    low, high = _percentiles(sums, counts, level, seed, resamples) if len(sums) > 1 else (math.nan, math.nan)
+    low, high = _percentiles(sums, counts, level, seed, resamples) if len(sums) >= FEWEST else (math.nan, math.nan)
     return Interval(float(array.mean()), low, high, len(array), len(sums))
+
+
+def in_words(interval: Mapping[str, Any], form: str = ".3f") -> str:
+    """A mean and its interval, or why there is none.
+
+    Args:
+        interval: with the keys of :class:`Interval`; ends that are NaN, or ``None`` as JSON has it, are not known.
+        form: of the numbers, as Python formats them.
+
+    Example:
+        >>> in_words({"mean": 0.5, "low": 0.4, "high": 0.6, "groups": 8})
+        '0.500 (95 % interval 0.400 to 0.600)'
+        >>> in_words({"mean": 0.5, "low": math.nan, "high": math.nan, "groups": 2}, "+.2f")
+        '+0.50 (2 patients: no interval)'
+    """
+    mean, low, high, groups = (interval[key] for key in ("mean", "low", "high", "groups"))
+    if low is None or math.isnan(low):
+        return f"{mean:{form}} ({counted(int(groups), 'patient')}: no interval)"
+    return f"{mean:{form}} (95 % interval {low:{form}} to {high:{form}})"
 
 
 def summarize(
@@ -112,7 +139,7 @@ def summarize(
     Example:
         >>> rows = [{"dataset": "HRF", "patient": "HRF/10", "psnr": 23.0}, {"dataset": "HRF", "psnr": 24.0}]
         >>> summarize(rows)
-        [{'dataset': 'HRF', 'metric': 'psnr', 'mean': 23.5, 'low': 23.0, 'high': 24.0, 'N': 2, 'patients': 2}]
+        [{'dataset': 'HRF', 'metric': 'psnr', 'mean': 23.5, 'low': nan, 'high': nan, 'N': 2, 'patients': 2}]
     """
     if not rows:
         raise ValueError("there is no row to summarize")

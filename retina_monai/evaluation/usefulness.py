@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from torch import nn
 from tqdm import tqdm
 
 from retina_monai.engines.process import choose_device
+from retina_monai.errors import counted
 from retina_monai.evaluation import leaks, segmenter
 from retina_monai.evaluation.eye import Eye, Eyes, as_mask
 from retina_monai.evaluation.section import Light, Picture, Section, Table
-from retina_monai.evaluation.tables import Interval, bootstrap_interval
+from retina_monai.evaluation.tables import FEWEST, Interval, bootstrap_interval, in_words
 from retina_monai.evaluation.usefulness_plots import plot_dice, write_segmentations
 from retina_monai.handlers.checkpoints import load_file, save_atomically
 from retina_monai.metrics import dice, roc_auc
@@ -38,7 +39,10 @@ ARMS = ("synthetic", "real", "real + synthetic")
 NEAR = 0.05  # Dice. Two human observers of CHASE_DB1 agree to 0.77 and networks reach 0.81: a loss of that size
 FAR = 0.10  # makes a network as bad as an observer who hurries, twice that size makes it of no use
 LEARNED = 0.10  # Dice by which real eyes alone must beat a network that marks every pixel, else nothing is compared
+PLATEAU = 0.02  # Dice that the last doubling of its steps may give the real arm: networks trained less hide differences
+FEWEST_SEEDS = 3  # trainings of each arm below which no light is given
 SHOWN = 3  # test eyes in the picture
+UNTRAINED = "Not judged: quick mode trains no networks, since a few steps are too few to judge by: use --mode full."
 
 Example = dict[str, NDArray]
 Dice = NDArray[np.float64]
@@ -50,7 +54,7 @@ class Plan:
 
     Attributes:
         networks: names of :data:`retina_monai.evaluation.segmenter.NETWORKS`.
-        steps: of each training.
+        steps: of each training, an even number.
         seeds: trainings of each arm.
         most: eyes of a set that are trained on, drawn by the seed where there are more; they are kept in memory.
     """
@@ -61,18 +65,24 @@ class Plan:
     most: int
 
 
-MODES: dict[str, Plan] = {
-    "quick": Plan(("U-Net",), steps=200, seeds=2, most=200),
-    "full": Plan(("U-Net", "IterNet"), steps=1500, seeds=3, most=1000),
+MODES: dict[str, Plan | None] = {
+    "quick": None,
+    "full": Plan(("U-Net",), steps=900, seeds=3, most=1000),
+    "thorough": Plan(("U-Net", "IterNet"), steps=1800, seeds=5, most=1000),
 }
+"""``quick`` trains nothing; ``full`` takes about a quarter of an hour on one core; ``thorough`` needs a GPU."""
 
 
 @dataclass
 class _Arms:
-    """What one network did: for each arm, seed by seed, the figures of each test eye, (seeds, eyes)."""
+    """What one network did: for each arm, seed by seed, the figures of each test eye, (seeds, eyes).
+
+    ``halfway`` is the Dice of real eyes alone after half as many steps, by a schedule of its own.
+    """
 
     dice: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     auc: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
+    halfway: list[list[float]] = field(default_factory=list)
     found: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
 
 
@@ -95,15 +105,17 @@ def usefulness_section(
         synthetic: with their conditions.
         training: real eyes for training.
         test: real eyes of other patients.
-        mode: of :data:`MODES`: ``quick`` or ``full``.
+        mode: of :data:`MODES`.
         seed: of the trainings, the draws and the intervals.
         output_dir: where the plot and the picture are written.
         cache_dir: where trained networks are kept.
         key: of the mask that is learned: ``vessel``, ``disc``, ...
 
     Returns:
-        The section: green if synthetic eyes alone cost at most 0.05 Dice, or help beside real ones beyond chance;
-        amber up to 0.10, else red; grey where it cannot be judged.
+        The section. Green: synthetic eyes alone cost at most 0.05 Dice, or help beside real ones, by the 95 % interval
+        over patients. Red: they cost more than 0.10, and more than 0.05 by the interval. Amber: anything between. Grey:
+        fewer than four test patients or three seeds, a network that real eyes do not teach or that still learned from
+        them in the second half of its steps, or ``quick``, which trains nothing.
 
     Raises:
         RetinaError: as :func:`retina_monai.evaluation.leaks.refuse_leaks`.
@@ -112,6 +124,8 @@ def usefulness_section(
         return Section("usefulness", QUESTION, "grey", reason, {"key": key})
     leaks.refuse_leaks(synthetic, training, test, key)
     plan = MODES[mode]
+    if plan is None:
+        return Section("usefulness", QUESTION, "grey", UNTRAINED, {"key": key, "mode": mode})
     pools = {"synthetic": _examples(synthetic, key, plan.most, seed), "real": _examples(training, key, plan.most, seed)}
     if reason := _without_masks(pools, test, key):
         return Section("usefulness", QUESTION, "grey", reason, {"key": key})
@@ -154,7 +168,8 @@ def _run(
 ) -> dict[str, _Arms]:
     """Train what is not kept, and measure all."""
     results = {network: _Arms() for network in plan.networks}
-    total = len(plan.networks) * len(ARMS) * plan.seeds * plan.steps
+    half = plan.steps // 2
+    total = len(plan.networks) * plan.seeds * (len(ARMS) * plan.steps + half)
     with tqdm(total=total, desc="usefulness", unit="step", disable=None) as bar:
         for network, arms in results.items():
             for number in range(plan.seeds):
@@ -162,6 +177,9 @@ def _run(
                     bar.set_postfix_str(f"{network}, {arm}, seed {number}")
                     model = _trained(network, arm, pools, plan.steps, seed + number, cache_dir, bar)
                     _measure(arms, arm, model, test, key)
+                bar.set_postfix_str(f"{network}, real with half the steps, seed {number}")
+                model = _trained(network, "real", pools, half, seed + number, cache_dir, bar)
+                arms.halfway.append([dice for dice, _, _ in _tested(model, test, key)])
     return results
 
 
@@ -215,17 +233,20 @@ def _patch(eyes: Sequence[Example]) -> int:
 
 
 def _measure(arms: _Arms, arm: str, model: nn.Module, test: Sequence[Eye], key: str) -> None:
-    dices, aucs = [], []
-    for place, eye in enumerate(test):
+    measured = list(_tested(model, test, key))
+    if not arms.dice[arm]:
+        arms.found[arm] = [found for _, _, found in measured[:SHOWN]]
+    arms.dice[arm].append([dice for dice, _, _ in measured])
+    arms.auc[arm].append([auc for _, auc, _ in measured])
+
+
+def _tested(model: nn.Module, test: Sequence[Eye], key: str) -> Iterator[tuple[float, float, NDArray[np.float32]]]:
+    """Dice, AUC and the map that was found, of each test eye."""
+    for eye in test:
         found = segmenter.segment(model, _padded(segmenter.local_contrast(eye.image, eye.fov)))
         found = found[: eye.fov.shape[0], : eye.fov.shape[1]].clip(0, 1)
         pred, mask, fov = as_mask(found), as_mask(eye.masks[key] >= 0.5), as_mask(eye.fov)
-        dices.append(dice((pred >= 0.5).float(), mask, fov).item())
-        aucs.append(roc_auc(pred, mask, fov).item())
-        if place < SHOWN and not arms.dice[arm]:
-            arms.found.setdefault(arm, []).append(found)
-    arms.dice[arm].append(dices)
-    arms.auc[arm].append(aucs)
+        yield dice((pred >= 0.5).float(), mask, fov).item(), roc_auc(pred, mask, fov).item(), found
 
 
 def _padded(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -247,7 +268,7 @@ def _section(
     patients = [eye.patient for eye in test]
     floor = float(np.mean([_dice_of_everything(eye, key) for eye in test]))
     networks = {name: _figures(arms, patients, seed) for name, arms in results.items()}
-    verdicts = {name: judge(figures, floor) for name, figures in networks.items()}
+    verdicts = {name: judge(figures, floor, plan) for name, figures in networks.items()}
     worst = max(verdicts, key=lambda name: ("green", "amber", "red", "grey").index(verdicts[name][0]))
     counts = {"synthetic": len(pools["synthetic"]), "real": len(pools["real"]), "test": len(test)}
     about = {"key": key, "mode": mode, "seed": seed, "test_patients": len(set(patients)), **asdict(plan)}
@@ -257,7 +278,7 @@ def _section(
         light=verdicts[worst][0],
         answer=verdicts[worst][1].format(network=worst),
         figures={**about, "eyes": counts, "dice_of_marking_everything": floor, "results": networks},
-        tables=_tables(networks, counts),
+        tables=_tables(networks, counts, plan),
         pictures=_pictures(results, test, key, output_dir),
         notes=_notes(plan, key, len(set(patients))),
     )
@@ -282,6 +303,7 @@ def _figures(arms: _Arms, patients: Sequence[str], seed: int) -> dict[str, Any]:
         },
         "real_minus_synthetic": _interval(mean["real"] - mean["synthetic"], patients, seed),
         "both_minus_real": _interval(mean["real + synthetic"] - mean["real"], patients, seed),
+        "gain_of_second_half": _interval(mean["real"] - np.mean(arms.halfway, axis=0), patients, seed),
     }
 
 
@@ -291,33 +313,37 @@ def _interval(values: Dice, patients: Sequence[str], seed: int) -> dict[str, flo
     return bootstrap_interval(values, seed=seed, groups=patients)._asdict()
 
 
-def judge(figures: Mapping[str, Any], floor: float) -> tuple[Light, str]:
-    """The light of one network, and the sentence, in which {network} stands for its name."""
-    loss, gain = figures["real_minus_synthetic"], figures["both_minus_real"]
+def judge(figures: Mapping[str, Any], floor: float, plan: Plan) -> tuple[Light, str]:
+    """The light of one network, and the sentences, in which {network} stands for its name."""
+    loss, gain, late = (figures[key] for key in ("real_minus_synthetic", "both_minus_real", "gain_of_second_half"))
     reached = {arm: figures["arms"][arm]["dice"]["mean"] for arm in ARMS}
+    text = (
+        f"A {{network}} trained on synthetic eyes alone reaches a Dice of {reached['synthetic']:.3f} on real test "
+        f"eyes, one trained on real eyes {reached['real']:.3f}: a loss of {in_words(loss)}. Trained on both it reaches "
+        f"{reached['real + synthetic']:.3f}, {in_words(gain, '+.3f')} against real eyes alone."
+    )
     if reached["real"] < floor + LEARNED:
         return "grey", (
-            f"This cannot be judged: a {{network}} that learned from real eyes alone reaches a Dice of only "
-            f"{reached['real']:.3f} on test eyes, where marking everything gives {floor:.3f}."
+            f"Not judged: a {{network}} trained on real eyes alone reaches a Dice of only {reached['real']:.3f} on "
+            f"test eyes, where marking everything gives {floor:.3f}."
         )
-    text = (
-        f"A {{network}} that learned from synthetic eyes alone reaches a Dice of {reached['synthetic']:.3f} on real "
-        f"test eyes, one that learned from real eyes {reached['real']:.3f} (difference {_told(loss)}), and from both "
-        f"{reached['real + synthetic']:.3f} ({_told(gain, '+')} against real alone)."
-    )
-    helps = gain["low"] > 0
-    light: Light = "green" if loss["mean"] <= NEAR or helps else "amber" if loss["mean"] <= FAR else "red"
-    return light, text
+    if late["mean"] > PLATEAU:
+        return "grey", (
+            f"{text} Not judged: real eyes alone still gained {late['mean']:.3f} when the steps were doubled to "
+            f"{plan.steps}, where {PLATEAU} is the limit, and networks that are still learning hide differences: use "
+            "--mode thorough."
+        )
+    if loss["groups"] < FEWEST or plan.seeds < FEWEST_SEEDS:
+        return "grey", (
+            f"{text} Not judged: that takes {FEWEST} test patients and {FEWEST_SEEDS} seeds, and there are "
+            f"{loss['groups']} and {plan.seeds}."
+        )
+    if loss["high"] <= NEAR or gain["low"] > 0:
+        return "green", text
+    return "red" if loss["mean"] > FAR and loss["low"] > NEAR else "amber", text
 
 
-def _told(interval: Mapping[str, float], sign: str = "") -> str:
-    form = f"{sign}.3f"
-    if np.isnan(interval["low"]):
-        return f"{interval['mean']:{form}}, one patient, no interval"
-    return f"{interval['mean']:{form}}, 95 % {interval['low']:{form}} to {interval['high']:{form}}"
-
-
-def _tables(networks: Mapping[str, Any], counts: Mapping[str, int]) -> list[Table]:
+def _tables(networks: Mapping[str, Any], counts: Mapping[str, int], plan: Plan) -> list[Table]:
     columns = ("network", "learned from", "eyes", "Dice", "low", "high", "each seed", "AUC", "low", "high")
     eyes = {
         "synthetic": counts["synthetic"],
@@ -333,7 +359,9 @@ def _tables(networks: Mapping[str, Any], counts: Mapping[str, int]) -> list[Tabl
             rows.append([name, arm, eyes[arm], *_cells(of["dice"]), seeds, *_cells(of["auc"])])
         differences.append([name, "real - synthetic", *_cells(figures["real_minus_synthetic"])])
         differences.append([name, "(real + synthetic) - real", *_cells(figures["both_minus_real"])])
-    note = "Means over test eyes and seeds; 95 % bootstrap intervals over patients."
+        halves = f"real, {plan.steps} steps - {plan.steps // 2} steps"
+        differences.append([name, halves, *_cells(figures["gain_of_second_half"])])
+    note = f"Means over test eyes and seeds; 95 % bootstrap intervals over patients, from {FEWEST} patients."
     return [
         Table("Tested on real eyes", columns, rows, note),
         Table(
@@ -366,13 +394,14 @@ def _notes(plan: Plan, key: str, patients: int) -> list[str]:
     return [
         f"Every network took {plan.steps} steps of 8 patches, whatever it learned from; of real + synthetic, each set "
         "gives half of what is seen.",
-        f"Light: green if synthetic alone loses at most {NEAR} Dice against real alone, or if real + synthetic is "
-        f"better than real alone with the whole interval above 0; amber up to {FAR}; red beyond. Of several networks "
-        "the worst counts.",
+        f"Light: green if synthetic eyes alone cost at most {NEAR} Dice, or if real + synthetic is better than real "
+        f"alone, with the whole 95 % interval; red if they cost more than {FAR}, with the whole interval above {NEAR}; "
+        "amber otherwise. Of several networks the worst counts.",
+        f"A light takes {FEWEST} test patients, {FEWEST_SEEDS} seeds, and a real arm near its plateau: trained for "
+        f"half of the steps, by a schedule of its own, it loses at most {PLATEAU} Dice.",
         f"Of a set with more than {plan.most} eyes, {plan.most} drawn by the seed are learned from.",
-        f"The intervals are over {patients} test patients; what differs from seed to seed stands in the table.",
-        f"Refused is a set with a condition of a test patient, by the manifest or by the {key} map itself; what the "
-        "generator was trained on, the set does not tell.",
+        f"The intervals are over {counted(patients, 'test patient')}; the table shows how seeds differ.",
+        f"Refused is a set with a condition of a test patient, by the manifest or by the {key} map itself.",
     ]
 
 

@@ -24,7 +24,7 @@ def measure_report(eyes: Path, effort: Effort) -> str:
     row = (f"{count} + {count}", effort.report_families, str(torch.get_num_threads()), f"{seconds:.0f}", f"{peak:.0f}")
     return f"""`retina_monai evaluate --mode quick` on {count} phantoms in the part of the real set and the photographs
 that the released weights paint around the vessels of {count} others, in a process of its own: page, JSON and MLflow
-included, making the sets not. Peak: of the whole process.
+included, making the sets not. Usefulness is not judged in this mode. Peak: of the whole process.
 
 {table(("photographs", "families", "threads", "seconds", "peak, MiB"), [row])}"""
 

@@ -114,8 +114,8 @@ def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
                 values = {**places, "appearance": appearance.format(dataset), **options}
                 retina_monai(f"{method.title}, {name}", "synthesize", [generator], {**values, "trust": True})
                 places = {"synthetic_dir": folder / name, "real_dir": data / dataset, "output_dir": report.parent}
-                values = {**places, "families": families, "size": method.size, "mlflow": False}
-                values |= {"generator": generator, "trust": True}
+                values = {**places, "families": families, "mode": "full", "size": method.size, "mlflow": False}
+                values |= {"generator": generator, "trust": True, "cache_dir": folder.parent / "evaluations"}
                 retina_monai(f"evaluation of {method.title}, {name}", "evaluate", [], values)
             write_json(reports / f"{name}.json", shortened(report, folder, data))
 

@@ -47,8 +47,9 @@ def test_patients_of_one_side_only_are_drawn_apart_from_pairs() -> None:
     assert mixed.mean == pytest.approx(first.mean() - second.mean()) and mixed.high - mixed.low < 0.5
 
 
-def test_one_patient_says_nothing_about_others() -> None:
-    found = difference_interval([1.0, 3.0], [1.0, 1.0], ["a", "a"], ["a", "b"])
+@pytest.mark.parametrize("patients", ["aaaa", "aabb", "aabc"])
+def test_few_patients_have_no_interval(patients: str) -> None:
+    found = difference_interval([1.0, 3.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0], patients, "abcd")
     assert found.mean == 1 and np.isnan([found.low, found.high]).all()
 
 

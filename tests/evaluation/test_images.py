@@ -130,7 +130,7 @@ def test_photographs_that_are_the_real_ones_are_said_to_be(real: list[Eye], tmp_
 
 def test_a_pair_of_one_patient_gets_figures_and_no_light(real: list[Eye], tmp_path: Path) -> None:
     result = image_section(synthetic_set(real[:2], noisy), real[:2], output_dir=tmp_path)
-    assert result.light == "grey" and "a judgement needs pairs of 3 patients" in result.answer
+    assert result.light == "grey" and "that takes pairs of 4 patients" in result.answer
     assert list(result.figures["by_dataset"]["phantoms"]) == [AS_IS, MATCHED]
     assert any("no other real eye" in note for note in result.notes)
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from retina_monai.data import generate_phantom
+from retina_monai.evaluation import privacy
 from retina_monai.evaluation.eye import Condition, Eye
 from retina_monai.evaluation.privacy import privacy_section
 from retina_monai.evaluation.section import Section
@@ -70,6 +71,7 @@ def test_a_copy_among_fresh_eyes_is_red_and_shown(measure: Callable, training: l
     assert set(section.figures["membership"]) == {"pixels", "embedding"}
     assert section.figures["extractor"] == "mean colours"
     assert 0 < section.figures["nearest"]["held_out"]["ssim"] < 1
+    assert {(value["others"], value["low"]) for value in section.figures["membership"].values()} == {(2, None)}
     json.dumps(section.figures, allow_nan=False)
     assert [Image.open(picture.path).format for picture in section.pictures] == ["PNG", "PNG"]
     assert any("memorisation is expected" in note for note in section.notes)
@@ -88,9 +90,16 @@ def test_conditions_that_were_trained_on_cannot_be_judged(
     assert section.figures["membership"] == {}
 
 
+def test_few_photographs_are_not_judged(measure: Callable, fresh: list[Eye]) -> None:
+    section = measure(fresh)
+    assert section.light == "grey" and "of 4 photographs" in section.answer
+    assert "Not judged: that takes 20 photographs" in section.answer
+
+
 def test_a_warped_training_map_is_judged_between_the_vessels(
-    measure: Callable, training: list[Eye], fresh: list[Eye]
+    measure: Callable, training: list[Eye], fresh: list[Eye], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(privacy, "FEWEST_JUDGED", 2)
     condition = Condition(training[3].patient, training[3].name, augmented=True)
     section = measure([replace(fresh[0], condition=condition), fresh[1]], held_out=[])
     counts = section.figures["counts"]
@@ -110,4 +119,4 @@ def test_without_training_eyes_or_patients_nothing_is_judged(measure: Callable, 
     one = [replace(eye, patient="one") for eye in training]
     section = measure(training[:2], training=one)
     assert (section.light, section.figures) == ("grey", {})
-    assert "of 1 patients" in section.answer
+    assert "1 training patient, and a light takes 4" in section.answer

@@ -221,14 +221,16 @@ def test_a_set_that_knows_test_eyes_is_grey_for_usefulness(
 def test_of_a_set_without_vessel_maps_the_discs_are_learned(
     run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(usefulness.MODES, "quick", usefulness.Plan(("U-Net",), steps=2, seeds=1, most=4))
+    monkeypatch.setitem(usefulness.MODES, "full", usefulness.Plan(("U-Net",), steps=2, seeds=1, most=4))
     shutil.copytree(synthetic, tmp_path / "discs")
     datalist = json.loads((tmp_path / "discs" / "datalist.json").read_text())
     for split in ("training", "validation", "test"):
         datalist[split] = [{key: item[key] for key in item if key != "vessel"} for item in datalist[split]]
     (tmp_path / "discs" / "datalist.json").write_text(json.dumps(datalist))
     learned = {
-        folder.name: read(run(synthetic_dir=folder, families="usefulness", output_dir=tmp_path / f"r_{folder.name}"))
+        folder.name: read(
+            run(synthetic_dir=folder, mode="full", families="usefulness", output_dir=tmp_path / f"r_{folder.name}")
+        )
         for folder in (synthetic, tmp_path / "discs")
     }
     keys = {name: report["sections"]["usefulness"]["figures"]["key"] for name, report in learned.items()}

@@ -15,6 +15,7 @@ from retina_monai.errors import RetinaError
 from retina_monai.evaluation import tables
 from retina_monai.evaluation.tables import (
     bootstrap_interval,
+    in_words,
     markdown_table,
     summarize,
     write_csv,
@@ -74,9 +75,12 @@ def test_it_depends_on_the_seed_alone() -> None:
     assert bootstrap_interval([0.5] * 5)[:3] == (0.5, 0.5, 0.5)
 
 
-def test_one_patient_has_no_interval() -> None:
-    interval = bootstrap_interval([1.0, 3.0], groups=["a", "a"])
+@pytest.mark.parametrize("patients", ["aaaaa", "aaabb", "aabbc"])
+def test_few_patients_have_no_interval(patients: str) -> None:
+    interval = bootstrap_interval([1.0, 3.0, 2.0, 1.0, 3.0], groups=patients)
     assert interval.mean == 2 and math.isnan(interval.low) and math.isnan(interval.high)
+    assert in_words(interval._asdict()).startswith(f"2.000 ({interval.groups} patient")
+    assert not math.isnan(bootstrap_interval([1.0, 3.0, 2.0, 1.0, 3.0], groups="aabcd").low)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +103,8 @@ ROWS = [
     {"dataset": "CHASE_DB1", "name": "11L", "patient": "11", "seed": 4, "psnr": 18.0, "mse": 0.05},
     {"dataset": "CHASE_DB1", "name": "11R", "patient": "11", "seed": 4, "psnr": 20.0, "mse": 0.03},
     {"dataset": "CHASE_DB1", "name": "12L", "patient": "12", "seed": 4, "psnr": 22.0, "mse": 0.01},
+    {"dataset": "CHASE_DB1", "name": "13L", "patient": "13", "seed": 4, "psnr": 22.0, "mse": 0.01},
+    {"dataset": "CHASE_DB1", "name": "14L", "patient": "14", "seed": 4, "psnr": 18.0, "mse": 0.05},
     {"dataset": "HRF", "name": "10_g", "seed": 4, "psnr": 24.0, "mse": 0.02},
 ]
 
@@ -106,14 +112,15 @@ ROWS = [
 def test_the_summary_is_a_line_per_set_and_metric() -> None:
     summary = summarize(ROWS)
     assert [(line["dataset"], line["metric"], line["N"], line["patients"]) for line in summary] == [
-        ("CHASE_DB1", "psnr", 3, 2),
-        ("CHASE_DB1", "mse", 3, 2),
+        ("CHASE_DB1", "psnr", 5, 4),
+        ("CHASE_DB1", "mse", 5, 4),
         ("HRF", "psnr", 1, 1),
         ("HRF", "mse", 1, 1),
     ]
     chase = summary[0]
     assert chase["mean"] == pytest.approx(20.0)
-    assert (chase["low"], chase["high"]) == (19.0, 22.0)  # patient 11 twice, patient 12 twice
+    assert 18 <= chase["low"] < 20 < chase["high"] <= 22
+    assert math.isnan(summary[2]["low"])
     assert chase == {"dataset": "CHASE_DB1", "metric": "psnr", **chase}
 
 
@@ -121,8 +128,8 @@ def test_the_summary_by_other_keys_and_metrics() -> None:
     rows = [{**row, "protocol": protocol} for row in ROWS for protocol in ("average", "given")]
     summary = summarize(rows, metrics=["mse"], by=("protocol", "dataset"), resamples=10)
     assert [(line["protocol"], line["dataset"], line["N"]) for line in summary] == [
-        ("average", "CHASE_DB1", 3),
-        ("given", "CHASE_DB1", 3),
+        ("average", "CHASE_DB1", 5),
+        ("given", "CHASE_DB1", 5),
         ("average", "HRF", 1),
         ("given", "HRF", 1),
     ]
@@ -133,7 +140,7 @@ def test_the_summary_by_other_keys_and_metrics() -> None:
     [
         ([], "no row to summarize"),
         ([{"dataset": "HRF", "name": "x"}], "no row holds a metric"),
-        ([*ROWS, {"dataset": "HRF", "mse": 0.1}], "row 4 has no psnr"),
+        ([*ROWS, {"dataset": "HRF", "mse": 0.1}], "row 6 has no psnr"),
         ([{"psnr": 20.0}], "row 0 has no dataset"),
     ],
 )
@@ -146,7 +153,7 @@ def test_markdown_has_a_column_per_metric() -> None:
     assert markdown_table(summarize(ROWS)) == (
         "| dataset | N | psnr | mse |\n"
         "|---|---|---|---|\n"
-        "| CHASE_DB1 | 3 (2 patients) | 20.00 (19.00 to 22.00) | 0.0300 (0.0100 to 0.0400) |\n"
+        "| CHASE_DB1 | 5 (4 patients) | 20.00 (18.67 to 22.00) | 0.0300 (0.0100 to 0.0433) |\n"
         "| HRF | 1 | 24.00 | 0.0200 |\n"
     )
 

@@ -14,12 +14,12 @@ from PIL import Image
 from toy_eyes import SIZE, painted, toy_eye
 
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import segmenter, usefulness
+from retina_monai.evaluation import report, segmenter, usefulness
 from retina_monai.evaluation.section import Section
 from retina_monai.evaluation.usefulness import ARMS, MODES, Plan, usefulness_section
 
 TRAINING = [toy_eye(number) for number in range(8)]
-TEST = [toy_eye(number, "test") for number in range(100, 104)]
+TEST = [toy_eye(number, "test") for number in range(100, 108)]
 GOOD = [painted(eye) for eye in TRAINING]
 BAD = [painted(eye, mask_of=TRAINING[(place + 3) % 8]) for place, eye in enumerate(TRAINING)]
 TINY = Plan(("U-Net",), steps=40, seeds=1, most=100)
@@ -50,13 +50,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def measure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
-    """With one cache for the module, since the arm of real eyes is the same in all."""
+    """With one cache for the module, since the arm of real eyes is the same in all; a tiny plan is enough for toys."""
+    monkeypatch.setattr(usefulness, "FEWEST_SEEDS", 1)
+    monkeypatch.setattr(usefulness, "PLATEAU", 0.5)
 
     def run(synthetic: Any, plan: Plan = TINY, **given: Any) -> Section:
-        monkeypatch.setitem(MODES, "quick", plan)
+        monkeypatch.setitem(MODES, "full", plan)
         paths = {"output_dir": folder, "cache_dir": folder / "cache"}
         eyes = {"training": TRAINING, "test": TEST}
-        return usefulness_section(synthetic, **({"mode": "quick", "seed": 0} | eyes | paths | given))
+        return usefulness_section(synthetic, **({"mode": "full", "seed": 0} | eyes | paths | given))
 
     return run
 
@@ -67,7 +69,7 @@ def test_a_good_set_is_green(measure: Measure) -> None:
     assert section.light == "green", section.answer
     assert arms["real"]["dice"]["mean"] > section.figures["dice_of_marking_everything"] + 0.2
     assert arms["real"]["auc"]["mean"] > 0.85
-    assert arms["synthetic"]["dice"]["N"] == 4 and arms["synthetic"]["dice"]["groups"] == 2
+    assert arms["synthetic"]["dice"]["N"] == 8 and arms["synthetic"]["dice"]["groups"] == 4
     assert arms["real"]["dice"]["low"] <= arms["real"]["dice"]["mean"] <= arms["real"]["dice"]["high"]
 
 
@@ -75,7 +77,7 @@ def test_shuffled_masks_are_red(measure: Measure) -> None:
     section = measure(BAD)
     loss = section.figures["results"]["U-Net"]["real_minus_synthetic"]
     assert section.light == "red", section.answer
-    assert loss["low"] > 0.1 and f"difference {loss['mean']:.3f}, 95 % {loss['low']:.3f} to" in section.answer
+    assert loss["low"] > 0.1 and f"a loss of {loss['mean']:.3f} (95 % interval {loss['low']:.3f} to" in section.answer
 
 
 def test_what_is_shown(measure: Measure, folder: Path) -> None:
@@ -101,16 +103,22 @@ def test_the_same_seed_gives_the_same_figures(measure: Measure, tmp_path: Path) 
 
 
 def test_all_arms_take_equal_steps(measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And real eyes alone are learned from a second time, with half of the steps, to see whether they were enough."""
     spy = Spy()
     monkeypatch.setattr(segmenter, "train_segmenter", spy)
-    plan = Plan(("U-Net", "IterNet"), steps=7, seeds=2, most=100)
-    measure([*GOOD, *(replace(eye, name=f"{eye.name}_2") for eye in GOOD)], plan, cache_dir=tmp_path)
-    assert [(call["network"], call["eyes"], call["seed"]) for call in spy.calls] == [
-        (network, eyes, seed) for network in ("U-Net", "IterNet") for seed in (0, 1) for eyes in (16, 8, 24)
+    plan = Plan(("U-Net", "IterNet"), steps=6, seeds=2, most=100)
+    section = measure([*GOOD, *(replace(eye, name=f"{eye.name}_2") for eye in GOOD)], plan, cache_dir=tmp_path)
+    assert [(call["network"], call["eyes"], call["steps"], call["seed"]) for call in spy.calls] == [
+        (network, eyes, steps, seed)
+        for network in ("U-Net", "IterNet")
+        for seed in (0, 1)
+        for eyes, steps in ((16, 6), (8, 6), (24, 6), (8, 3))
     ]
-    assert {call["steps"] for call in spy.calls} == {7} and len({call["patch"] for call in spy.calls}) == 1
+    assert len({call["patch"] for call in spy.calls}) == 1
     weights = spy.calls[2]["weights"]
     assert sum(weights[:16]) == pytest.approx(0.5) and sum(weights[16:]) == pytest.approx(0.5)
+    gain = section.figures["results"]["U-Net"]["gain_of_second_half"]
+    assert gain["mean"] == pytest.approx(0) and gain["groups"] == 4, "the spy's networks depend on seed and eyes alone"
 
 
 def test_every_step_is_taken() -> None:
@@ -127,30 +135,30 @@ def test_every_step_is_taken() -> None:
 
 
 def test_finished_trainings_are_kept(measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = replace(TINY, steps=3, seeds=2)
+    plan = replace(TINY, steps=4, seeds=2)
     spy = Spy(stop_after=4)
     monkeypatch.setattr(segmenter, "train_segmenter", spy)
     with pytest.raises(KeyboardInterrupt):
         measure(GOOD, plan, cache_dir=tmp_path)
     spy.stop_after = None
     first = measure(GOOD, plan, cache_dir=tmp_path)
-    assert len(spy.calls) == 6, "four before the interruption, two after it"
+    assert len(spy.calls) == 8, "four before the interruption, four after it"
     again = measure(GOOD, plan, cache_dir=tmp_path)
-    assert len(spy.calls) == 6 and again.figures == first.figures
+    assert len(spy.calls) == 8 and again.figures == first.figures
     measure(BAD, plan, cache_dir=tmp_path)
-    assert len(spy.calls) == 6 + 4, "the real arm has learned from the same eyes"
-    measure(GOOD, replace(plan, steps=4), cache_dir=tmp_path)
-    assert len(spy.calls) == 10 + 6
+    assert len(spy.calls) == 8 + 4, "the real arm has learned from the same eyes"
+    measure(GOOD, replace(plan, steps=6), cache_dir=tmp_path)
+    assert len(spy.calls) == 12 + 8
     measure(GOOD, plan, cache_dir=tmp_path, seed=1)
-    assert len(spy.calls) == 16 + 3, "the second seed of the first is the first of the second"
+    assert len(spy.calls) == 20 + 4, "the second seed of the first is the first of the second"
 
 
 def test_a_large_set_is_drawn_from(measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy()
     monkeypatch.setattr(segmenter, "train_segmenter", spy)
     section = measure(GOOD, replace(TINY, most=3), cache_dir=tmp_path)
-    assert [call["eyes"] for call in spy.calls] == [3, 3, 6]
-    assert section.figures["eyes"] == {"synthetic": 3, "real": 3, "test": 4}
+    assert [call["eyes"] for call in spy.calls] == [3, 3, 6, 3]
+    assert section.figures["eyes"] == {"synthetic": 3, "real": 3, "test": 8}
 
 
 def test_another_mask(measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,27 +193,57 @@ def test_leaks_are_refused_before_anything_is_trained(measure: Measure, tmp_path
     assert not any(tmp_path.iterdir())
 
 
+def test_quick_trains_nothing(measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy()
+    monkeypatch.setattr(segmenter, "train_segmenter", spy)
+    section = measure(GOOD, mode="quick", cache_dir=tmp_path)
+    assert section.light == "grey" and section.answer.endswith("use --mode full.")
+    assert not spy.calls and not section.pictures
+    assert tuple(MODES) == report.MODES and all(
+        plan is None or (plan.seeds >= 3 and plan.steps % 2 == 0) for plan in MODES.values()
+    )
+
+
+def figures_of(synthetic: float, both: float, loss: tuple[float, float], gain: float, late: float = 0.01) -> Any:
+    """Real eyes alone reach 0.80; limits of the loss, lower limit of the gain, gain of the second half."""
+    arms = {"synthetic": synthetic, "real": 0.80, "real + synthetic": both}
+    return {
+        "arms": {arm: {"dice": {"mean": value}} for arm, value in arms.items()},
+        "real_minus_synthetic": {"mean": 0.80 - synthetic, "low": loss[0], "high": loss[1], "groups": 6},
+        "both_minus_real": {"mean": both - 0.80, "low": gain, "high": 0.05, "groups": 6},
+        "gain_of_second_half": {"mean": late, "low": 0.0, "high": 0.05, "groups": 6},
+    }
+
+
 @pytest.mark.parametrize(
-    ("synthetic", "both", "low", "light"),
+    ("synthetic", "both", "loss", "gain", "light"),
     [
-        (0.76, 0.80, -0.01, "green"),
-        (0.75, 0.80, -0.01, "green"),
-        (0.74, 0.80, -0.01, "amber"),
-        (0.70, 0.80, -0.01, "amber"),
-        (0.69, 0.80, -0.01, "red"),
-        (0.60, 0.82, 0.01, "green"),
-        (0.60, 0.82, float("nan"), "red"),
-        (0.85, 0.80, -0.01, "green"),
+        (0.76, 0.80, (0.03, 0.05), -0.01, "green"),
+        (0.76, 0.80, (0.03, 0.06), -0.01, "amber"),
+        (0.85, 0.80, (-0.09, -0.01), -0.01, "green"),
+        (0.70, 0.80, (0.06, 0.14), -0.01, "amber"),
+        (0.68, 0.80, (0.06, 0.18), -0.01, "red"),
+        (0.68, 0.80, (0.04, 0.20), -0.01, "amber"),
+        (0.60, 0.82, (0.15, 0.25), 0.01, "green"),
     ],
 )
-def test_lights(synthetic: float, both: float, low: float, light: str) -> None:
-    arms = {"synthetic": synthetic, "real": 0.80, "real + synthetic": both}
-    figures = {
-        "arms": {arm: {"dice": {"mean": value}} for arm, value in arms.items()},
-        "real_minus_synthetic": {"mean": round(0.80 - synthetic, 6), "low": 0.0, "high": 0.3},
-        "both_minus_real": {"mean": both - 0.80, "low": low, "high": 0.05},
-    }
-    judged, answer = usefulness.judge(figures, floor=0.2)
-    assert judged == light and f"{synthetic:.3f}" in answer
-    judged, answer = usefulness.judge(figures, floor=0.71)
+def test_lights_depend_on_intervals(
+    synthetic: float, both: float, loss: tuple[float, float], gain: float, light: str
+) -> None:
+    figures = figures_of(synthetic, both, loss, gain)
+    judged, answer = usefulness.judge(figures, 0.2, replace(TINY, seeds=3))
+    assert judged == light and f"{synthetic:.3f}" in answer and f"{loss[0]:.3f} to {loss[1]:.3f}" in answer
+
+
+def test_no_light_without_patients_seeds_and_a_plateau() -> None:
+    plan = replace(TINY, seeds=3)
+    good = figures_of(0.79, 0.80, (0.0, 0.02), -0.01)
+    assert usefulness.judge(good, 0.2, plan)[0] == "green"
+    judged, answer = usefulness.judge(good, 0.71, plan)
     assert judged == "grey" and "marking everything gives 0.710" in answer
+    judged, answer = usefulness.judge(good | {"gain_of_second_half": {"mean": 0.03}}, 0.2, plan)
+    assert judged == "grey" and "gained 0.030" in answer and "--mode thorough" in answer
+    assert usefulness.judge(good, 0.2, replace(plan, seeds=2))[0] == "grey"
+    none = {"mean": 0.01, "low": float("nan"), "high": float("nan"), "groups": 3}
+    judged, answer = usefulness.judge(good | {"real_minus_synthetic": none, "both_minus_real": none}, 0.2, plan)
+    assert judged == "grey" and "0.010 (3 patients: no interval)" in answer

@@ -1109,7 +1109,7 @@ CASES = [
         "evaluate",
     ),
     refused(set_that_is_not_finished, r"/eyes is not finished, it has no datalist.json: run again", "evaluate"),
-    refused(report_among_the_eyes, r"output_dir \S*/eyes is one of the sets: give a folder for the report", "evaluate"),
+    refused(report_among_the_eyes, r"output_dir \S*/eyes is one of the sets: give a folder of its own", "evaluate"),
     refused(output_directory_of_another_page, r"/page/index.html was not written by an evaluation: give", "evaluate"),
     refused(
         output_directory_that_is_a_file,
@@ -1124,7 +1124,7 @@ CASES = [
     refused(malicious_weights_of_the_judge, r"weights/model.pt is refused: it holds more than tensors", "evaluate"),
     refused(no_weights_of_the_encoder, r"there is no checkpoint \S*/nothing.pt", "evaluate"),
     refused(no_weights_of_inception, r"/nothing.pt cannot be read: No such file", "evaluate"),
-    refused(setting("mode", "slow"), r"mode is 'slow': it takes quick or full", "evaluate"),
+    refused(setting("mode", "slow"), r"mode is 'slow': it takes quick, full or thorough", "evaluate"),
     refused(setting("families", "beauty"), r"families is beauty: it takes all, or some of image, distrib", "evaluate"),
     refused(setting("families", ""), r"families is empty: it takes all, or some of image, distribution", "evaluate"),
     refused(setting("size", 24), r"size is 24: give at least 32 pixels a side", "evaluate"),
