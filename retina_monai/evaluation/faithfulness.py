@@ -67,10 +67,10 @@ def faithfulness_section(
 ) -> Section:
     """Measure whether photographs show the vessels, the disc and the atrophy of their masks.
 
-    The light is green where Dice and clDice of the judge on generated photographs are at most ``NEAR`` below those on
-    real ones of the same data set, by the whole 95 % interval of the difference; amber where the mean is, where the
-    interval reaches 0, or where branches or biomarkers do not hold; red below; grey without a judge, without vessel
-    maps, without a ceiling, or with fewer than four patients on either side.
+    The light is green where Dice and clDice of the judge on generated photographs are at least those on real ones of
+    the same data set, up to the 95 % interval of the difference, and the interval ends above ``-NEAR``; amber where the
+    mean is above that, where the interval reaches 0, or where branches or biomarkers do not hold; red below; grey
+    without a judge, without vessel maps, without a ceiling, or with fewer than four patients on either side.
 
     Args:
         synthetic: eyes with ``vessel``, or with ``disc``, and the photographs that were generated from them.
@@ -138,7 +138,7 @@ def _light(score: Score) -> Light:
     difference = score.difference
     if math.isnan(difference.low):
         return "grey"
-    if difference.low >= -NEAR:
+    if difference.high >= 0 and difference.low >= -NEAR:
         return "green"
     return "amber" if difference.high >= 0 or difference.mean >= -NEAR else "red"
 

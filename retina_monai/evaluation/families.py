@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, counted, join_first
 from retina_monai.evaluation.eye import Extractor, Eye, Judge
 from retina_monai.evaluation.painting import Painter, find_painter
 from retina_monai.evaluation.section import Section
 from retina_monai.evaluation.sets import EyeSet
+from retina_monai.evaluation.trained_on import read_trained_on
 from retina_monai.synthesis import Chain
 
 __all__ = ["FAMILIES", "QUESTIONS", "Family", "NotAtHandError", "Task", "Tools", "grey_section", "sentence"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HELD_OUT = ("validation", "test")
 LEARNED = ("vessel", "disc")  # masks that usefulness is measured with, the first that there is
 
 
@@ -179,9 +179,10 @@ def _privacy(task: Task, folder: Path) -> Section:
     from retina_monai.evaluation.privacy import privacy_section
 
     name, extractor = next(iter(task.tools.extractors.items()))
+    trained = read_trained_on(task.tools.settings, task.real.items)
     how: dict[str, Any] = {"extractor": extractor, "extractor_name": name, "seed": task.seed}
-    training, held_out = task.real.of_split("training"), task.real.of_split(*HELD_OUT)
-    return privacy_section(task.synthetic, training, held_out, **how, output_dir=folder)
+    training, others = task.real.where(trained.training), task.real.where([not one for one in trained.training])
+    return privacy_section(task.synthetic, training, others, **how, output_dir=folder, unjudged=trained.reason)
 
 
 def _usefulness(task: Task, folder: Path) -> Section:
@@ -189,12 +190,24 @@ def _usefulness(task: Task, folder: Path) -> Section:
     from retina_monai.evaluation.usefulness import usefulness_section
 
     training, test = task.real.of_split("training"), task.real.of_split("test")
+    _refuse_trained(task)
     how: dict[str, Any] = {"mode": task.mode, "seed": task.seed, "cache_dir": task.cache_dir / "trainings"}
     key = _learned(task.synthetic, training, test)
     try:
         return usefulness_section(task.synthetic, training, test, **how, output_dir=folder, key=key)
     except LeakError as error:  # test eyes among the conditions, which the other families need
         raise NotAtHandError(str(error)) from error
+
+
+def _refuse_trained(task: Task) -> None:
+    """Refuse to test on patients whom the generator was trained on."""
+    trained = read_trained_on(task.tools.settings, task.real.items).training
+    pairs = zip(task.real.items, trained, strict=True)
+    if known := sorted({str(item["patient"]) for item, one in pairs if one and item["split"] == "test"}):
+        raise NotAtHandError(
+            f"the generator of {task.synthetic.place} was trained on {counted(len(known), 'test patient')} of the real "
+            f"set ({join_first(known, 3)}): give a real set whose test patients it has not seen"
+        )
 
 
 def _learned(*sets: EyeSet) -> str:
@@ -220,12 +233,16 @@ FAMILIES = {
     ),
     "privacy": Family(
         "Does the synthetic set give its training patients away?",
-        lambda task: {"extractor": next(iter(task.tools.extractors)), "seed": task.seed},
+        lambda task: {
+            "extractor": next(iter(task.tools.extractors)),
+            "seed": task.seed,
+            "training": task.tools.settings.get("training"),
+        },
         _privacy,
     ),
     "usefulness": Family(
         "Does the set train a network that works on real eyes?",
-        lambda task: {"mode": task.mode, "seed": task.seed},
+        lambda task: {"mode": task.mode, "seed": task.seed, "training": task.tools.settings.get("training")},
         _usefulness,
     ),
 }

@@ -65,6 +65,7 @@ def privacy_section(
     extractor_name: str,
     seed: int,
     output_dir: Path,
+    unjudged: str = "",
 ) -> Section:
     """Judge whether synthetic photographs are copies of training eyes.
 
@@ -79,13 +80,16 @@ def privacy_section(
         extractor_name: stands in the result.
         seed: of draws and bootstrap.
         output_dir: where ``nearest_pairs.png`` and ``copy_scores.png`` are written.
+        unjudged: why the training eyes do not suffice for a light, where they do not; copies beyond mistake are red all
+            the same.
 
     Raises:
         RetinaError: a picture cannot be written.
         ValueError: features that are not finite.
     """
     if not (len(synthetic) and len(training)):
-        return _grey(f"There are no {'synthetic' if len(training) else 'training'} eyes, so nothing can be compared.")
+        missing = f"There are no {'synthetic' if len(training) else 'training'} eyes, so nothing can be compared"
+        return _grey(f"{missing}: {unjudged}." if unjudged else f"{missing}.")
     rng = np.random.default_rng(seed)
     reference = collect(training, range(len(training)), extractor, "training eyes")
     patients = len(set(reference.patients))
@@ -106,7 +110,7 @@ def privacy_section(
         "membership": _membership(judged, reference, others, seed),
         "extractor": extractor_name,
     }
-    light, answer = _verdict(figures)
+    light, answer = _verdict(figures, unjudged)
     pictures = [
         draw_pairs(judged, reference, synthetic, training, places, output_dir / "nearest_pairs.png"),
         draw_scores(judged, unseen, calibration, output_dir / "copy_scores.png"),
@@ -228,7 +232,7 @@ def _membership(judged: Judged, reference: Reference, others: Reference, seed: i
     }
 
 
-def _verdict(figures: Mapping[str, Any]) -> tuple[Light, str]:
+def _verdict(figures: Mapping[str, Any], unjudged: str) -> tuple[Light, str]:
     certain, judged = figures["copies"]["unmistakable"], figures["copies"]["judged"]
     if certain["hits"]:
         text = f"{certain['hits']:,} of {certain['count']:,} photographs are copies of training eyes beyond mistake"
@@ -240,6 +244,8 @@ def _verdict(figures: Mapping[str, Any]) -> tuple[Light, str]:
         )
     text = f"{judged['hits']:,} of {judged['count']:,} photographs ({judged['share']:.1%}) are called copies"
     text = f"{text}, where {RATE:.0%} of real eyes would be"
+    if unjudged:
+        return "grey", f"{text}. Not judged: {unjudged}."
     if judged["low"] > max(threshold["high"] for threshold in figures["calibration"].values()):
         return "red", f"{text}: more than chance explains."
     if judged["count"] < FEWEST_JUDGED:

@@ -109,7 +109,11 @@ class EyeSet(Sequence[Eye]):
 
     def of_split(self, *splits: str) -> EyeSet:
         """The eyes of these splits, in their order; nothing is read."""
-        return self._part([place for place in self._places if self._packed.data[place]["split"] in splits])
+        return self.where([item["split"] in splits for item in self.items])
+
+    def where(self, chosen: Sequence[bool]) -> EyeSet:
+        """The eyes that are chosen, one by one, in their order; nothing is read."""
+        return self._part([place for place, one in zip(self._places, chosen, strict=True) if one])
 
     @cached_property
     def fingerprint(self) -> str:

@@ -49,8 +49,10 @@ def fresh() -> list[Eye]:
 def measure(training: list[Eye], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Section]:
     held_out = eyes(range(80, 82), "test")
 
-    def section(synthetic: list[Eye], training: list[Eye] = training, held_out: list[Eye] = held_out) -> Section:
-        how = {"extractor": mean_colours, "extractor_name": "mean colours", "seed": 0}
+    def section(
+        synthetic: list[Eye], training: list[Eye] = training, held_out: list[Eye] = held_out, unjudged: str = ""
+    ) -> Section:
+        how = {"extractor": mean_colours, "extractor_name": "mean colours", "seed": 0, "unjudged": unjudged}
         return privacy_section(synthetic, training, held_out, **how, output_dir=tmp_path_factory.mktemp("privacy"))
 
     return section
@@ -94,6 +96,20 @@ def test_few_photographs_are_not_judged(measure: Callable, fresh: list[Eye]) -> 
     section = measure(fresh)
     assert section.light == "grey" and "of 4 photographs" in section.answer
     assert "Not judged: that takes 20 photographs" in section.answer
+
+
+def test_training_eyes_that_do_not_suffice_give_no_light_but_certain_copies_do(
+    measure: Callable, training: list[Eye], fresh: list[Eye], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "FEWEST_JUDGED", 2)
+    assert measure(fresh).light != "grey"
+    section = measure(fresh, unjudged="it is not known who was trained on")
+    assert section.light == "grey" and section.answer.endswith("Not judged: it is not known who was trained on.")
+    assert section.figures["copies"]["judged"]["count"] == 4
+    copy = replace(training[2], name="copy", patient="phantom/x", masks={})
+    assert measure([*fresh, copy], unjudged="it is not known who was trained on").light == "red"
+    nobody = measure(fresh, training=[], unjudged="no such patient is there")
+    assert nobody.light == "grey" and "no such patient is there" in nobody.answer
 
 
 def test_a_warped_training_map_is_judged_between_the_vessels(

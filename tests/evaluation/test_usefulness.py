@@ -22,6 +22,7 @@ TRAINING = [toy_eye(number) for number in range(8)]
 TEST = [toy_eye(number, "test") for number in range(100, 108)]
 GOOD = [painted(eye) for eye in TRAINING]
 BAD = [painted(eye, mask_of=TRAINING[(place + 3) % 8]) for place, eye in enumerate(TRAINING)]
+SHIPPED = [plan for plan in MODES.values() if plan is not None]
 TINY = Plan(("U-Net",), steps=40, seeds=1, most=100)
 
 
@@ -199,9 +200,8 @@ def test_quick_trains_nothing(measure: Measure, tmp_path: Path, monkeypatch: pyt
     section = measure(GOOD, mode="quick", cache_dir=tmp_path)
     assert section.light == "grey" and section.answer.endswith("use --mode full.")
     assert not spy.calls and not section.pictures
-    assert tuple(MODES) == report.MODES and all(
-        plan is None or (plan.seeds >= 3 and plan.steps % 2 == 0) for plan in MODES.values()
-    )
+    assert tuple(MODES) == report.MODES
+    assert all(plan.seeds >= 3 and plan.steps % 2 == 0 for plan in SHIPPED)
 
 
 def figures_of(synthetic: float, both: float, loss: tuple[float, float], gain: float, late: float = 0.01) -> Any:
@@ -221,7 +221,7 @@ def figures_of(synthetic: float, both: float, loss: tuple[float, float], gain: f
         (0.76, 0.80, (0.03, 0.05), -0.01, "green"),
         (0.76, 0.80, (0.03, 0.06), -0.01, "amber"),
         (0.85, 0.80, (-0.09, -0.01), -0.01, "green"),
-        (0.70, 0.80, (0.06, 0.14), -0.01, "amber"),
+        (0.71, 0.80, (0.06, 0.12), -0.01, "amber"),
         (0.68, 0.80, (0.06, 0.18), -0.01, "red"),
         (0.68, 0.80, (0.04, 0.20), -0.01, "amber"),
         (0.60, 0.82, (0.15, 0.25), 0.01, "green"),
