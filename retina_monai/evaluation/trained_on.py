@@ -55,11 +55,11 @@ def read_trained_on(settings: Mapping[str, Any], items: Sequence[Item]) -> Train
         reason = ""
     elif patients:
         reason = (
-            f"the weights were trained on {names}, and the real set holds {counted(len(patients), 'patient')} of these: "
+            f"the weights were trained on {names}, and the real set has {counted(len(patients), 'patient')} of these: "
             "copies of others are not found; give all of them with --real_dir"
         )
     else:
-        reason = f"the weights were trained on {names}, of which the real set has no patient: give it, too"
+        reason = f"the weights were trained on {names}, of which the real set has no patient: add it to --real_dir"
     return TrainedOn([item["patient"] in patients for item in items], reason)
 
 

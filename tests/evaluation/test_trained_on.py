@@ -28,7 +28,7 @@ def record(items: Sequence[Mapping[str, Any]], **values: Any) -> dict[str, Any]:
         (record(ITEMS[:2]), [1, 1, 0, 0], ""),
         (record([ITEMS[1], ITEMS[3]]), [0, 1, 0, 1], ""),
         ({"one": record(ITEMS[:1]), "two": record(ITEMS[2:3])}, [1, 0, 1, 0], ""),
-        (record([*ITEMS[:1], {"patient": "FIVES/7"}]), [1, 0, 0, 0], "holds 1 patient of these: copies of others"),
+        (record([*ITEMS[:1], {"patient": "FIVES/7"}]), [1, 0, 0, 0], "has 1 patient of these: copies of others"),
         (record([{"patient": "FIVES/7"}]), [0, 0, 0, 0], "of which the real set has no patient"),
         (record([]), [1, 1, 0, 0], "trained on no patient"),
         (None, [1, 1, 0, 0], "not known what the generator was trained on: tested is the training split"),
