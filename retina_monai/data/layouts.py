@@ -23,6 +23,7 @@ from retina_monai.data.own_layout import OWN_LAYOUT
 from retina_monai.data.retina_blood_vessel import RETINA_BLOOD_VESSEL
 from retina_monai.data.splits import merge
 from retina_monai.data.stare import STARE
+from retina_monai.data.twins import join_twins
 from retina_monai.errors import RetinaError
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
 LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
 
+PUBLIC = [layout.name for layout in LAYOUTS if layout is not OWN_LAYOUT]
 CHUNK = 2**16
 WHO = ("name", "patient", "dataset", "laterality", "grade", "split", "condition", "condition_dataset", "augmented")
 
@@ -48,6 +50,10 @@ class UnknownLayoutError(RetinaError):
 
 def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadable: bool = False) -> Datalist:
     """The eyes of a data set, or of several together, split by patient.
+
+    Photographs that are one picture, or nearly, are of one patient, whatever they are called
+    (:mod:`retina_monai.data.twins`). Where they stand on both sides of a published split, or in several data sets, the
+    eye that tests stays and the other is left out.
 
     Args:
         dataset_dir: a directory that is laid out as one of :data:`LAYOUTS`, a ``datalist.json``, a list of such, or
@@ -62,16 +68,21 @@ def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadabl
 
     Raises:
         UnknownLayoutError: no layout describes a directory.
-        RetinaError: no such directory; a photograph without its vessel map or the reverse; a directory given twice;
-            as :func:`retina_monai.data.checking.check_files`, with all that fail in one sentence.
+        RetinaError: no such directory; a photograph without its vessel map or the reverse; a directory given twice; one
+            picture in two splits of a user's own data set; as :func:`retina_monai.data.checking.check_files`, with all
+            that fail in one sentence.
     """
     named = list_eyes(dataset_dir)
     whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
     return {split: [item for item in items if item["name"] in whole] for split, items in named.items()}
 
 
-def list_eyes(dataset_dir: str | Path | Sequence[str | Path]) -> Datalist:
-    """As :func:`find_datalist`, without a look at the files.
+def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True) -> Datalist:
+    """As :func:`find_datalist`, without a check of the files.
+
+    Args:
+        dataset_dir: as for :func:`find_datalist`.
+        join: whether patients whose photographs are one picture are joined (:mod:`retina_monai.data.twins`).
 
     Raises:
         UnknownLayoutError: no layout describes a directory.
@@ -80,7 +91,7 @@ def list_eyes(dataset_dir: str | Path | Sequence[str | Path]) -> Datalist:
     refuse_missing(dataset_dir)
     found = [_read(path) for path in _paths(dataset_dir)]
     _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
-    datalist = merge(found)
+    datalist = merge(join_twins(found, PUBLIC) if join else found)
     names = _unique_names([item for split in SPLITS for item in datalist[split]])
     return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
 

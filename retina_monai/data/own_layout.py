@@ -1,8 +1,8 @@
 """Anyone's own pictures in folders, and what this project writes: phantoms and generated sets.
 
 ``images/`` and ``vessels/`` (and whichever others of :data:`FOLDERS` there are) are paired by name. A csv beside them
-tells patients, lateralities, splits and grades; without one, each name is a patient. A ``datalist.json`` goes before
-all that.
+names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient, names that differ in
+left and right alone are of one, and each other name is a patient. A ``datalist.json`` goes before all that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from retina_monai.data.datalist_file import read_datalist_file
+from retina_monai.data.identity import identify
 from retina_monai.data.layout import (
     LESIONS,
     SPLITS,
@@ -64,10 +65,11 @@ def read_own_layout(directory: Path) -> Datalist | None:
         return None
     pair(images, found["vessel"], *(masks for key, masks in found.items() if key not in ("image", "vessel")))
     table = find_table(directory)
+    known = identify(images, names=table is None)
     rows = read_table(table, images) if table else {}
     datalist: Datalist = {split: [] for split in SPLITS}
     for key in images:
-        split, item = _item(directory.name, key, found, rows.get(key, {}))
+        split, item = _item(directory.name, key, found, known[key] | rows.get(key, {}))
         datalist[split].append(item)
     return datalist
 
@@ -96,6 +98,7 @@ OWN_LAYOUT = Layout(
         "    split        training, validation or test; left out: nobody tests",
         "    if nobody validates, a tenth of the patients who do not test does",
         "    grade        of diabetic retinopathy, 0 to 4; may be left out",
-        "without a csv each photograph is taken to be of another patient",
+        "without a csv, photographs of one DICOM PatientID are of one patient, and so are those whose names differ in",
+        "left and right alone (10_left and 10_right, 12OD and 12OS); each other one is taken to be of another patient",
     ),
 )

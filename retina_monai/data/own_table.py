@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from retina_monai.data.identity import LATERALITIES
 from retina_monai.data.layout import ENDING, ROLES
 from retina_monai.errors import RetinaError
 
@@ -19,7 +20,6 @@ __all__ = ["find_table", "read_table"]
 logger = logging.getLogger("retina_monai")
 
 NAMES = ("name", "image", "file")
-LATERALITIES = {"l": "L", "left": "L", "os": "L", "r": "R", "right": "R", "od": "R"}
 ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 Row = dict[str, str]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from monai.data import Dataset
-from PIL import Image
 
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.layout import Datalist, Item
+from retina_monai.data.writing import is_synthetic
 from retina_monai.errors import RetinaError, join_first
 
-__all__ = ["RepeatedEyes", "is_synthetic", "refuse_synthetic"]
+__all__ = ["RepeatedEyes", "refuse_synthetic"]
 
 
 class RepeatedEyes(Dataset):
@@ -61,20 +60,5 @@ def refuse_synthetic(datalist: Datalist, dataset_dir: Any, allow_synthetic: bool
         )
 
 
-def is_synthetic(item: Mapping[str, Any]) -> bool:
-    """Whether a line of a datalist says so, or the photograph's own file (PNG text ``SyntheticData``)."""
-    return bool(item.get("synthetic")) or _says_synthetic(Path(item["image"]))
-
-
 def _eyes(datalist: Datalist) -> Iterable[Item]:
     return (item for items in datalist.values() for item in items)
-
-
-def _says_synthetic(path: Path) -> bool:
-    if path.suffix.lower() != ".png":
-        return False
-    try:
-        with Image.open(path) as picture:
-            return str(picture.info.get("SyntheticData", "")).upper() == "YES"
-    except (OSError, ValueError):  # whether it can be read is said where it is read
-        return False

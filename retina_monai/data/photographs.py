@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from retina_monai.data.checking import check_contents, check_eye, check_files
 from retina_monai.data.eyes import find_fov
+from retina_monai.data.identity import identify
 from retina_monai.data.layout import SPLITS, Item, NoVesselMapsError, describe, folders_at, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, list_eyes
-from retina_monai.data.patches import is_synthetic
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
+from retina_monai.data.writing import is_synthetic
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
 
@@ -105,8 +106,9 @@ def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False,
     Vessel maps are not among it: those of a data set that has some are neither read nor asked for.
 
     Args:
-        input_dir: a folder of photographs (or with a folder ``images`` of them), each taken to be of another patient;
-            or a data set whose layout is recognised, whose patients, fields of view, sides, grades and splits are kept.
+        input_dir: a folder of photographs (or with a folder ``images`` of them), whose patients are those that
+            :func:`retina_monai.data.identity.identify` finds, or else one each; or a data set whose layout is
+            recognised, whose patients, fields of view, sides, grades and splits are kept.
         skip_unreadable: a switch: leave out photographs whose files are broken, instead of refusing them.
         split: ``training``, ``validation`` or ``test``: of that split of the data set only; ``all``.
 
@@ -145,5 +147,8 @@ def _listed(folder: Path) -> list[Item]:
 
 def _lying_in(folder: Path) -> list[Item]:
     pictures = pictures_by_name([folder]) or pictures_by_name(folders_at([folder], "images"))
-    named = folder.resolve().name or "photographs"
-    return [describe(named, name, {"image": path}, name) | {"name": name} for name, path in pictures.items()]
+    named, known = folder.resolve().name or "photographs", identify(pictures)
+    return [
+        describe(named, name, {"image": path}, **({"patient": name} | known[name])) | {"name": name}
+        for name, path in pictures.items()
+    ]

@@ -26,7 +26,17 @@ from retina_monai.data.medical_files import read_dicom, read_meta_image, read_ni
 from retina_monai.data.structure import is_whole, late_metadata
 from retina_monai.errors import RetinaError
 
-__all__ = ["IMAGE_SUFFIXES", "check_picture", "read_array", "read_mask", "read_photograph", "read_size"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "check_picture",
+    "is_dicom",
+    "read_array",
+    "read_attributes",
+    "read_mask",
+    "read_photograph",
+    "read_preview",
+    "read_size",
+]
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".bmp")
 PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "PPM", "BMP")
@@ -128,6 +138,33 @@ def read_mask(path: str | Path, threshold: int = 128) -> NDArray[np.uint8]:
     return inside.astype(np.uint8)[None]
 
 
+def read_preview(path: str | Path, side: int) -> NDArray[np.uint8]:
+    """Read a photograph in grey, reduced where it is large: a JPEG is decoded at a fraction of its size.
+
+    Args:
+        path: as for :func:`read_array`.
+        side: pixels that the shorter side keeps at least.
+
+    Returns:
+        ``(H, W)`` in [0, 255]: the luma of ITU-R BT.601.
+
+    Raises:
+        RetinaError: as :func:`read_photograph`.
+    """
+    path = _existing(path)
+    if _is_pillow(path):
+        with _named(path), _opened(path) as (_, picture):
+            if picture.mode in ("L", "RGB") and "transparency" not in picture.info and not _is_deep(picture):
+                orientation = _orientation(picture)
+                picture.draft("L", (side, side))
+                return _upright(np.asarray(_shrunk(picture.convert("L"), side)), orientation)
+    return np.asarray(_shrunk(Image.fromarray(np.moveaxis(read_photograph(path), 0, 2)).convert("L"), side))
+
+
+def _shrunk(picture: Image.Image, side: int) -> Image.Image:
+    return picture.reduce(max(1, min(picture.size) // side))
+
+
 def read_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a picture as it is read; from the header alone where Pillow reads the format.
 
@@ -215,6 +252,31 @@ def _read(path: str | Path) -> NDArray:
         if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4)):
             return array
     raise RetinaError(f"{path} holds an array of {array.shape}: give one picture, grey or RGB, not a volume")
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file is called as DICOM files are, or begins as they do; one that cannot be read does not."""
+    try:
+        with open(path, "rb") as file:
+            return str(path).lower().endswith(".dcm") or file.read(132)[128:] == b"DICM"
+    except (OSError, ValueError):
+        return False
+
+
+def read_attributes(path: str | Path, *tags: str) -> dict[str, str]:
+    """Values of a DICOM file's attributes by tag, such as ``0010|0020``; empty where it has none.
+
+    Raises:
+        RetinaError: the file cannot be read as DICOM.
+    """
+    import itk  # seconds to import, seldom needed
+
+    with _named(_existing(path)):
+        source = itk.GDCMImageIO.New()
+        source.SetFileName(str(path))
+        source.ReadImageInformation()
+        stored = source.GetMetaDataDictionary()
+        return {tag: str(stored[tag]).strip(" \0") if stored.HasKey(tag) else "" for tag in tags}
 
 
 def _is_pillow(path: Path) -> bool:

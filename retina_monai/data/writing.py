@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from retina_monai import __version__
 from retina_monai.files import replacing
 
-__all__ = ["software", "write_png"]
+__all__ = ["is_synthetic", "software", "write_png"]
 
 
 def software() -> str:
@@ -46,3 +47,18 @@ def write_png(
     pixels = array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
     with replacing(path) as file:
         Image.fromarray(pixels).save(file, format="PNG", pnginfo=chunks)
+
+
+def is_synthetic(item: Mapping[str, Any]) -> bool:
+    """Whether a line of a datalist says so, or the photograph's own file (PNG text ``SyntheticData``)."""
+    return bool(item.get("synthetic")) or _says_synthetic(Path(item["image"]))
+
+
+def _says_synthetic(path: Path) -> bool:
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get("SyntheticData", "")).upper() == "YES"
+    except (OSError, ValueError):  # whether it can be read is said where it is read
+        return False

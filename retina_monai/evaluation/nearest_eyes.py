@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from retina_monai.data.twins import find_twins, join_patients, thumbnail
 from retina_monai.evaluation.eye import Extractor, Eye, Eyes, as_image, as_mask
 from retina_monai.metrics.alignment import Descriptor, Gallery, Match, describe, lay_over
 from retina_monai.metrics.features import extract_features
 from retina_monai.metrics.image_quality import ssim
 
-__all__ = ["KINDS", "Judged", "Kind", "Nearest", "Reference", "bar", "collect", "judge", "nearest_real"]
+__all__ = ["KINDS", "Judged", "Kind", "Nearest", "Reference", "bar", "collect", "join_real", "judge", "nearest_real"]
 
 TRAINED_DICE = 0.7  # of vessel maps as they lie: those of different eyes in the sets at hand have at most 0.34
 WARPED_DICE = 0.5  # of vessel maps laid over each other, which raises chance a little
@@ -63,13 +64,17 @@ class Nearest:
 
 @dataclass
 class Reference:
-    """Real eyes, as far as they are kept: descriptors, small vessel maps (uint8, 128 x 128) and features (N, D)."""
+    """Real eyes, as far as they are kept: descriptors, small vessel maps (uint8, 128 x 128) and features (N, D).
+
+    ``aliases`` are the patients' names before :func:`join_real`.
+    """
 
     gallery: Gallery = field(default_factory=Gallery)
     names: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
     vessels: list[NDArray[np.uint8] | None] = field(default_factory=list)
     features: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    aliases: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,16 @@ def collect(eyes: Eyes, places: Sequence[int], extractor: Extractor, what: str) 
     return kept
 
 
+def join_real(*references: Reference) -> None:
+    """Make one patient of those whose photographs are one picture: a photograph and its copy are not two eyes."""
+    patients = [patient for kept in references for patient in kept.patients]
+    twins = find_twins([thumbnail(eye.grey) for kept in references for eye in kept.gallery.descriptors])
+    first = join_patients([(patients[one], patients[other]) for one, other in twins])
+    for kept in references:
+        kept.aliases = set(kept.patients)
+        kept.patients = [first.get(patient, patient) for patient in kept.patients]
+
+
 def judge(
     synthetic: Eyes, places: Sequence[int], reference: Reference, others: Reference, extractor: Extractor
 ) -> Judged:
@@ -185,7 +200,7 @@ class _VesselMaps:
     """Whether a photograph's vessel map is a training eye's: by what the set says, and by what the map shows."""
 
     def __init__(self, reference: Reference) -> None:
-        self.patients = set(reference.patients)
+        self.patients = reference.aliases | set(reference.patients)
         self.maps = reference.vessels
         self.known = [place for place, vessels in enumerate(self.maps) if vessels is not None]
 

@@ -2,9 +2,9 @@
 
 Each synthetic photograph is laid over the training eyes, and its copy score with the nearest (see
 ``retina_monai.metrics.alignment``) is held against a threshold that 5 % of real eyes exceed with the nearest eye of
-another patient. A photograph painted from a training eye's own vessel map is near to it by construction: it tells
-nothing of the generator and is left out. One painted from a training map that was warped is judged by what lies
-between the vessels alone.
+another patient. Real photographs that are one picture are of one patient: no such pair counts. A photograph painted
+from a training eye's own vessel map is near to it by construction: it tells nothing of the generator and is left out.
+One painted from a training map that was warped is judged by what lies between the vessels alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from retina_monai.evaluation.nearest_eyes import (
     Reference,
     bar,
     collect,
+    join_real,
     judge,
     nearest_real,
 )
@@ -92,11 +93,13 @@ def privacy_section(
         return _grey(f"{missing}: {unjudged}." if unjudged else f"{missing}.")
     rng = np.random.default_rng(seed)
     reference = collect(training, range(len(training)), extractor, "training eyes")
+    calibrating = _drawn(len(training), rng)
+    others = collect(held_out, _drawn(len(held_out), rng), extractor, "other real eyes")
+    join_real(reference, others)
     patients = len(set(reference.patients))
     if patients < FEWEST:
         return _grey(f"Not judged: {counted(patients, 'training patient')}, and a light takes {FEWEST}.")
-    calibration = _calibrate(reference, _drawn(len(training), rng))
-    others = collect(held_out, _drawn(len(held_out), rng), extractor, "other real eyes")
+    calibration = _calibrate(reference, calibrating)
     unseen = nearest_real(others, reference)
     places = _drawn(len(synthetic), rng)
     judged = judge(synthetic, places, reference, others, extractor)

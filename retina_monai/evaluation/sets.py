@@ -22,6 +22,7 @@ from torch import Tensor
 from retina_monai.data.checking import check_eye, check_files
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.eyes import find_fov, fit
+from retina_monai.data.identity import identify
 from retina_monai.data.layout import (
     LESIONS,
     SPLITS,
@@ -38,6 +39,7 @@ from retina_monai.data.manifest import read_manifest
 from retina_monai.data.own_layout import FOLDERS
 from retina_monai.data.reading import read_mask, read_photograph, read_size
 from retina_monai.data.splits import merge
+from retina_monai.data.twins import join_twins
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Condition, Eye
 from retina_monai.transforms.field_of_view import crop_square, fov_box
@@ -190,7 +192,7 @@ def list_real(real_dir: Place) -> list[Item]:
     Raises:
         RetinaError: no such directory, no photograph in it, fewer than two; photographs and masks that do not pair.
     """
-    return _listed(real_dir)
+    return _listed(real_dir, join=True)
 
 
 def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item]:
@@ -206,7 +208,7 @@ def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item
     Raises:
         RetinaError: as :func:`list_real`; some of its photographs are files of the real set.
     """
-    items = [item | {"split": ""} for item in _listed(synthetic_dir)]
+    items = [item | {"split": ""} for item in _listed(synthetic_dir, join=False)]
     _refuse_shared(synthetic_dir, items, real)
     told, names = _told_conditions(Path(synthetic_dir), items), _Names(real)
     return [_conditioned(item, told.get(os.path.realpath(item["image"]), {}), names) for item in items]
@@ -249,27 +251,32 @@ class _Names:
         self.patients = {str(item["patient"]): str(item["dataset"]) for item in real}
 
 
-def _listed(place: Place) -> list[Item]:
-    datalist = _recognised(place)
+def _listed(place: Place, join: bool) -> list[Item]:
+    """Items with their split; with ``join``, photographs that are one picture are of one patient."""
+    datalist = _recognised(place, join)
     if isinstance(datalist, RetinaError):  # not raised above: of errors inside each other the first is shown
-        items = _photographs(Path(place)) if isinstance(place, str | Path) else []
+        items = _photographs(Path(place), join) if isinstance(place, str | Path) else []
         if not items:
             raise RetinaError(f"{datalist}; nor does it hold photographs alone")
-        datalist = merge([{"training": items}])
+        alone: list[Datalist] = [{"training": items}]
+        datalist = merge(join_twins(alone) if join else alone)
     items = [item | {"split": split} for split in SPLITS for item in datalist[split]]
     _refuse_few(place, len(items))
     return items
 
 
-def _recognised(place: Place) -> Datalist | UnknownLayoutError | NoVesselMapsError:
+def _recognised(place: Place, join: bool) -> Datalist | UnknownLayoutError | NoVesselMapsError:
     try:
-        return list_eyes(place)
+        return list_eyes(place, join)
     except (UnknownLayoutError, NoVesselMapsError) as error:
         return error
 
 
-def _photographs(folder: Path) -> list[Item]:
-    """Of a folder that no layout recognises: its pictures, or those in ``images``, with the masks beside that."""
+def _photographs(folder: Path, join: bool) -> list[Item]:
+    """Of a folder that no layout recognises: its pictures, or those in ``images``, with the masks beside that.
+
+    With ``join``, photographs of one person are of one patient, as far as files and names say so.
+    """
     if not folder.is_dir():
         return []
     images = pictures_by_name([folder]) or pictures_by_name(folders_at([folder], *FOLDERS["image"]))
@@ -279,9 +286,10 @@ def _photographs(folder: Path) -> list[Item]:
         if key != "image"
     }
     refuse_unpaired(lonely(images, *masks.values()))
-    texts = {"dataset": folder.resolve().name}
+    texts, known = {"dataset": folder.resolve().name}, identify(images) if join else {}
     return [
         {"image": str(path), "patient": name, "name": name}
+        | known.get(name, {})
         | texts
         | {key: str(found[name]) for key, found in masks.items() if name in found}
         for name, path in images.items()
@@ -305,11 +313,18 @@ def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
         known = latent if isinstance(latent, int) and 0 <= latent < 2**63 else 0
         return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)), known)
     eye = real.eyes.get(str(item["name"])) or real.eyes.get(_stem(item))
-    if eye is not None and (patient == eye["patient"] or patient.rpartition("/")[2] in (item["name"], _stem(item))):
+    if eye is not None and (
+        patient == eye["patient"] or _own(patient) in (item["name"], _stem(item), _own(eye["patient"]))
+    ):
         return _made_from(item, eye["patient"], eye["name"], eye["dataset"])
     if patient in real.patients or patient.startswith(PHANTOM):
         return _made_from(item, patient, str(item["name"]), real.patients.get(patient) or str(item["dataset"]))
     return item | {"patient": patient}
+
+
+def _own(patient: str) -> str:
+    """A patient's name without that of the data set."""
+    return patient.rpartition("/")[2]
 
 
 def _made_from(item: Item, patient: str, name: str, dataset: str, augmented: bool = False, latent: int = 0) -> Item:
