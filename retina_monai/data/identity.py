@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from retina_monai.data.reading import is_dicom, read_attributes
-from retina_monai.errors import RetinaError, join_first
+from retina_monai.data.medical_files import is_dicom, read_attributes
+from retina_monai.errors import join_first
 
 __all__ = ["LATERALITIES", "identify", "pseudonym", "sides_of_names"]
 
@@ -33,7 +33,7 @@ SIDE = re.compile(
 LONE = re.compile(rf"(?<!{LETTER}){LETTER}(?!{LETTER})|(?<=[a-z])[A-Z](?!{LETTER})")
 """A letter that may number photographs: a, b, c."""
 
-PATIENT_ID, SIDES = "0010|0020", ("0020|0062", "0020|0060")  # PatientID; ImageLaterality, Laterality
+SIDES = ("ImageLaterality", "Laterality")
 NOBODY = re.compile(r"|anon.*|de-?ident.*|unknown|removed|none|n/?a|0+|x+", re.I)
 """What stands for a patient where files were made anonymous."""
 
@@ -116,10 +116,10 @@ def _tidy(text: str) -> str:
 def _stored(path: Path) -> dict[str, str]:
     """What a DICOM file says; nothing, if it cannot be read: that is said where its picture is read."""
     try:
-        found = read_attributes(path, PATIENT_ID, *SIDES)
-    except RetinaError:
+        found = read_attributes(path, "PatientID", *SIDES)
+    except Exception:  # pydicom raises all sorts
         return {}
-    patient = found[PATIENT_ID]
-    side = next((found[tag].upper() for tag in SIDES if found[tag].upper() in ("L", "R")), "")
+    patient = found["PatientID"]
+    side = next((found[key].upper() for key in SIDES if found[key].upper() in ("L", "R")), "")
     known = {"patient": "" if NOBODY.fullmatch(patient) else pseudonym(patient), "laterality": side}
     return {key: value for key, value in known.items() if value}

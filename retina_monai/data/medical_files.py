@@ -27,7 +27,7 @@ from PIL import Image
 
 from retina_monai.errors import RetinaError
 
-__all__ = ["read_dicom", "read_meta_image", "read_nifti"]
+__all__ = ["is_dicom", "read_attributes", "read_dicom", "read_meta_image", "read_nifti"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NEAR = 1e-3  # of a coordinate's sign
@@ -69,6 +69,27 @@ def read_meta_image(path: Path) -> NDArray:
     affine[:dimensions, :dimensions], affine[:dimensions, 3] = direction, np.asarray(image.GetOrigin())
     array = array.transpose(*reversed(range(dimensions)), *range(dimensions, array.ndim))
     return _laid_out(array if dimensions > 2 else array[:, :, None], LPS @ affine, path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is called as DICOM files are, or begins as they do; one that cannot be read does not."""
+    try:
+        with path.open("rb") as file:
+            return path.name.lower().endswith(".dcm") or file.read(132)[128:] == b"DICM"
+    except (OSError, ValueError):
+        return False
+
+
+def read_attributes(path: Path, *keywords: str) -> dict[str, str]:
+    """Values of a DICOM file's attributes by DICOM's keywords, as text; empty for those that it does not have.
+
+    Raises:
+        Exception: whatever pydicom raises on a file that is not DICOM.
+    """
+    import pydicom
+
+    stored = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+    return {keyword: str(stored.get(keyword) or "").strip(" \0") for keyword in keywords}
 
 
 def read_dicom(path: Path) -> NDArray:

@@ -29,9 +29,7 @@ from retina_monai.errors import RetinaError
 __all__ = [
     "IMAGE_SUFFIXES",
     "check_picture",
-    "is_dicom",
     "read_array",
-    "read_attributes",
     "read_mask",
     "read_photograph",
     "read_preview",
@@ -252,31 +250,6 @@ def _read(path: str | Path) -> NDArray:
         if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4)):
             return array
     raise RetinaError(f"{path} holds an array of {array.shape}: give one picture, grey or RGB, not a volume")
-
-
-def is_dicom(path: str | Path) -> bool:
-    """Whether a file is called as DICOM files are, or begins as they do; one that cannot be read does not."""
-    try:
-        with open(path, "rb") as file:
-            return str(path).lower().endswith(".dcm") or file.read(132)[128:] == b"DICM"
-    except (OSError, ValueError):
-        return False
-
-
-def read_attributes(path: str | Path, *tags: str) -> dict[str, str]:
-    """Values of a DICOM file's attributes by tag, such as ``0010|0020``; empty where it has none.
-
-    Raises:
-        RetinaError: the file cannot be read as DICOM.
-    """
-    import itk  # seconds to import, seldom needed
-
-    with _named(_existing(path)):
-        source = itk.GDCMImageIO.New()
-        source.SetFileName(str(path))
-        source.ReadImageInformation()
-        stored = source.GetMetaDataDictionary()
-        return {tag: str(stored[tag]).strip(" \0") if stored.HasKey(tag) else "" for tag in tags}
 
 
 def _is_pillow(path: Path) -> bool:
