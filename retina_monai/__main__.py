@@ -78,7 +78,7 @@ def phantom(
     """
     from retina_monai.data.phantom import write_phantoms
 
-    check_settings({"phantom_count": count, "size": size, "seed": seed})
+    check_settings({"count": count, "size": size, "seed": seed}, {"count": "phantom_count"})
     degree = myopia if type(myopia) in (int, float) or myopia == "mixed" else parse_switch(myopia, "myopia")
     written = write_phantoms(str(directory), count, size, seed, grade, degree, camera)
     return f"{count} phantoms of {size} x {size} pixels in {written}"

@@ -19,7 +19,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import Tensor, nn
 
-from retina_monai.config_keys import nested_settings, refuse_unused, written
+from retina_monai.config_keys import nested_settings, references, refuse_unused, written
 from retina_monai.data.appearances import Appearances
 from retina_monai.data.training_record import FILE as TRAINING
 from retina_monai.data.training_record import read_training
@@ -254,9 +254,12 @@ def check_config() -> None:
     refuse_unused(parser, shipped, *_given())
     if "train::trainer::amp" in parser:  # which MONAI's trainer takes, and ours do not use
         raise RetinaError("train#trainer#amp has no effect: give --precision bf16, fp16 or fp32")
-    nested = nested_settings(parser, shipped) | {id: id.split("::")[-1] for id in LOADING if id in parser}
+    nested = nested_settings(parser, shipped)
     for id, key in nested.items():
         _set_path(parser, id, key)
+        if key not in references(parser.get()) and not isinstance(parser[id], dict):  # what is logged is what is in use
+            parser[key] = parser[id]
+    nested |= {id: id.split("::")[-1] for id in LOADING if id in parser}
     if "switches" in parser:
         parser.get_parsed_content("switches")
     keys = {key: key for key in (*RULES, *CHOICES) if key in parser} | nested

@@ -13,7 +13,7 @@ from monai.bundle import ConfigComponent, ConfigParser, ReferenceResolver
 
 from retina_monai.errors import RetinaError, join_first
 
-__all__ = ["nested_settings", "refuse_unused", "written"]
+__all__ = ["nested_settings", "references", "refuse_unused", "written"]
 
 SEPARATOR = ReferenceResolver.sep
 
@@ -36,8 +36,9 @@ def refuse_unused(
         RetinaError: names each such key, and the one that it resembles.
     """
     config = parser.get()
-    used = {name for _, value in _nodes(config) for name in _references(value)}
-    used |= {name for source in (shipped, *sources) for id, value in _nodes(source) for name in _macros(id, value)}
+    used = references(config) | {
+        name for source in (shipped, *sources) for id, value in _nodes(source) for name in _macros(id, value)
+    }
     unused = [id for id in _unused(config, shipped, used) if id not in runs] if shipped else []
     unused = [id for id in unused if not _is_copied(parser[id], config)]
     wrong = []
@@ -77,8 +78,10 @@ def _nodes(config: Any, id: str = "") -> Iterator[tuple[str, Any]]:
             yield from _nodes(value, inner)
 
 
-def _references(value: Any) -> Iterable[str]:
-    return ReferenceResolver.match_refs_pattern(value) if isinstance(value, str) else ()
+def references(config: Any) -> set[str]:
+    """Ids that ``@id`` refers to, anywhere in a config."""
+    texts = (value for _, value in _nodes(config) if isinstance(value, str))
+    return {name for text in texts for name in ReferenceResolver.match_refs_pattern(text)}
 
 
 def _macros(id: str, value: Any) -> Iterator[str]:

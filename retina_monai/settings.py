@@ -181,7 +181,7 @@ def check_settings(settings: Mapping[str, Any], keys: Mapping[str, str] | None =
 
     Args:
         settings: values by name.
-        keys: the key whose rule a value has to keep, by its name; without it, the name itself.
+        keys: the key whose rule a value has to keep, by its name, where that is not the key.
 
     Raises:
         RetinaError: there are such settings.
@@ -193,7 +193,7 @@ def check_settings(settings: Mapping[str, Any], keys: Mapping[str, str] | None =
     """
     wrong = []
     for name, value in settings.items():
-        key = name if keys is None else keys[name]
+        key = (keys or {}).get(name, name)
         if key in RULES and not RULES[key].fits(value):
             wrong.append(f"{name} must be {RULES[key]}, not {value!r}{_in_radians(RULES[key], value)}")
         elif key in CHOICES and value not in CHOICES[key]:

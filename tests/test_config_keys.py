@@ -149,6 +149,8 @@ def test_overrides_of_the_model_zoo_have_an_effect(initialize: Initialize, bundl
     assert [loader.batch_size for loader in loaders] == [2, 3]
     assert loaders[1].num_workers == 1
     assert content("train#trainer").state.max_epochs == 3
+    logged = {key: workflow.parser[key] for key in ("learning_rate", "batch_size", "max_epochs")}
+    assert logged == {"learning_rate": 0.125, "batch_size": 2, "max_epochs": 3}, "MLflow names what is in use"
 
 
 @pytest.mark.parametrize(

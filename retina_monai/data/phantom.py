@@ -180,7 +180,7 @@ def write_phantoms(
         directory: the folder to make, with ``images``, ``vessels``, ``fovs``, ``discs``, ``cups``, ``datalist.json`` (a
             fifth of the eyes test, a tenth validation, each at least one) and ``manifest.jsonl``; with ``atrophy``
             unless ``myopia`` is off, and with a folder for each type of lesion unless ``grade`` is 0.
-        count: number of eyes, at least 3.
+        count: number of eyes. Of two one trains and one tests; one alone trains.
         size: height and width in pixels.
         seed: of the set; eye ``i`` depends on ``(seed, i)`` alone.
         grade: of diabetic retinopathy in all eyes, or 'mixed': each eye's own, with the shares ``MIXED_GRADES``.
@@ -194,8 +194,8 @@ def write_phantoms(
         RetinaError: ``directory`` cannot be written or holds something else, or a number is out of range.
     """
     directory = Path(directory).expanduser()
-    if count < 3:
-        raise RetinaError(f"count is the number of phantoms, 3 or more (training, validation, test), not {count}")
+    if count < 1:
+        raise RetinaError(f"count is the number of phantoms and must be at least 1, not {count}")
     if grade is None or myopia is None:
         raise RetinaError("grade and myopia of a set are numbers, or 'mixed' for each eye's own, not None")
     plan = _Plan(size, seed, grade, myopia, camera)
@@ -246,8 +246,8 @@ def _write_set(directory: Path, count: int, plan: _Plan, description: str) -> No
     lines = [_write_phantom(directory, i, plan) for i in tqdm(range(count), "phantoms", unit="eye", disable=None)]
     with replacing(directory / "manifest.jsonl") as file:
         file.writelines(f"{json.dumps(line)}\n".encode() for line in lines)
-    test = count - max(1, round(count / 5))
-    validation = test - max(1, round(count / 10))
+    test = count - (max(1, round(count / 5)) if count > 1 else 0)
+    validation = test - (max(1, round(count / 10)) if count > 2 else 0)
     items = [_item(line, plan.folders()) for line in lines]
     datalist = {"training": items[:validation], "validation": items[validation:test], "test": items[test:]}
     write_json(directory / "datalist.json", {"name": "phantom", "description": description, **datalist})

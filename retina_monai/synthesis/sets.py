@@ -63,7 +63,7 @@ def synthesize(
         bundle: what :func:`retina_monai.load` takes, for synthesis; or a chain.
         input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
         output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the (last) bundle.
-        count: how many phantoms, at least 3; only where there is no ``input_dir``.
+        count: how many phantoms; only where there is no ``input_dir``.
         seed: of phantoms, random appearances, textures and warps.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
         checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
@@ -127,9 +127,10 @@ class _Choice:
             raise RetinaError(
                 f"appearance {self.appearance} is unknown: give ./{self.appearance} if it is the path of a photograph"
             )
-        given = {"phantom_count": self.count, "batch_size": batch_size}
+        given = {"count": self.count, "batch_size": batch_size}
         counts = {key: value for key, value in given.items() if value is not None}
-        check_settings({"seed": self.seed, "augment": self.augment, **counts})
+        rules = {"count": "phantom_count"}
+        check_settings({"seed": self.seed, "augment": self.augment, **counts}, rules)
         if self.output_dir is not None:
             check_folder(self.output_dir)
 

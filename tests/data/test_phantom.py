@@ -259,7 +259,10 @@ SPLIT = {"training": 9, "validation": 1, "test": 2}
 
 
 def test_an_eye_depends_on_seed_and_index_alone(written: Path, tmp_path: Path) -> None:
-    fewer = write_phantoms(tmp_path / "fewer", count=3, size=64, seed=7)
+    for count, shares in ((1, [1, 0, 0]), (2, [1, 0, 1]), (3, [1, 1, 1])):
+        datalist = json.loads((write_phantoms(tmp_path / str(count), count, 64, seed=7) / "datalist.json").read_text())
+        assert [len(datalist[split]) for split in ("training", "validation", "test")] == shares
+    fewer = tmp_path / "3"
     other = write_phantoms(tmp_path / "other", count=3, size=64, seed=8)
     for name in ("images/phantom_00002.png", "vessels/phantom_00002.png"):
         assert (fewer / name).read_bytes() == (written / name).read_bytes()

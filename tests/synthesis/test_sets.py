@@ -52,6 +52,13 @@ def test_what_inference_writes_is_written(
     assert sum(len(items) for items in find_datalist(folder).values()) == 8
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_phantoms_are_enough(bundle: Chain, count: int, tmp_path: Path) -> None:
+    folder = synthesize(bundle, output_dir=tmp_path / "set", count=count)
+    assert len(list((folder / "images").iterdir())) == count
+    assert sum(len(items) for items in find_datalist(folder).values()) == count
+
+
 def test_phantoms_grow_by_count_and_seed(bundle: Chain, tmp_path: Path) -> None:
     first, again, other = (
         pictures(synthesize(bundle, output_dir=tmp_path / name, count=3, seed=seed))

@@ -910,7 +910,7 @@ CASES = [
     refused(setting("num_workers", -1), r"num_workers must be a whole number from 0, not -1", "training"),
     refused(setting("dropout", 1.5), r"dropout must be a number from 0 below 1, not 1.5", "training"),
     refused(setting("precision", "foo"), r"precision foo is not available on \w+: give auto, fp32", "training"),
-    refused(setting("count", 2), r"count is the number of phantoms, 3 or more", "synthesize"),
+    refused(setting("count", 0), r"count must be a whole number from 1, not 0", "synthesize"),
     refused(setting("output_dir", ""), r"output_dir must be a path, not '': give one", *ALL_BUT_PREPARE),
     refused(
         setting("output_dir", 2024), r"output_dir must be a path, not 2024: give", *TRAINING, "inference", "evaluate"
