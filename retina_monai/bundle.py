@@ -27,6 +27,7 @@ from retina_monai.errors import RetinaError, join_first, parse_switch, root_erro
 from retina_monai.files import check_folder, write_json
 from retina_monai.group import group_size
 from retina_monai.handlers.checkpoints import load_file, refuse_other, save_atomically
+from retina_monai.handlers.mlflow_store import is_usable
 from retina_monai.networks import DiffusionGenerator, initialize_weights
 from retina_monai.release_notes import note_release
 from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
@@ -112,9 +113,15 @@ def find_bundle_root(name: str) -> str:
 
 
 def config_in_use() -> dict[str, Any]:
-    """The config that is being evaluated, overrides included, as plain data; empty outside of an evaluation."""
+    """The config that is being evaluated, overrides included, as plain data; empty outside of an evaluation.
+
+    A setting that is given as an expression (``$2 * 0.0001``) or as a reference is there with its value.
+    """
     parser = _parser_in_use()
-    return {} if parser is None else dict(deepcopy(parser.get()))
+    if parser is None:
+        return {}
+    values = {key: parser.get_parsed_content(key) for key in (*RULES, *CHOICES) if key in parser}
+    return {**deepcopy(parser.get()), **values}
 
 
 def new_run_folder(bundle_root: str | Path) -> Path:
@@ -239,8 +246,9 @@ def check_config() -> None:
     """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
 
     By :func:`retina_monai.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
-    :func:`retina_monai.settings.check_settings` and, for ``output_dir``, :func:`retina_monai.files.check_folder`;
-    switches are read too. ``~`` in a path becomes the home folder.
+    :func:`retina_monai.settings.check_settings`, for ``output_dir`` :func:`retina_monai.files.check_folder`, and for the
+    tracker :func:`retina_monai.handlers.mlflow_store.is_usable`; switches are read too. ``~`` in a path becomes the home
+    folder.
 
     Raises:
         RetinaError: there are such settings.
@@ -266,6 +274,16 @@ def check_config() -> None:
     check_settings({written(id): parser.get_parsed_content(id) for id in keys}, {written(id): keys[id] for id in keys})
     if "output_dir" in parser:
         check_folder(parser.get_parsed_content("output_dir"))
+    if "tracker" in parser:
+        _check_tracking(parser)
+
+
+def _check_tracking(parser: ConfigParser) -> None:
+    """Refuse a store of MLflow that cannot be used, before data are read; the tracker itself does without if it may."""
+    switches = parser.get_parsed_content("switches")
+    if switches["mlflow"] and switches["tracking_required"]:
+        address = os.environ.get("MLFLOW_TRACKING_URI") or parser.get_parsed_content("tracker#tracking_uri")
+        is_usable(expand_home(address), parser.get_parsed_content("tracker#experiment_name"))
 
 
 def check_networks() -> None:

@@ -53,6 +53,9 @@ class AdversarialTrainer(Trainer):
         trainer_kwargs: for ``monai.engines.Trainer``: ``device``, ``max_epochs``, ``train_data_loader`` as
             ``data_loader``, ``handlers``, metrics.
 
+    Attributes:
+        loss_meanings: what each loss means, by its name.
+
     Raises:
         ValueError: a step without optimizer, an unknown precision, or fp16 on a device without it.
     """
@@ -66,6 +69,7 @@ class AdversarialTrainer(Trainer):
         **trainer_kwargs: Any,
     ) -> None:
         self.objective = objective
+        self.loss_meanings = {**getattr(objective, "meanings", {}), "loss": "sum of all other losses"}
         self.optimizers = optimizers
         self.max_gradient_norm = max_gradient_norm
         device = torch.device(trainer_kwargs["device"]).type

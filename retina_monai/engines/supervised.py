@@ -32,11 +32,15 @@ class SupervisedTrainer(MonaiSupervisedTrainer):
         saved: the network that checkpoints hold; ``network`` is it, or a part of it.
         max_gradient_norm: gradients are scaled down to this norm; ``None`` leaves them.
         trainer_kwargs: for ``monai.engines.SupervisedTrainer``, ``network`` and ``optimizer`` among them.
+
+    Attributes:
+        loss_meanings: what the loss means, if its ``meanings`` say so.
     """
 
     def __init__(self, saved: nn.Module, max_gradient_norm: float | None = None, **trainer_kwargs: Any) -> None:
         super().__init__(decollate=False, optim_set_to_none=True, **trainer_kwargs)
         self.saved = saved
+        self.loss_meanings = dict(getattr(self.loss_function, "meanings", {}))
         spread_first(saved)
         self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, lambda: average_gradients(self.network.parameters()))
         if max_gradient_norm is not None:

@@ -11,12 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import DatasetInput, Metric, Param, Run
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from retina_monai.evaluation.kept import key_of
-from retina_monai.evaluation.page import flatten
-from retina_monai.handlers.tracking import artifact_folder, is_answering, one_sentence, sqlite_uri
+from retina_monai.evaluation.page import WORDS, flatten
+from retina_monai.handlers.mlflow_store import (
+    artifact_folder,
+    dataset_input,
+    experiment_id,
+    is_usable,
+    one_sentence,
+    run_page,
+    source_tags,
+    sqlite_uri,
+)
 from retina_monai.settings import expand_home
 
 __all__ = ["EXPERIMENT", "ReportRun"]
@@ -38,13 +48,13 @@ class ReportRun:
         tracking_uri: of a server or a database; ``None``: SQLite in the folder. ``MLFLOW_TRACKING_URI`` wins.
 
     Raises:
-        RetinaError: the server does not answer, or the address is none of MLflow's.
+        RetinaError: the store cannot be used (:func:`retina_monai.handlers.mlflow_store.is_usable`).
     """
 
     def __init__(self, folder: Path, tracking_uri: str | None = None) -> None:
         self.folder = folder
         self.address = expand_home(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri or sqlite_uri(folder))
-        is_answering(self.address, otherwise="--mlflow false")
+        is_usable(self.address, EXPERIMENT, otherwise="--mlflow false")
 
     def log(self, report: Mapping[str, Any]) -> None:
         """Log figures as metrics, lights, settings, tables, pictures and the report's files.
@@ -55,22 +65,24 @@ class ReportRun:
         with one_sentence(self.address, "evaluate"):
             files = artifact_folder(self.address)
             client, digest = MlflowClient(tracking_uri=self.address), key_of(report)
-            experiment = _experiment(client, files)
+            experiment = experiment_id(client, EXPERIMENT, files)
             for run in _runs(client, experiment, digest):
                 if run.info.status == "FINISHED":
                     return
                 client.delete_run(run.info.run_id)  # of an evaluation that was interrupted while it was logged
             name = f"{self.folder.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
-            run_id = client.create_run(experiment, run_name=name, tags={TAG: digest}).info.run_id
+            run_id = client.create_run(experiment, run_name=name, tags={TAG: digest, **_tags(report)}).info.run_id
             self._log(client, run_id, report)
             client.set_terminated(run_id)
             logger.info("MLflow: %s, experiment %s, run %s", self.address, EXPERIMENT, name)
+            logger.info("MLflow: this run is at %s", run_page(self.address, experiment, run_id))
 
     def _log(self, client: MlflowClient, run_id: str, report: Mapping[str, Any]) -> None:
         stamp = int(time.time() * 1000)
         metrics = [Metric(name, value, stamp, step) for name, value, step in _metrics(report)]
         for start in range(0, len(metrics), METRICS_AT_ONCE):
             client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
+        client.log_inputs(run_id, [_dataset(part, key) for key, part in report["compared"].items()])
         parameters = list(_parameters(report))
         for start in range(0, len(parameters), PARAMETERS_AT_ONCE):
             client.log_batch(run_id, params=parameters[start : start + PARAMETERS_AT_ONCE])
@@ -89,9 +101,22 @@ def _log_table(client: MlflowClient, run_id: str, table: Mapping[str, Any], path
         client.log_table(run_id, _columns(table), path)
 
 
-def _experiment(client: MlflowClient, files: str | None) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    return found.experiment_id if found else str(client.create_experiment(EXPERIMENT, artifact_location=files))
+def _tags(report: Mapping[str, Any]) -> dict[str, str]:
+    generator = report["compared"]["synthetic"].get("generator") or {}
+    answers = report["answers"].items()
+    rows = "\n".join(f"| {key} | {WORDS[answer['light']].lower()} | {answer['answer']} |" for key, answer in answers)
+    note = (
+        f"A synthetic set against a real one.\n\n| family | light | answer |\n|---|---|---|\n{rows}\n\n"
+        "Metrics are named after their family. `light` is 2 for good, 1 for with reservations and 0 for not good."
+    )
+    tags = source_tags("retina_monai evaluate") | {MLFLOW_RUN_NOTE: note}
+    tags["datasets"] = ", ".join(report["compared"]["real"]["datasets"])
+    return tags | ({"bundle": str(generator["bundle"])} if "bundle" in generator else {})
+
+
+def _dataset(part: Mapping[str, Any], role: str) -> DatasetInput:
+    names = [f"{role} {name}" for name in part["datasets"]]
+    return dataset_input(names, part["fingerprint"], part["splits"], role)
 
 
 def _runs(client: MlflowClient, experiment: str, digest: str) -> Sequence[Run]:

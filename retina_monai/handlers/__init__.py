@@ -7,10 +7,11 @@ from retina_monai.handlers.epochs import GrowingShare, LinearDecay, SeededEpochs
 from retina_monai.handlers.feature_table import FeatureTable
 from retina_monai.handlers.grid import image_grid
 from retina_monai.handlers.losses import EpochLine, EpochLosses, StopOnNaN
+from retina_monai.handlers.mlflow_store import sqlite_uri
 from retina_monai.handlers.pictures import PictureGrid, to_uint8
 from retina_monai.handlers.sample_set import SampleSet, finished_samples
 from retina_monai.handlers.synthetic_set import SyntheticSet
-from retina_monai.handlers.tracking import Tracker, sqlite_uri
+from retina_monai.handlers.tracking import Tracker
 from retina_monai.handlers.training_record import TrainingRecord
 from retina_monai.handlers.validation import EpochValidation
 from retina_monai.handlers.vessel_set import VesselSet

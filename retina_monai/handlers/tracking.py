@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
 import os
-import re
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from ignite.engine import Engine, Events
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from monai.handlers import MLFlowHandler
-from sqlalchemy.exc import SQLAlchemyError
 
-from retina_monai.errors import RetinaError
-from retina_monai.files import make_folder, write_json
+from retina_monai.data.layout import SPLITS, Datalist
+from retina_monai.engines.process import is_first_rank
+from retina_monai.handlers.config_file import ConfigFile
 from retina_monai.handlers.failure import on_failure
+from retina_monai.handlers.mlflow_store import (
+    FAILURES,
+    artifact_folder,
+    dataset_input,
+    experiment_id,
+    is_usable,
+    one_sentence,
+    run_page,
+    source_tags,
+)
 from retina_monai.settings import expand_home
 
-__all__ = ["Tracker", "artifact_folder", "is_answering", "one_sentence", "sqlite_uri"]
+__all__ = ["Tracker"]
 
 logger = logging.getLogger("retina_monai")
-LONGEST_PARAMETER = 500
-SECONDS_TO_ANSWER = 5
-SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql", "databricks")
+LONGEST_PARAMETER, LONGEST_TAG = 500, 5000
+RESUMED = "resumed_after_epoch_"
+CODE = ("$", "@", "%")
+"""How MONAI's expressions and references begin."""
 
 
 class Tracker(MLFlowHandler):
     """MONAI's ``MLFlowHandler``, with a run of its own per training and all that a reviewer looks for in it.
 
-    Epoch means of the losses and the validation metrics are logged at the trainer's epoch; parameters, the data set's
-    fingerprint and the config when the run starts; each picture when it is drawn; weights at the end, as plain files.
-    ``MLFLOW_TRACKING_URI`` wins over ``tracking_uri``, as in MONAI.
+    Epoch means of the losses and the validation metrics are logged at the trainer's epoch; parameters, data set,
+    source, a description and the config when the run starts; each picture when it is drawn; weights at the end, as
+    plain files.
+    ``MLFLOW_TRACKING_URI`` wins over ``tracking_uri``, as in MONAI. ``config.json`` (:class:`ConfigFile`) is written to
+    ``output_dir`` whether or not MLflow is used.
 
     Args:
         tracking_uri: of a server, or ``sqlite:///...``.
@@ -48,17 +55,18 @@ class Tracker(MLFlowHandler):
         output_dir: its last folder is part of the run's name; ``config.json`` is written there.
         config: the config as run; its plain top-level values are logged as parameters.
         fingerprint: of the data set, logged as parameter ``dataset_fingerprint``.
+        datalist: the data set; names of its sets and numbers of eyes by split are logged.
         evaluator: its metrics are logged too.
         artifacts: files to log when the training ends; those that exist.
-        required: whether a server that does not answer is an error; if not, training goes on untracked.
+        required: whether a store that cannot be used is an error; if not, training continues untracked.
         enabled: whether to track at all (and on rank 0 only).
 
     Attributes:
-        run_id: of the run in use; set before the start, that run is gone on with.
+        run_id: of the run in use; set before the start, that run is continued.
 
     Raises:
-        RetinaError: a required server does not answer, or the address is none of MLflow's; while it runs, what is to be
-            logged cannot be written (a full disk, say).
+        RetinaError: as :func:`retina_monai.handlers.mlflow_store.is_usable`; while it runs, what is to be logged cannot
+            be written (a full disk, say).
     """
 
     experiment: Any  # MONAI's handler declares it as None, and fills it in _set_experiment
@@ -70,23 +78,33 @@ class Tracker(MLFlowHandler):
         output_dir: str | Path,
         config: Mapping[str, Any] | None = None,
         fingerprint: str = "",
+        datalist: Datalist | None = None,
         evaluator: Engine | None = None,
         artifacts: tuple[str, ...] | list[str] = (),
         required: bool = True,
         enabled: bool = True,
     ) -> None:
         self.address = expand_home(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
-        self.enabled = enabled and is_answering(self.address, required)
+        self.enabled = enabled and is_usable(self.address, experiment_name, required)
         self.experiment_name = experiment_name
         self.output_dir = Path(output_dir)
         self.config = dict(config or {})
         self.fingerprint = fingerprint
+        items = {split: (datalist or {}).get(split, []) for split in SPLITS}
+        self.eyes = {split: len(part) for split, part in items.items()}
+        self.datasets = sorted({str(item["dataset"]) for part in items.values() for item in part if "dataset" in item})
         self.evaluator = evaluator
         self.files = tuple(artifacts)
+        self.file = ConfigFile(output_dir, self.config, fingerprint)
         self.run_id: str | None = None
         self.cur_run = None
 
     def attach(self, engine: Engine) -> None:
+        evaluators = [engine] if self.evaluator is None else [engine, self.evaluator]
+        if is_first_rank():
+            engine.add_event_handler(Events.STARTED, self.file.start)
+        for each in evaluators if is_first_rank() else []:
+            each.add_event_handler(Events.EPOCH_COMPLETED, self.note_formulas)
         if not self.enabled:
             return
         self._on(engine, Events.STARTED, self.start)
@@ -117,13 +135,16 @@ class Tracker(MLFlowHandler):
         else:
             self.client.update_run(self.run_id, status="RUNNING")
         self.cur_run = self.client.get_run(self.run_id)
-        told_by_engine = set(self.default_tracking_params)  # as it runs: an override may go past the config's key
-        parameters = {key: text for key, text in _parameters(self.config).items() if key not in told_by_engine}
+        by_engine = set(self.default_tracking_params)  # as it runs: an override may go past the config's key
+        parameters = {key: text for key, text in _parameters(self.config).items() if key not in by_engine}
         parameters["dataset_fingerprint"] = self.fingerprint
         self._delete_exist_param_in_dict(parameters)
         self._log_params(parameters)
         super().start(engine)
+        self._describe(engine)
         self.log_config()
+        page = run_page(self.address, self.experiment.experiment_id, str(self.run_id))
+        logger.info("MLflow: this run is at %s", page)
 
     def _connect(self) -> None:
         """Only now, since a client of a database makes the file: what is refused before the start leaves nothing."""
@@ -136,20 +157,71 @@ class Tracker(MLFlowHandler):
         )
         logger.info("MLflow: %s, experiment %s", self.address, self.experiment_name)
 
+    def _set_experiment(self) -> None:
+        name = experiment_id(self.client, self.experiment_name, self.artifact_location)
+        self.experiment = self.client.get_experiment(name)
+
     def _is_there(self, run_id: str) -> bool:
         """Whether the run of a resumed training is in this store; it is not where the address was another."""
         try:
-            self.client.get_run(run_id)
+            found = self.client.get_run(run_id).info.lifecycle_stage
         except MlflowException:
             logger.warning("MLflow: run %s is not in %s, the resumed training gets a new one", run_id, self.address)
             return False
-        return True
+        if found != "active":
+            logger.warning("MLflow: run %s was deleted, the resumed training gets a new one", run_id)
+        return bool(found == "active")
+
+    def _describe(self, engine: Engine) -> None:
+        """Source, data sets, tags and the description, which a resumption adds to."""
+        bundle = self.config.get("_meta_", {}).get("version", "")
+        tags = source_tags(f"monai.bundle run: {self.experiment_name} {bundle}".strip())
+        tags |= {"bundle": self.experiment_name, "bundle_version": bundle, "datasets": ", ".join(self.datasets)}
+        tags |= {f"{RESUMED}{epoch}": text for epoch, text in self.file.resumed.items()}
+        run = self.client.get_run(self.run_id)
+        note = run.data.tags.get(MLFLOW_RUN_NOTE) or self._introduction(engine)
+        for epoch, text in self.file.resumed.items():
+            line = f"Resumed after epoch {epoch} with other settings: {text}."
+            note += "" if line in note else f"\n\n{line}"
+        tags[MLFLOW_RUN_NOTE] = note
+        for key, text in tags.items():
+            if text:
+                self.client.set_tag(self.run_id, key, text[:LONGEST_TAG])
+        for key in run.data.tags.keys() - tags.keys():
+            if key.startswith(RESUMED):  # a resumption that finished no epoch
+                self.client.delete_tag(self.run_id, key)
+        if self.datasets:
+            context = "training" if hasattr(engine, "loss_meanings") else "evaluation"
+            given = dataset_input(self.datasets, self.fingerprint, self.eyes, context)
+            self.client.log_inputs(self.run_id, [given])
+
+    def _introduction(self, engine: Engine) -> str:
+        eyes = ", ".join(f"{count} {split}" for split, count in self.eyes.items())
+        text = f"`{self.experiment_name}` on {' + '.join(self.datasets) or 'no data set'} (eyes: {eyes})."
+        best = getattr(getattr(self.evaluator, "state", None), "key_metric_name", None)
+        if best:
+            text += f" The weights are those of the epoch with the best `{best}`."
+        meanings: Mapping[str, str] = getattr(engine, "loss_meanings", {})
+        if meanings:
+            rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in meanings.items())
+            text += (
+                "\n\nLosses are means over an epoch, each already multiplied by its weight; a loss of weight 0 is not "
+                f"logged.\n\n| loss | meaning |\n|---|---|\n{rows}"
+            )
+        return text
 
     def log_config(self) -> None:
-        """Write the config as run to ``output_dir`` and log it."""
-        path = self.output_dir / "config.json"
-        write_json(path, json.loads(json.dumps(self.config, default=str)))
-        self.client.log_artifact(self.run_id, str(path))
+        """Log the config as run."""
+        self.client.log_artifact(self.run_id, str(self.file.path))
+
+    def note_formulas(self, engine: Any) -> None:
+        """Keep what composite metrics consisted of, here and in the run."""
+        formulas: Mapping[str, str] = getattr(engine.state, "formulas", {})
+        if self.file.note(formulas) and self.enabled:
+            with one_sentence(self.address, "train"):
+                for name, formula in formulas.items():
+                    self.client.set_tag(self.run_id, name, formula)
+                self.log_config()
 
     def log_evaluation(self, evaluator: Any) -> None:
         self._log_metrics(dict(evaluator.state.metrics), step=evaluator.state.epoch)
@@ -171,88 +243,16 @@ class Tracker(MLFlowHandler):
         if self.cur_run is not None:
             try:
                 self.client.set_terminated(self.run_id, status="FAILED")
-            except (MlflowException, SQLAlchemyError, OSError):
+            except FAILURES:
                 logger.warning("MLflow: run %s could not be marked as failed in %s", self.run_id, self.address)
-
-
-def artifact_folder(address: str) -> str | None:
-    """Where files of a SQLite store go: ``mlruns`` beside it, whose folder is made; a server knows it for itself."""
-    if not address.startswith("sqlite:///"):
-        return None
-    folder = make_folder(Path(unquote(address[len("sqlite:///") :])).parent)  # encoded, which MONAI leaves as it is
-    return (folder.resolve() / "mlruns").as_uri()
-
-
-@contextmanager
-def one_sentence(address: str, verb: str) -> Iterator[None]:
-    """Whatever MLflow or its database raises becomes one sentence with its address and the reason.
-
-    Args:
-        address: that is written to.
-        verb: what could be done without MLflow.
-
-    Raises:
-        RetinaError: MLflow cannot write.
-    """
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = "no space left on its disk" if _is_full(error) else str(error).partition("\n")[0]
-        raise RetinaError(
-            f"MLflow cannot write to {address} ({reason}): mend that, give another --tracking_uri, or {verb} with "
-            "--mlflow false"
-        ) from error
-
-
-def _is_full(error: BaseException) -> bool:
-    """Whether a file's or SQLite's own words, which other errors hand on, say that a disk is full."""
-    return getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
-
-
-def sqlite_uri(output_dir: str | Path) -> str:
-    """Address of the SQLite store ``mlruns.db`` in a folder; the tracker keeps the files in ``mlruns`` beside it.
-
-    Only what an address cannot hold is percent-encoded: MLflow makes the folder of the address as it is written.
-    """
-    path = (Path(output_dir).resolve() / "mlruns.db").as_posix()
-    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")
-
-
-def is_answering(address: str, required: bool = True, otherwise: str = "--tracking_required false") -> bool:
-    """Whether an HTTP server is there (MLflow itself would try for minutes); databases are not asked.
-
-    Args:
-        address: of a server, or of a database.
-        required: whether a server that does not answer is an error.
-        otherwise: the option with which one goes on without it.
-
-    Raises:
-        RetinaError: it is none of MLflow's addresses, or a required server does not answer.
-    """
-    scheme = re.match(r"(\w+)(\+\w+)?://", address)
-    if scheme is None or scheme[1] not in SERVERS + DATABASES:
-        raise RetinaError(
-            f"tracking_uri {address} is not an address of MLflow: give sqlite:///FILE or http://HOST:PORT"
-        )
-    if scheme[1] in DATABASES:
-        return True
-    try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError) as error:
-        if required:
-            raise RetinaError(
-                f"the MLflow server {address} does not answer: start it, give another --tracking_uri, or go on "
-                f"without it with {otherwise}"
-            ) from error
-    logger.warning("the MLflow server %s does not answer: training goes on untracked", address)
-    return False
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
     """The plain top-level values; expressions and components are in the config's file."""
-    plain = {key: value for key, value in config.items() if isinstance(value, (bool, int, float, str, list))}
-    texts = {key: str(value)[:LONGEST_PARAMETER] for key, value in plain.items()}
-    return {key: text for key, text in texts.items() if not text.startswith(("$", "@", "%"))}
+    return {key: str(value)[:LONGEST_PARAMETER] for key, value in config.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(part) for part in value)
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and not value.startswith(CODE))

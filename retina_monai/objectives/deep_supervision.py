@@ -7,6 +7,7 @@ https://arxiv.org/abs/1606.04797): vessels are a tenth of an eye.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ class DeepSupervision:
         dice_weight: of the second.
         image_key, vessel_key, fov_key: entries of the batch; masks are ``(B, 1, H, W)`` in {0, 1}.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "s_cross_entropy": "cross-entropy of the vessel maps of all iterations inside the field of view",
+        "s_dice": "1 - soft Dice of the vessel maps of all iterations inside the field of view",
+    }
 
     def __init__(
         self,

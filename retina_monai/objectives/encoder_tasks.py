@@ -8,6 +8,7 @@ whatever it shows (after Doersch and Zisserman, Multi-task self-supervised visua
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,11 @@ class EncoderTasks:
         image_key: entry of the batch that the network gets; ``maps`` and ``traits`` are what it is to tell, NaN where
             that is not known.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "e_maps": "cross-entropy of the located structures",
+        "e_traits": "smooth L1 of the traits, such as how strongly a photograph was degraded",
+    }
 
     def __init__(
         self,

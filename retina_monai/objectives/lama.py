@@ -8,6 +8,7 @@ see far. Here what is known may be as little as the vessels of a retina.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,21 @@ class Lama:
     Raises:
         ValueError: ``perceptual_weight`` without ``perceptual``, or ``spectrum_weight`` without ``spectrum``.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "p_vessel": "cross-entropy of the vessels that the perceptual network finds in real photographs",
+        "p_image": "mean absolute error of the perceptual network's reconstruction of real photographs",
+        "d_real": "softplus loss of the discriminator on real photographs; 0.69 where it cannot decide",
+        "d_fake": "softplus loss of the discriminator on painted patches; 0.69 where it cannot decide",
+        "d_penalty": "squared gradient of the discriminator on real photographs (R1)",
+        "g_known": "mean absolute difference of painted and given colours on known pixels",
+        "g_unknown": "mean absolute difference of painted and real colours on unknown pixels",
+        "g_color": "difference of the mean and standard deviation of each channel inside the field of view",
+        "g_spectrum": "distance of the radial power spectra of both pictures; high where texture is missing",
+        "g_adversarial": "softplus loss of the generator against the discriminator; high where the discriminator wins",
+        "g_features": "mean squared difference of the discriminator's features of painted and real picture",
+        "g_perceptual": "relative squared difference of the perceptual network's features of both pictures",
+    }
 
     def __init__(
         self,

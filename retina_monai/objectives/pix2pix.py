@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,17 @@ class Pix2Pix:
     Raises:
         ValueError: ``spectrum_weight`` without ``spectrum``, or ``faithfulness_weight`` without ``segmenter``.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "s_real": "cross-entropy of the vessels that the segmenter finds in real photographs",
+        "d_real": "cross-entropy of the discriminator on real pairs, halved; 0.35 where it cannot decide",
+        "d_fake": "cross-entropy of the discriminator on generated pairs, halved; 0.35 where it cannot decide",
+        "g_l1": "mean absolute difference of generated and real picture inside the field of view",
+        "g_adversarial": "cross-entropy of the generator against the discriminator; high where the discriminator wins",
+        "g_features": "mean absolute difference of the discriminator's features of generated and real picture",
+        "g_spectrum": "distance of the radial power spectra of both pictures; high where texture is missing",
+        "g_faithfulness": "cross-entropy of the vessels found in the generated picture against those of the map",
+    }
 
     def __init__(
         self,

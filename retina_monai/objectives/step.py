@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -37,10 +37,12 @@ class Objective(Protocol):
     A term is a mean over pictures, or made of sums over the whole batch (:func:`retina_monai.group.whole_sum`), so that
     the gradients of equal batches, averaged, are those of one.
 
-    ``networks`` is all that is moved, averaged and saved; ``forward`` is the generating pass that the steps share;
+    ``meanings`` explains every loss by its name, for whoever reads the curves. ``networks`` is all that is moved,
+    averaged and saved; ``forward`` is the generating pass that the steps share;
     only the ``forward`` of a network is ever called, so that wrapping one changes nothing.
     """
 
+    meanings: ClassVar[Mapping[str, str]]
     networks: nn.ModuleDict
     steps: tuple[Step, ...]
 

@@ -26,7 +26,7 @@ from retina_monai.evaluation.kept import as_plain, read_section, write_section
 from retina_monai.evaluation.painting import find_painter
 from retina_monai.evaluation.report import describe_answers, evaluate
 from retina_monai.evaluation.section import Section, Table
-from retina_monai.handlers.tracking import sqlite_uri
+from retina_monai.handlers import sqlite_uri
 from retina_monai.transforms import measure_appearance
 
 SIZE = 64
@@ -290,6 +290,11 @@ def test_one_run_in_mlflow_with_all_of_it(run: Evaluate, monkeypatch: pytest.Mon
     ]
     assert logged.data.params["settings/mode"] == "quick"
     assert logged.data.params["light/privacy"] == "red"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert logged.data.tags["mlflow.source.name"] == "retina_monai evaluate"
+    assert f"| privacy | not good | {ANSWERS['privacy']} |" in logged.data.tags["mlflow.note.content"]
+    given = {tag.value: entry.dataset.name for entry in logged.inputs.dataset_inputs for tag in entry.tags}
+    assert given == {"synthetic": "synthetic phantom", "real": "real phantom"}
     names = {entry.path for entry in client.list_artifacts(logged.info.run_id)}
     assert {"index.html", "report.json", "pictures", "tables"} <= names
     tables = client.list_artifacts(logged.info.run_id, "tables")
@@ -299,6 +304,14 @@ def test_one_run_in_mlflow_with_all_of_it(run: Evaluate, monkeypatch: pytest.Mon
     assert table["columns"][:3] == ["data set", "N", "KID"] and len(table["data"]) == 4
     run(mlflow=True, seed=5)
     assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+def test_a_deleted_experiment_is_refused_before_anything_is_written(run: Evaluate, tmp_path: Path) -> None:
+    client = MlflowClient(tracking_uri=sqlite_uri(tmp_path))
+    client.delete_experiment(client.create_experiment("evaluation"))
+    with pytest.raises(RetinaError, match=r"experiment evaluation in .* was deleted"):
+        run(mlflow=True, tracking_uri=sqlite_uri(tmp_path))
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_report_half_logged_is_logged_anew(run: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
