@@ -246,9 +246,9 @@ def check_config() -> None:
     """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
 
     By :func:`retina_monai.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
-    :func:`retina_monai.settings.check_settings`, for ``output_dir`` :func:`retina_monai.files.check_folder`, and for the
-    tracker :func:`retina_monai.handlers.mlflow_store.is_usable`; switches are read too. ``~`` in a path becomes the home
-    folder.
+    :func:`retina_monai.settings.check_settings`, for ``output_dir`` :func:`retina_monai.files.check_folder`, and for
+    MLflow's store :func:`retina_monai.handlers.mlflow_store.is_usable`; switches are read too. ``~`` in a path becomes
+    the home folder.
 
     Raises:
         RetinaError: there are such settings.
