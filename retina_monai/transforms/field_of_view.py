@@ -15,7 +15,7 @@ from skimage.morphology import convex_hull_image
 
 from retina_monai.errors import RetinaError
 
-__all__ = ["circle", "compute_fov", "crop_square", "fov_box", "resize_area"]
+__all__ = ["black_outside", "circle", "compute_fov", "crop_square", "fov_box", "resize_area"]
 
 Box = tuple[int, int, int, int]
 
@@ -23,13 +23,19 @@ GRID = 512  # the edge is looked for on a grid of at most this many points a sid
 DARK = 0.1  # darker than this share of the picture's middle is outside
 FEW = 16  # an edge of fewer points tells no circle
 ROUND = 0.5  # share of the edge that must lie on the circle, within a point of the grid
+CORNER = 1 / 32  # of a side
+LIGHT = 64  # grey level of a page, at least
+ALIKE = 12  # grey levels by which points of a page differ at most ...
+FLAT = 5.0  # ... and their standard deviation; a retina is not that even
+STEP = 24  # grey levels between a page and what is on it
+LEFT = 0.1  # share of the frame that what is on a page takes at least
 
 
 def compute_fov(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Find the field of view of a photograph.
 
     Args:
-        image: ``(3, H, W)``, black or nearly so outside of the field of view.
+        image: ``(3, H, W)``, black or nearly so outside of the field of view; or on an even page, white or grey.
 
     Returns:
         ``(1, H, W)`` of {0, 1}: the disc of the aperture, as far as the picture shows it; the convex hull of what is
@@ -39,7 +45,8 @@ def compute_fov(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         RetinaError: the picture is black.
     """
     step = -(-max(image.shape[1:]) // GRID)
-    bright = _bright(image[:, ::step, ::step].max(axis=0))
+    seen = image[:, ::step, ::step]
+    bright = _bright(np.where(_page(seen), 0, seen.max(axis=0)))
     edge = np.argwhere(bright & ~ndimage.binary_erosion(bright, border_value=True))
     fitted = _fit_circle(edge)
     if fitted is None:
@@ -50,6 +57,17 @@ def compute_fov(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     fov = np.zeros((1, *image.shape[1:]), dtype=np.uint8)
     fov[:, top:bottom, left:right] = _disc(image.shape[1:], row, column, radius + step / 2)[:, top:bottom, left:right]
     return fov
+
+
+def black_outside(image: NDArray[np.uint8], fov: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photograph on a page, of a figure or a scan, with black around it; any other photograph as it is.
+
+    Args:
+        image: ``(3, H, W)``.
+        fov: ``(1, H, W)`` in {0, 1}.
+    """
+    step = -(-max(image.shape[1:]) // GRID)
+    return image * fov if _page(image[:, ::step, ::step]).any() else image
 
 
 def fov_box(fov: NDArray) -> Box:
@@ -117,6 +135,26 @@ def resize_area(array: NDArray, size: int) -> NDArray[np.float32]:
     rows, columns = _weights(array.shape[1], size), _weights(array.shape[2], size)
     shrunk = (rows @ channel.astype(np.float32) for channel in array)
     return np.stack([(columns @ channel.T).T for channel in shrunk])
+
+
+def _page(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a photograph ``(3, H, W)`` shows the page that it is printed on: even, white or grey, up to the corners."""
+    rows, columns = (max(2, int(CORNER * side)) for side in image.shape[1:])
+    ends = [(slice(rows), slice(-rows, None)), (slice(columns), slice(-columns, None))]
+    corners = np.array([np.median(image[:, top, left], axis=(1, 2)) for top in ends[0] for left in ends[1]])
+    colour = np.median(corners, axis=0)
+    nothing = np.zeros(image.shape[1:], np.bool_)
+    alike = np.abs(corners - colour).max(axis=1) <= ALIKE
+    if colour.max() < LIGHT or np.ptp(colour) > ALIKE or np.count_nonzero(alike) < 3:
+        return nothing
+    away = np.abs(image - colour[:, None, None].astype(np.float32)).max(axis=0)
+    parts = label(away <= ALIKE, connectivity=1)
+    page = np.isin(parts, np.setdiff1d(parts[[0, 0, -1, -1], [0, -1, 0, -1]], 0))
+    wider = ndimage.binary_dilation(page)
+    beside = ndimage.binary_dilation(wider, iterations=2) & ~wider
+    if not beside.any() or 1 - page.mean() < LEFT or np.median(away[beside]) < STEP:
+        return nothing
+    return wider if image[:, page].std(axis=1).max() <= FLAT else nothing
 
 
 def _bright(brightness: NDArray[np.uint8]) -> NDArray[np.bool_]:

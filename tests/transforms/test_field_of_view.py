@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 from skimage.transform import resize_local_mean
 
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError
-from retina_monai.transforms.field_of_view import circle, compute_fov, crop_square, fov_box, resize_area
+from retina_monai.transforms.field_of_view import black_outside, circle, compute_fov, crop_square, fov_box, resize_area
 
 RNG = np.random.default_rng(0)
 
@@ -72,6 +74,41 @@ def test_what_is_not_round_is_filled_to_its_convex_hull_and_a_full_frame_is_all_
     square[:, 30:170, 40:260] = 1
     assert dice(compute_fov(paint(square)), square) > 0.98
     assert compute_fov(paint(np.ones((1, 100, 120), dtype=np.uint8))).all()
+
+
+@pytest.mark.parametrize("level", [255, 230, 128])
+@pytest.mark.parametrize("place", ["margins", "cut by the frame", "caption", "black frame"])
+def test_a_photograph_on_a_page_has_the_disc_as_its_field_of_view(level: int, place: str) -> None:
+    fov = disc((400, 520), 200, 250, 190 if place != "cut by the frame" else 230)
+    image = paint(fov)
+    page = ~(disc((400, 520), 200, 250, 196 if place != "cut by the frame" else 236)[0] > 0)
+    if place == "black frame":
+        page[:] = True
+        page[6:394, 50:450] = False
+    image[:, page] = level
+    if place == "caption":
+        image[:, 385:395, 5:60:2] = 0
+    noisy = np.clip(image + RNG.normal(0, 2, (1, *image.shape[1:])), 0, 255).astype(np.uint8)
+    file = BytesIO()
+    Image.fromarray(np.moveaxis(image, 0, 2)).save(file, "JPEG", quality=60)
+    for picture in (image, noisy, np.moveaxis(np.asarray(Image.open(file)), 2, 0)):
+        found = compute_fov(picture)
+        assert dice(found, fov) > 0.97
+        blackened = black_outside(picture, found)
+        assert not (blackened * (1 - found)).any()
+        np.testing.assert_array_equal(blackened * found, picture * found)
+
+
+def test_grey_photographs_that_fill_the_frame_are_no_page() -> None:
+    rows, columns = np.mgrid[:200, :240]
+    vignette = 180 - np.hypot(rows - 100, columns - 120) / 2
+    even = np.full((200, 240), 140.0)
+    for picture in (vignette, even + RNG.normal(0, 8, even.shape), even):
+        image = np.repeat(np.clip(picture, 0, 255).astype(np.uint8)[None], 3, 0)
+        assert compute_fov(image).all()
+        np.testing.assert_array_equal(black_outside(image, disc((200, 240), 100, 120, 60)), image)
+    dark = paint(disc((200, 240), 100, 120, 90))
+    assert black_outside(dark, compute_fov(dark)) is dark
 
 
 def test_a_black_picture_has_no_field_of_view() -> None:
