@@ -20,7 +20,7 @@ from retina_monai.data.phantom import write_phantoms
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.encoder_tasks import STRUCTURES
-from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
+from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box, resize_area
 
 __all__ = ["LoadAnatomyd", "check_anatomy", "choose_splits", "find_anatomy", "repeat_photographs"]
 
@@ -127,7 +127,7 @@ class LoadAnatomyd(Transform):
         masks = {key: read_mask(data[key]) for key in STRUCTURES if key in data}
         check_eye(image, masks.get("vessel"), data, fov)
         _check_sizes(data, image, masks)
-        box = fov_box(fov)
+        image, box = black_outside(image, fov), fov_box(fov)
         known = [_is_known(data, key) for key in STRUCTURES]
         empty = torch.zeros((1, self.mask_size, self.mask_size), dtype=torch.uint8)
         fitted = {key: _fit(mask * np.uint8(255), box, self.mask_size) for key, mask in masks.items()}

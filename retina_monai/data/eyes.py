@@ -17,7 +17,7 @@ from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import write_phantoms
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
-from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
+from retina_monai.transforms.field_of_view import black_outside, compute_fov, crop_square, fov_box, resize_area
 
 __all__ = ["LoadEyed", "find_eyes", "find_fov", "fit", "input_or_phantoms", "with_vessels"]
 
@@ -113,7 +113,7 @@ class LoadEyed(Transform):
         vessel = read_mask(data["vessel"])
         fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
         check_eye(image, vessel, data, fov)
-        box = fov_box(fov)
+        image, box = black_outside(image, fov), fov_box(fov)
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
         pictures = {"image": image, "vessel": vessel * np.uint8(255), "fov": fov * np.uint8(255)}
         return texts | {key: torch.from_numpy(fit(picture, box, self.size)) for key, picture in pictures.items()}

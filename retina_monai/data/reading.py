@@ -47,6 +47,7 @@ IMAGE_SUFFIXES = PLAIN_SUFFIXES + tuple(f"{suffix}.gz" for suffix in PILLOW_SUFF
 
 DEPTHS = (8, 10, 12, 14, 16)
 OTHER_COLOURS = {"CMYK": "a printer's", "LAB": "L*a*b*", "HSV": "HSV", "YCbCr": "YCbCr"}
+NOISE = 1e-3  # of floating-point numbers about whole ones
 FRACTION = 1e-6  # what a fraction of 255 may be off as float32
 NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277  # tags of TIFF 6.0,
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
@@ -109,8 +110,8 @@ def read_mask(path: str | Path, threshold: int = 128) -> NDArray[np.uint8]:
     """Read a binary mask, whatever it was stored as.
 
     0 and 1, 0 and 255, fractions, a colour on black: the brightest channel counts, and a picture without values above
-    1 is taken to be on the scale of [0, 1]. Of a picture with two values, of which one is 0, the other is inside,
-    however dark it is.
+    1 is taken to be on the scale of [0, 1]. Floating-point values may miss 0 and 1 by what interpolation adds. Of a
+    picture with two values, of which one is 0, the other is inside, however dark it is.
 
     Args:
         path: as for :func:`read_array`.
@@ -123,7 +124,7 @@ def read_mask(path: str | Path, threshold: int = 128) -> NDArray[np.uint8]:
         RetinaError: as :func:`read_array`; values that are negative, not finite or beyond 16 bits; several above 1 of
             which none reaches the threshold (label numbers).
     """
-    array = read_array(path)
+    array = _without_noise(read_array(path))
     brightest = array if array.ndim == 2 else reduce(np.maximum, np.moveaxis(array, 2, 0))
     inside = _on_scale(brightest, path) >= threshold
     if not inside.any() and brightest.any():
@@ -452,6 +453,16 @@ def _exact_uint8(array: NDArray, path: str | Path) -> NDArray[np.uint8]:
         f"{path} has values up to {array.max():g}, finer than the 256 steps of 8 bits: convert it to 8 bits, "
         "from the range of values that shows the eye"
     )
+
+
+def _without_noise(array: NDArray) -> NDArray:
+    """Floating-point values of a mask without what resampling and compression add: noise, and overshoot of a spline."""
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        return array
+    nearest = np.rint(array)
+    settled = np.where(np.abs(array - nearest) <= NOISE, nearest, array)
+    is_share = settled.min() > -0.5 and settled.max() < 1.5  # labels would be 0 and 1 as well
+    return np.clip(settled, 0, 1) if is_share else settled
 
 
 def _on_scale(array: NDArray, path: str | Path) -> NDArray:

@@ -42,7 +42,7 @@ from retina_monai.data.splits import merge
 from retina_monai.data.twins import join_twins
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Condition, Eye
-from retina_monai.transforms.field_of_view import crop_square, fov_box
+from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box
 from retina_monai.transforms.vessel_label import cut_label, vessel_label
 
 __all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_settings", "refuse_real"]
@@ -174,7 +174,7 @@ class PackEyed(Transform):
         masks = {key: read_mask(data[key]) for key in MASKS if key in data}
         fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
         check_eye(image, masks.get("vessel"), data, fov)
-        box = fov_box(fov)
+        image, box = black_outside(image, fov), fov_box(fov)
         inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
         shares = {key: fit(mask * np.uint8(255), box, self.size) for key, mask in masks.items()}
         if "vessel" in masks:

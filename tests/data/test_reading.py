@@ -578,3 +578,23 @@ def test_what_pillow_leaves_out_of_a_tiff(tmp_path: Path) -> None:
         read_array(path)
     tifffile.imwrite(path, np.dstack([RGB, GREY]), photometric="rgb", extrasamples=["unspecified"])
     np.testing.assert_array_equal(read_array(path), RGB)
+
+
+@pytest.mark.parametrize("full", [1, 255])
+def test_a_mask_of_floating_point_may_be_noisy(tmp_path: Path, full: int) -> None:
+    noise = RNG.uniform(-1e-5, 1e-5, MASK.shape).astype(np.float32)
+    for suffix in ("nii.gz", "mha", "tif"):
+        path = write(tmp_path / f"noisy.{suffix}", MASK * np.float32(full) + noise)
+        np.testing.assert_array_equal(read_mask(path), MASK[None])
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "a.nii", MASK * np.float64(full) - 1e-8)), MASK[None])
+
+
+def test_the_overshoot_of_a_resampled_mask_is_cut_off_and_labels_are_not(tmp_path: Path) -> None:
+    resampled = np.clip(MASK + RNG.uniform(-0.2, 0.2, MASK.shape), -0.2, 1.2).astype(np.float32)
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "a.nii", resampled)), MASK[None])
+    probabilities = np.where(MASK, RNG.uniform(0.51, 1, MASK.shape), RNG.uniform(0, 0.49, MASK.shape))
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "a.nii", probabilities)), MASK[None])
+    with pytest.raises(RetinaError, match="labels"):
+        read_mask(write(tmp_path / "a.nii", (MASK * 2 + np.eye(*MASK.shape)).astype(np.float32)))
+    with pytest.raises(RetinaError, match="holds"):
+        read_mask(write(tmp_path / "a.nii", MASK * np.float32(2) - 1))
