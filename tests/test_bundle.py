@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from monai.bundle import ConfigParser
 from torch import distributed
 
 from retina_monai.bundle import check_config, check_eyes, check_networks, check_size
@@ -34,6 +35,22 @@ def test_a_split_that_is_needed_is_named() -> None:
     check_eyes(EYES, "test")
     with pytest.raises(RetinaError, match=r"no eye of the data set is for validation: give one with a datalist\.json"):
         check_eyes(EYES, "validation")
+
+
+def test_settings_that_are_expressions_are_recorded_with_their_values() -> None:
+    parser = ConfigParser(
+        {
+            "imports": ["$import retina_monai"],
+            "size": 64,
+            "batch_size": "@size",
+            "learning_rate": "$2 * @size",
+            "network": "$1 / 0",
+            "config": "$retina_monai.bundle.config_in_use()",
+        }
+    )
+    found = parser.get_parsed_content("config")
+    assert (found["size"], found["batch_size"], found["learning_rate"]) == (64, 64, 128)
+    assert found["network"] == "$1 / 0"
 
 
 def test_outside_of_a_config_there_is_nothing_to_check() -> None:
