@@ -120,7 +120,7 @@ def test_two_processes_write_one_set_of_files_and_one_run(monai_bundle: Command,
     assert result.stdout.count("epoch 1/1: ") == 1
     files = Counter(path.name for path in output_dir.rglob("*") if path.is_file() and "mlruns" not in path.parts)
     expected = ["appearances.json", "config.json", "epoch_0001.pt", "epoch_0001.png", "mlruns.db", "model.pt"]
-    assert files == Counter([*expected, "network.json"])
+    assert files == Counter([*expected, "network.json", "training.json"])
     (run,) = runs_in(output_dir)
     assert (run.info.status, set(run.data.metrics)) == ("FINISHED", LOSSES | METRICS)
     assert {steps for name in run.data.metrics for steps in steps_of(output_dir, run, name)} == {1}
