@@ -19,6 +19,7 @@ _PLACES = {
     "check_contents": "checking",
     "check_files": "checking",
     "choose_splits": "anatomy",
+    "collate_photographs": "photographs",
     "eye_loader": "dataset",
     "find_anatomy": "anatomy",
     "find_datalist": "layouts",

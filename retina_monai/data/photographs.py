@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import Dataset
+from monai.data import Dataset, list_data_collate
 from numpy.typing import NDArray
 
 from retina_monai.data.checking import check_contents, check_eye, check_files
@@ -21,7 +21,7 @@ from retina_monai.data.writing import is_synthetic
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
 
-__all__ = ["Photographs", "find_photographs", "fit_photograph"]
+__all__ = ["Photographs", "collate_photographs", "find_photographs", "fit_photograph"]
 
 ALL = "all"
 TEXTS = ("name", "patient", "dataset", "laterality", "split")
@@ -98,6 +98,20 @@ def fit_photograph(
     square = resize_area(crop_square(photograph, box), size)
     inside = resize_area(crop_square(fov, box), size) >= 0.5
     return np.rint(square) * inside, box
+
+
+def collate_photographs(samples: Sequence[dict[str, Any]]) -> Any:
+    """Put samples of :class:`Photographs` into a batch, as MONAI's ``list_data_collate`` does.
+
+    Raises:
+        RetinaError: the photographs are of different sizes.
+    """
+    sizes = {f"{width} x {height}" for height, width in (sample["photograph"].shape[-2:] for sample in samples)}
+    if len(sizes) > 1:
+        raise RetinaError(
+            f"photographs of {' and '.join(sorted(sizes))} pixels do not fit into one batch: give a batch_size of 1"
+        )
+    return list_data_collate(samples)
 
 
 def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False, split: str = ALL) -> list[Item]:

@@ -36,7 +36,7 @@ PHOTOGRAPHS = ("Synthesis", "Outpainting")
 RELEASED = {task: ["configs/appearances.json"] for task in PHOTOGRAPHS}
 LARGEST = 25 * 10**6
 OVERLAYS = ["evaluate.json", "multi_gpu_train.json"]
-LONGEST_OVERLAY = 29
+LONGEST_OVERLAY = 30
 
 RunConfig = Callable[..., ConfigParser]
 TASKS = {

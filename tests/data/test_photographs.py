@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retina_monai.data import Photographs, find_datalist, find_photographs, generate_phantom
+from retina_monai.data import Photographs, collate_photographs, find_datalist, find_photographs, generate_phantom
 from retina_monai.data.photographs import fit_photograph
 from retina_monai.data.writing import write_png
 from retina_monai.errors import RetinaError
@@ -116,3 +116,12 @@ def test_a_photograph_is_cut_as_training_photographs_are(phantoms: Path) -> None
     image, _ = fit_photograph(read_photograph(item["image"]), read_mask(item["fov"]), 64)
     trained = PhotographRanged()(LoadEyed(64)(item))["image"]
     np.testing.assert_allclose(image / 127.5 - 1, trained.numpy(), atol=1e-5)
+
+
+def test_photographs_of_different_sizes_do_not_share_a_batch(phantoms: Path) -> None:
+    samples = [Photographs([find_photographs(phantoms)[0]], 40)[0] for _ in range(2)]
+    assert collate_photographs(samples)["photograph"].shape[0] == 2
+    height, width = samples[1]["photograph"].shape[-2:]
+    samples[1]["photograph"] = samples[1]["photograph"][..., 1:]
+    with pytest.raises(RetinaError, match=f"{width - 1} x {height} and {width} x {height} pixels do not fit into one"):
+        collate_photographs(samples)
