@@ -15,6 +15,7 @@ from torch import Tensor
 from retina_monai.data import generate_phantom
 from retina_monai.evaluation import privacy
 from retina_monai.evaluation.eye import Condition, Eye
+from retina_monai.evaluation.nearest_eyes import collect, join_real
 from retina_monai.evaluation.privacy import privacy_section
 from retina_monai.evaluation.section import Section
 
@@ -136,3 +137,23 @@ def test_without_training_eyes_or_patients_nothing_is_judged(measure: Callable, 
     section = measure(training[:2], training=one)
     assert (section.light, section.figures) == ("grey", {})
     assert "1 training patient, and a light takes 4" in section.answer
+
+
+def test_a_doubled_photograph_is_no_pair_of_two_patients(measure: Callable, training: list[Eye]) -> None:
+    """Else its score of 1 would be the threshold that a copy has to pass; here it is darker than its twin, too."""
+    twin = replace(training[1], name="twin", patient="x", image=(training[1].image * 0.9).astype(np.uint8))
+    half = replace(training[2], name="copy", patient="y", masks={}, split="")
+    drawn = replace(half, name="drawn", condition=Condition("x", "twin"))
+    figures = measure([half, drawn], [*training, twin]).figures
+    assert figures["calibration"]["score"]["value"] < 0.9
+    assert figures["copies"]["judged"]["hits"] == figures["counts"]["unseen"] == 1
+    assert figures["counts"]["trained"] == 1  # the patient of a condition may be called by either name
+    assert figures["counts"]["training_patients"] == len(training)
+
+
+def test_a_photograph_that_was_trained_on_and_held_out_is_of_one_patient(training: list[Eye]) -> None:
+    twin = replace(training[1], name="twin", patient="x")
+    trained, held_out = (collect(some, range(len(some)), mean_colours, "") for some in (training, [twin]))
+    join_real(trained, held_out)
+    assert held_out.patients == [training[1].patient] and held_out.aliases == {"x"}
+    assert trained.patients == [eye.patient for eye in training]
