@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from retina_monai.data.layout import PICTURES, Item
-from retina_monai.data.orientation import ORIENTATIONS, vessel_fit
 from retina_monai.data.reading import check_picture, read_mask, read_photograph
 from retina_monai.errors import RetinaError, join_first, one_line
 
@@ -120,6 +119,8 @@ def _check_alignment(
     """Refuse a map that lies on its photograph in another orientation, and warn of one that does not fit at all."""
     if max(image.shape[1:]) < SMALLEST:
         return
+    from retina_monai.data.orientation import ORIENTATIONS, vessel_fit  # imports torch, which takes seconds
+
     fits = vessel_fit(image, vessel, fov)
     size = np.abs(fits)  # in angiograms and OCTA vessels are bright
     best = int(size.argmax())
