@@ -76,18 +76,23 @@ def mistake(run: Callable[[], Any]) -> str:
 
 @root_only
 @pytest.mark.parametrize(
-    ("left", "interval", "name"),
+    ("left", "name"),
     [
-        (0, 1, "appearances.json"),
-        (16_000, 1, r"pictures/epoch_0002.png"),
-        (60_000, 10, "model.pt"),
-        (350_000, 1, "epoch_0002.pt"),
+        (0, "appearances.json"),
+        (16_000, "config.json"),
+        (40_000, r"pictures/epoch_0002.png"),
+        (100_000, "model.pt"),
+        (350_000, "epoch_0002.pt"),
     ],
 )
 def test_a_training_keeps_its_checkpoint_and_goes_on_when_there_is_space(
-    disk: Disk, run_config: RunConfig, left: int, interval: int, name: str
+    disk: Disk, run_config: RunConfig, left: int, name: str
 ) -> None:
-    training = {"output_dir": str(disk.folder / "run"), "val_interval": interval}
+    """Of three eyes the picture is larger than ``config.json``; every epoch counts as the best."""
+    validation = {"dataset#data": "$@datalist['training'][:3]", "evaluator#metric_cmp_fn": "$lambda now, best: True"}
+    training = {f"validate#{key}": value for key, value in validation.items()} | {
+        "output_dir": str(disk.folder / "run")
+    }
     run_config(CONFIGS / "train.json", **training)
     before = disk.hashes()
     disk.fill(left)
