@@ -35,14 +35,14 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun, in the plural unless there is one.
+def counted(number: int, noun: str, singular: str = "", plural: str = "") -> str:
+    """A number, its noun and what is said of it, in the singular if the number is 1.
 
     Example:
-        >>> counted(1, "eye"), counted(1200, "synthetic eye")
-        ('1 eye', '1,200 synthetic eyes')
+        >>> counted(1, "eye"), counted(1200, "synthetic eye", "was left out", "were left out")
+        ('1 eye', '1,200 synthetic eyes were left out')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'s' * (number != 1)} {singular if number == 1 else plural}".rstrip()
 
 
 def join_first(texts: Sequence[str], most: int = 10) -> str:

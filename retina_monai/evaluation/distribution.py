@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retina_monai.errors import counted
 from retina_monai.evaluation.distribution_plots import plot_colours, plot_floors, plot_manifolds, plot_projections
 from retina_monai.evaluation.eye import Extractor, Eyes
 from retina_monai.evaluation.overview import Overview, look_over
@@ -37,6 +38,7 @@ from retina_monai.metrics import (
     kid_of_subsets,
     sample_fid,
 )
+from retina_monai.progress import progress
 
 __all__ = ["AMBER", "FEW", "GREEN", "Comparison", "compare_sets", "distribution_section", "unrelated"]
 
@@ -171,14 +173,18 @@ def compare_sets(synthetic: Overview, real: Overview, name: str, size: int, seed
     made, true = synthetic.features[name], real.features[name]
     pairs, apart, by_patient = unrelated(real.patients, synthetic.patients, np.random.default_rng(seed))
     few, few_apart = pairs[:MANIFOLD_SPLITS], apart[:MANIFOLD_SPLITS]
+
+    def shown(pairs: Pairs, what: str) -> Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        return progress(pairs, f"distribution: {what} by {name}", "split")
+
     return Comparison(
         kid=kid_of_subsets(true, made, apart, **how),
         floor=floor_of_halves(true, pairs, by_patient=by_patient, **how),
         fid=fid(real.statistics[name], synthetic.statistics[name], **how),
-        equal_fid=float(np.mean([sample_fid(true[one], made[other]) for one, other in few_apart])),
+        equal_fid=float(np.mean([sample_fid(true[one], made[other]) for one, other in shown(few_apart, "FID")])),
         manifold=_manifold(true, made, how),
-        manifolds=[_manifold(true[one], made[other], how) for one, other in few_apart],
-        floor_manifolds=[_manifold(true[one], true[other], how) for one, other in few],
+        manifolds=[_manifold(true[one], made[other], how) for one, other in shown(few_apart, "coverage")],
+        floor_manifolds=[_manifold(true[one], true[other], how) for one, other in shown(few, "coverage of real eyes")],
         points=_project(true, made),
     )
 
@@ -245,7 +251,7 @@ def _project(real: NDArray[Any], generated: NDArray[Any], most: int = 500) -> tu
 
 def _judge(result: Comparison, made: Overview, true: Overview) -> tuple[Light, str]:
     if copies := made.shared_with(true):
-        which = "is the real set" if copies == made.count else f"holds {copies} photographs of the real set"
+        which = "is the real set" if copies == made.count else f"holds {counted(copies, 'photograph')} of the real set"
         return "red", f"The synthetic set {which}, pixel by pixel: these are no synthetic photographs."
     few = result.floor.real_count
     answer = _answer(result)
@@ -457,7 +463,8 @@ def _notes(results: Mapping[str, Comparison], made: Overview, true: Overview) ->
     if max(made.count, true.count) > max(len(made.patients), len(true.patients)):
         notes.append(f"KID, precision and recall are those of random samples of {len(made.patients)} photographs.")
     if made.repeated:
-        notes.append(f"{made.repeated} synthetic photographs repeat another one pixel by pixel.")
+        repeats = counted(made.repeated, "synthetic photograph", "repeats", "repeat")
+        notes.append(f"{repeats} another one pixel by pixel.")
     return notes + _mixture(made.datasets, true.datasets)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, counted
 from retina_monai.evaluation.branch_trials import BranchTrials, Paint, RealBranches
 from retina_monai.evaluation.comparing import Distance
 from retina_monai.evaluation.eye import Eye, Eyes, Judge
@@ -185,10 +185,10 @@ def _reservations(findings: Findings) -> list[str]:
 def _branches_in_words(findings: Findings) -> str:
     line = findings.lines["all"]
     if not line.shown:
-        return f"The photographs showed none of the {line.branches} branches that were to be taken out."
+        return f"The photographs showed no branch of those that were to be taken out ({line.branches})."
     return (
-        f"The photographs showed {line.shown:.0%} of the {line.branches} branches that were to be taken out of vessel "
-        f"maps, and of these {line.passed_of_shown:.0%} went, and nothing else."
+        f"Of the branches to be taken out of vessel maps ({line.branches}), the photographs showed {line.shown:.0%}, "
+        f"and of these {line.passed_of_shown:.0%} went, and nothing else."
     )
 
 
@@ -255,7 +255,7 @@ def _notes(findings: Findings, judge_name: str, judges: Mapping[str, Judge], tri
         notes.append("No vessel map had a branch that could be taken out without cutting others off.")
     if trials is not None and trials.from_labels:
         notes.append(
-            f"Of {trials.from_labels} synthetic eyes the set does not hold what its generator was given "
+            f"Of {counted(trials.from_labels, 'synthetic eye')} the set does not hold what its generator was given "
             "(`vessel_shares/`): branches were taken out of their labels, which are not what synthesis paints from."
         )
     if findings.repainted > ALIKE:
@@ -280,9 +280,8 @@ def _notes_on_ceiling(findings: Findings) -> list[str]:
         "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.made
     )
     if empty:
-        notes.append(
-            f"Of the vessel maps of the synthetic set, {empty} show no vessel and were left out of the scores."
-        )
+        maps = counted(empty, "vessel map", "shows no vessel and was", "show no vessel and were")
+        notes.append(f"{maps} left out of the scores.")
     return notes
 
 

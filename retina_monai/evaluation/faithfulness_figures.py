@@ -14,6 +14,7 @@ from retina_monai.evaluation.comparing import Distance, compare_samples, differe
 from retina_monai.evaluation.measuring import MEASURES, Measured, stack_values
 from retina_monai.evaluation.tables import Interval, bootstrap_interval
 from retina_monai.metrics.branch_removal import CALIBRES
+from retina_monai.progress import progress
 
 __all__ = ["BranchLine", "Findings", "Score", "summarize_findings"]
 
@@ -180,7 +181,8 @@ def _mean(values: Iterable[float], middle: Callable[[Any], Any] = np.mean) -> fl
 
 def _distances(made: Sequence[Measured], true: Sequence[Measured], seed: int) -> dict[str, Distance]:
     distances = {}
-    for key in dict.fromkeys(key for eye in made for key in eye.values):
+    keys = list(dict.fromkeys(key for eye in made for key in eye.values))
+    for key in progress(keys, "faithfulness: comparing biomarkers", "biomarker"):
         own, real = ([eye for eye in eyes if key in eye.values] for eyes in (made, true))
         if own and real:
             patients, real_patients = ([eye.patient for eye in eyes] for eyes in (own, real))

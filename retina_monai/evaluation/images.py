@@ -20,9 +20,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from tqdm import tqdm
 
 from retina_monai.data.writing import write_png
+from retina_monai.errors import counted
 from retina_monai.evaluation.distribution_plots import REAL, SYNTHETIC, WIDTH
 from retina_monai.evaluation.eye import Eye, Eyes, as_image, as_mask
 from retina_monai.evaluation.overview import NO_POWER
@@ -33,6 +33,7 @@ from retina_monai.evaluation.tables import FEWEST, Interval, bootstrap_interval
 from retina_monai.files import replacing
 from retina_monai.metrics import cosine_similarity, frequencies, ms_ssim, mse, psnr, radial_power_spectrum, ssim
 from retina_monai.metrics.image_quality import MS_WEIGHTS, WINDOW
+from retina_monai.progress import progress
 from retina_monai.transforms import apply_appearance, measure_appearance
 
 __all__ = ["image_section"]
@@ -135,12 +136,12 @@ def find_pairs(synthetic: Eyes, real: Eyes) -> list[Pair]:
     places: dict[tuple[str, str], int] = {}
     others: dict[str, list[tuple[str, int]]] = {}
     datasets: list[str] = []
-    for place, eye in enumerate(tqdm(real, "real photographs", unit="eye", disable=None)):
+    for place, eye in enumerate(progress(real, "image: real photographs")):
         places[eye.patient, eye.name] = place
         others.setdefault(eye.dataset, []).append((eye.patient, place))
         datasets.append(eye.dataset)
     pairs = []
-    for place, eye in enumerate(tqdm(synthetic, "pairs", unit="eye", disable=None)):
+    for place, eye in enumerate(progress(synthetic, "image: looking for pairs")):
         condition = eye.condition
         if condition is None or condition.augmented:
             continue
@@ -161,7 +162,7 @@ def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[R
     rows: list[Row] = []
     spectra: Spectra = {}
     copies = 0
-    for pair in tqdm(pairs, "pairs compared", unit="pair", disable=None):
+    for pair in progress(pairs, "image: comparing", "pair"):
         made, true = synthetic[pair.synthetic], real[pair.real]
         inside = made.fov & true.fov
         if np.array_equal(made.image[:, inside], true.image[:, inside]):
@@ -255,13 +256,15 @@ def _gain(rows: Sequence[Row]) -> Interval | None:
 def _judge(rows: Sequence[Row], gain: Interval | None, copies: int) -> tuple[Light, str]:
     pairs = [row for row in rows if row["kind"] == MATCHED]
     means = {kind: np.mean([row["psnr"] for row in rows if row["kind"] == kind]) for kind in (AS_IS, MATCHED)}
+    ssims, correlations = ([row[name] for row in pairs] for name in ("ssim", "correlation"))
     answer = (
-        f"{len(pairs)} photographs reach {means[AS_IS]:.1f} dB and {means[MATCHED]:.1f} dB with the real one's "
-        f"colours, an SSIM of {np.mean([row['ssim'] for row in pairs]):.3f}, and a correlation of detail of "
-        f"{np.mean([row['correlation'] for row in pairs]):.2f}."
+        f"{counted(len(pairs), 'photograph', 'reaches', 'reach')} {means[AS_IS]:.1f} dB and {means[MATCHED]:.1f} dB "
+        f"with the real one's colours, an SSIM of {np.mean(ssims):.3f}, and a correlation of detail of "
+        f"{np.mean(correlations):.2f}."
     )
     if copies:
-        return "red", f"{answer} {copies} more are the real photographs themselves, pixel by pixel."
+        more = "is the real photograph itself" if copies == 1 else "are the real photographs themselves"
+        return "red", f"{answer} {copies} more {more}, pixel by pixel."
     if gain is None:
         return "grey", f"{answer} Not judged: that takes pairs of {FEWEST} patients."
     apart = f"{abs(gain.mean):.3f} (95 % interval of the difference {gain.low:.3f} to {gain.high:.3f})"
@@ -353,7 +356,8 @@ def _notes(rows: Sequence[Row], copies: int, size: int) -> list[str]:
         f"MS-SSIM has {_scales(size)} of its {len(MS_WEIGHTS)} scales at {size} px.",
     ]
     if copies:
-        notes.append(f"{copies} pairs that are one photograph do not enter the means.")
+        pairs = counted(copies, "pair", "that is one photograph does", "that are one photograph do")
+        notes.append(f"{pairs} not enter the means.")
     if not any(row["kind"] == OTHER for row in rows):
         notes.append("No data set has a second patient: there is no other real eye to compare with.")
     return notes

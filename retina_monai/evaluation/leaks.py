@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from tqdm import tqdm
 
 from retina_monai.errors import RetinaError, join_first
 from retina_monai.evaluation.eye import Eye, Eyes
+from retina_monai.progress import progress
 
 __all__ = ["LeakError", "refuse_leaks"]
 
@@ -54,7 +54,7 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
     if both := sorted({eye.patient for eye in training} & known.patients):
         raise LeakError(f"{join_first(both)}: patients of the real set both train and test: mend its splits")
     unknown, told, shown = [], [], []
-    for eye in tqdm(synthetic, "looking for test eyes", leave=False, disable=None):
+    for eye in progress(synthetic, "usefulness: looking for test eyes"):
         if eye.condition is None or not eye.condition.patient:
             unknown.append(eye.name)
         elif patients := known.patients & {eye.condition.patient, eye.patient}:

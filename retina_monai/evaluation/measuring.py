@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from retina_monai.evaluation.eye import Eye, Eyes, Judge, as_image, as_mask
 from retina_monai.metrics import (
@@ -28,6 +27,7 @@ from retina_monai.metrics import (
     region_contrast,
     roc_auc,
 )
+from retina_monai.progress import progress
 
 __all__ = ["MEASURES", "REGIONS", "VESSEL", "Measured", "measure_eyes", "run_judge", "stack_values"]
 
@@ -80,7 +80,7 @@ def measure_eyes(
     Raises:
         ValueError: a judge returns anything but one probability per pixel.
     """
-    with tqdm(total=len(eyes), desc=title, unit="eye", disable=None) as bar:
+    with progress(title=title, total=len(eyes)) as bar:
         for start in range(0, len(eyes), BATCH):
             batch = [eyes[place] for place in range(start, min(start + BATCH, len(eyes)))]
             maps = {key: run_judge(judge, batch) for key, judge in judges.items()}

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from retina_monai.data.twins import find_twins, join_patients, thumbnail
 from retina_monai.evaluation.eye import Extractor, Eye, Eyes, as_image, as_mask
 from retina_monai.metrics.alignment import Descriptor, Gallery, Match, describe, lay_over
 from retina_monai.metrics.features import extract_features
 from retina_monai.metrics.image_quality import ssim
+from retina_monai.progress import progress
 
-__all__ = ["KINDS", "Judged", "Kind", "Nearest", "Reference", "bar", "collect", "join_real", "judge", "nearest_real"]
+__all__ = ["KINDS", "Judged", "Kind", "Nearest", "Reference", "collect", "join_real", "judge", "nearest_real"]
 
 TRAINED_DICE = 0.7  # of vessel maps as they lie: those of different eyes in the sets at hand have at most 0.34
 WARPED_DICE = 0.5  # of vessel maps laid over each other, which raises chance a little
@@ -93,11 +93,6 @@ class Judged:
     held_out: Floats
 
 
-def bar(what: str) -> dict[str, Any]:
-    """Of ``tqdm``."""
-    return {"desc": f"privacy: {what}", "leave": False, "disable": None}
-
-
 def _small_vessels(eye: Eye) -> NDArray[np.uint8] | None:
     if "vessel" not in eye.masks or not np.any(eye.masks["vessel"]):
         return None
@@ -133,7 +128,7 @@ class _Embedding:
 def collect(eyes: Eyes, places: Sequence[int], extractor: Extractor, what: str) -> Reference:
     """Keep of the real eyes at ``places`` what others are compared with."""
     kept, embedding = Reference(), _Embedding(extractor)
-    for place in tqdm(places, **bar(what)):
+    for place in progress(places, f"privacy: {what}"):
         eye = eyes[place]
         kept.gallery.add(describe(eye.image, eye.fov))
         kept.names.append(eye.name)
@@ -160,7 +155,7 @@ def judge(
     """Compare the synthetic eyes at ``places`` with the training eyes, and with the held-out ones coarsely."""
     found, embedding, vessels = [], _Embedding(extractor), _VesselMaps(reference)
     training, held_out = (np.full(len(real.names), -1, np.float32) for real in (reference, others))
-    for place in tqdm(places, **bar("synthetic eyes")):
+    for place in progress(places, "privacy: synthetic eyes"):
         eye = synthetic[place]
         descriptor = describe(eye.image, eye.fov)
         placed = reference.gallery.place(descriptor)
@@ -178,7 +173,7 @@ def judge(
 def nearest_real(others: Reference, reference: Reference) -> list[Nearest]:
     """The training eye of another patient that is nearest to each held-out one; those without are left out."""
     found, patients = [], np.array(reference.patients)
-    for place in tqdm(range(len(others.names)), **bar("held-out eyes")):
+    for place in progress(range(len(others.names)), "privacy: held-out eyes"):
         descriptor, patient = others.gallery.descriptors[place], others.patients[place]
         matches = reference.gallery.nearest(descriptor, patients == patient)
         for best in matches[:1]:

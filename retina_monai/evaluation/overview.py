@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from retina_monai.evaluation.eye import Extractor, Eye, Eyes, as_image, as_mask
 from retina_monai.metrics import FeatureStatistics, extract_features, radial_power_spectrum
 from retina_monai.metrics.features import CAPACITY
+from retina_monai.progress import progress
 
 __all__ = ["NO_POWER", "Overview", "look_over"]
 
@@ -82,7 +82,7 @@ def look_over(eyes: Eyes, extractors: Mapping[str, Extractor], seed: int, title:
     """
     kept = np.sort(np.random.default_rng(seed).permutation(len(eyes))[:CAPACITY])
     looking = _Looking(extractors)
-    with tqdm(total=len(eyes), desc=title, unit="eye", disable=None) as bar:
+    with progress(title=f"distribution: {title}", total=len(eyes)) as bar:
         for start in range(0, len(eyes), BATCH):
             batch = [eyes[place] for place in range(start, min(start + BATCH, len(eyes)))]
             looking.add(batch, kept[(kept >= start) & (kept < start + BATCH)] - start)

@@ -23,6 +23,9 @@ WIDEST = 1800  # pixels of a picture in the page; larger ones are in the folder 
 HEAVY = 300_000  # bytes of a PNG beyond which a picture is stored as WebP
 MOST_FIGURES = 400
 WIDE = 9  # columns of a table beyond which paper takes smaller letters
+PHONE, DESK = 40, 120  # characters of a table's row beyond which a phone, and a desk, may show a part of it only
+HINT = "Scroll sideways to see all of it."
+ENLARGE = "Tap or click to enlarge."
 NOTHING = "–"
 TITLES = {
     "image": "Image quality",
@@ -216,9 +219,23 @@ def _table(table: Mapping[str, Any]) -> str:
     note = f'\n<p class="note">{escape(table["note"])}</p>' if table.get("note") else ""
     title, wide = escape(table["title"]), " wide" * (len(table["columns"]) > WIDE)
     return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{title}"><table class="rows{wide}">\n'
-        f"<caption><span>{title}</span></caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>{note}"
+        f'{_hint(_characters(table))}<div class="table" role="region" tabindex="0" aria-label="{title}">'
+        f'<table class="rows{wide}">\n<caption><span>{title}</span></caption>\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>{note}"
     )
+
+
+def _characters(table: Mapping[str, Any]) -> int:
+    """How wide the columns are together at least: each as its longest word."""
+    columns = zip(table["columns"], *table["rows"], strict=True)
+    return sum(2 + max(len(word) for cell in cells for word in (_text(cell).split() or [""])) for cells in columns)
+
+
+def _hint(characters: int) -> str:
+    """Above what may be wider than the screen; shown where it is."""
+    if characters <= PHONE:
+        return ""
+    return f'<p class="hint{" always" * (characters > DESK)}">{HINT}</p>\n'
 
 
 def _cell(value: Any, numeric: bool = False) -> str:
@@ -260,8 +277,9 @@ def _picture(picture: Mapping[str, str], folder: Path) -> str:
     title, caption = escape(picture["title"]), escape(picture.get("caption") or "")
     alt = f"{title}. {caption}" if caption else title
     return (
-        f'<figure><img src="{source}" width="{width}" height="{height}" alt="{alt}">\n'
-        f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+        f'<figure>{_hint(PHONE + 1)}<div class="table picture" role="region" tabindex="0" aria-label="{title}">'
+        f'<img src="{source}" width="{width}" height="{height}" alt="{alt}"></div>\n'
+        f'<figcaption><b>{title}.</b> {caption} <span class="zoom">{ENLARGE}</span></figcaption></figure>'
     )
 
 
@@ -355,8 +373,12 @@ def _command(report: Mapping[str, Any]) -> str:
         "real_dir": real[0] if len(real) == 1 else str(real),
         "output_dir": "report",
         **{key: settings[key] for key in ("mode", "size", "seed")},
-        **{key: given["path"] for key, given in report["networks"]["given"].items()},
+        **report.get("options", {}),
     }
     return "python -m retina_monai evaluate " + " ".join(
-        f"--{key} {quote(str(value))}" for key, value in options.items()
+        f"--{key} {quote(_option(value))}" for key, value in options.items()
     )
+
+
+def _option(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,12 +8,12 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --text: #1c2128; --soft: #57606a; --ground: #ffffff; --panel: #f6f8fa; --line: #d0d7de; --link: #0757b8;
-  --green: #14703a; --amber: #8f5600; --red: #b3202a; --grey: #57606a;
+  --green: #14703a; --amber: #8f5600; --red: #b3202a; --grey: #57606a; --shade: rgba(0, 0, 0, .35);
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --text: #e6edf3; --soft: #9da7b1; --ground: #0d1117; --panel: #161b22; --line: #30363d; --link: #6cb0ff;
-    --green: #57c785; --amber: #e3b341; --red: #ff8a80; --grey: #9da7b1;
+    --green: #57c785; --amber: #e3b341; --red: #ff8a80; --grey: #9da7b1; --shade: rgba(255, 255, 255, .35);
   }
 }
 * { box-sizing: border-box; }
@@ -50,8 +50,20 @@ section { margin: 0 0 2.6rem; }
 .answer { max-width: 46rem; }
 .notes { color: var(--soft); padding-left: 1.2rem; max-width: 46rem; }
 .notes li { margin-bottom: .3rem; }
-.table { overflow-x: auto; margin: 0 0 1.2rem; }
+.table {
+  overflow-x: auto; margin: 0 0 1.2rem;
+  background:
+    linear-gradient(to right, var(--ground) 30%, transparent) left / 2.5rem 100% local,
+    linear-gradient(to left, var(--ground) 30%, transparent) right / 2.5rem 100% local,
+    linear-gradient(to right, var(--shade), transparent) left / .9rem 100% scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .9rem 100% scroll;
+  background-repeat: no-repeat;
+}
 .table:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+.hint, .zoom { color: var(--soft); font-size: .9rem; }
+.hint { display: none; margin: 0 0 .2rem; }
+.hint.always { display: block; }
+.hint::after { content: " \\2194"; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 650; padding: 0 0 .35rem; }
 caption span { display: inline-block; position: sticky; left: 0; max-width: min(100%, calc(100vw - 2rem)); }
@@ -67,6 +79,9 @@ td.long, td code { overflow-wrap: anywhere; }
 .note { color: var(--soft); font-size: .9rem; margin: -.6rem 0 1.2rem; max-width: 46rem; }
 figure { margin: 0 0 1.4rem; max-width: 58rem; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border-radius: .3rem; }
+.picture { margin: 0; }
+.picture img { cursor: zoom-in; }
+.picture:focus img { max-width: none; width: max(100%, 75rem); cursor: zoom-out; }
 figcaption { margin-top: .4rem; font-size: .9rem; color: var(--soft); max-width: 46rem; }
 figcaption b { color: var(--text); }
 details { margin: 0 0 1rem; }
@@ -78,6 +93,9 @@ pre {
 footer { border-top: 1px solid var(--line); padding-top: 1rem; color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) {
   h1 { font-size: 1.4rem; }
+  body { padding: 1rem .6rem 3rem; }
+  .hint { display: block; }
+  .picture img { max-width: none; width: max(100%, 38rem); }
   .rows th:first-child, .rows td:first-child {
     position: sticky; left: 0; background: var(--ground); min-width: 6.5rem; max-width: 9.5rem; overflow-wrap: anywhere;
   }
@@ -96,14 +114,14 @@ footer { border-top: 1px solid var(--line); padding-top: 1rem; color: var(--soft
   }
   html { font-size: 9.5pt; }
   body { max-width: none; padding: 0; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  nav, details, .more { display: none; }
+  nav, details, .more, .hint, .hint.always, .zoom { display: none; }
   a { text-decoration: none; }
   .answers { grid-template-columns: 1fr 1fr; }
   .family { break-before: page; border: 0; padding: 0; }
   h2, h3, caption, .light { break-after: avoid; }
   tr, figure, article, pre { break-inside: avoid; }
   thead { display: table-header-group; }
-  .table { overflow: visible; }
+  .table { overflow: visible; background: none; }
   table { font-size: 8pt; }
   .wide { font-size: 7pt; }
   th, td { padding-right: .7em; }

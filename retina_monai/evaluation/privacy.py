@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from retina_monai.errors import counted
 from retina_monai.evaluation.eye import Extractor, Eyes
@@ -25,7 +24,6 @@ from retina_monai.evaluation.nearest_eyes import (
     Judged,
     Nearest,
     Reference,
-    bar,
     collect,
     join_real,
     judge,
@@ -41,6 +39,7 @@ from retina_monai.metrics.privacy import (
     infer_membership,
     nearest_distances,
 )
+from retina_monai.progress import progress
 
 __all__ = ["privacy_section"]
 
@@ -135,7 +134,7 @@ def _calibrate(reference: Reference, places: Sequence[int]) -> Calibration:
     """Thresholds from training eyes, each held against those of other patients: the same search as for synthetic."""
     patients = np.array(reference.patients)
     owners, scores, between = patients[places].tolist(), [], []
-    for place in tqdm(places, **bar("calibration on real pairs")):
+    for place in progress(places, "privacy: calibration on real pairs"):
         found = reference.gallery.nearest(reference.gallery.descriptors[place], patients == patients[place])
         scores.append(found[0].score)
         between.append(max(match.between for match in found))
@@ -277,12 +276,11 @@ def _notes(figures: Mapping[str, Any], synthetic: Eyes) -> list[str]:
     counts = figures["counts"]
     notes = [PRIOR, REAL]
     if counts["trained"]:
-        notes.append(
-            f"{counts['trained']:,} photographs {KINDS['trained'].split(' (')[0]} are left out: they are near."
-        )
+        left_out = counted(counts["trained"], "photograph", "was", "were")
+        notes.append(f"{left_out} left out: made {KINDS['trained'].split(' (')[0]}, and so near to these eyes.")
     if counts["warped"]:
         text = "their vessels, and with them membership inference, tell of the condition and not of the generator"
-        notes.append(f"{counts['warped']:,} photographs {KINDS['warped'].split(' (')[0]}: {text}.")
+        notes.append(f"{counted(counts['warped'], 'photograph')} {KINDS['warped'].split(' (')[0]}: {text}.")
     if counts["drawn"] < counts["synthetic"]:
         notes.append(f"{counts['drawn']:,} of {counts['synthetic']:,} photographs were judged, drawn by the seed.")
     if not any("vessel" in eye.masks for eye in _some(synthetic)):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import platform
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,12 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from retina_monai import __version__
 from retina_monai.bundle import digest
 from retina_monai.data.layout import Item
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, counted
 from retina_monai.evaluation.families import (
     FAMILIES,
     QUESTIONS,
@@ -41,6 +41,7 @@ from retina_monai.evaluation.sets import (
 )
 from retina_monai.evaluation.tracking import ReportRun
 from retina_monai.files import Claim, make_folder, write_json
+from retina_monai.progress import progress
 from retina_monai.settings import check_path, check_settings, expand_home
 from retina_monai.synthesis import Chain
 
@@ -113,6 +114,19 @@ def evaluate(
             use; an address of no MLflow.
     """
     chosen = _chosen(families)
+    explicit = [] if chosen == list(FAMILIES) else chosen
+    options = {
+        "families": ",".join(explicit) or "all",
+        "judge": judge,
+        "encoder": encoder,
+        "inception_weights": inception_weights,
+        "skip_unreadable": skip_unreadable,
+        "cache_dir": cache_dir,
+        "mlflow": mlflow,
+        "tracking_uri": tracking_uri and re.sub("(?<=//)[^/@]+@", "", str(tracking_uri)),
+        "generator": _place_of(generator),
+        "trust": trust,
+    }
     _check(mode, size, seed)
     for key, value in {
         "synthetic_dir": synthetic_dir,
@@ -124,6 +138,7 @@ def evaluate(
         "cache_dir": cache_dir,
     }.items():
         _check_path(key, value, optional=key not in ("synthetic_dir", "real_dir", "output_dir"))
+    places = synthetic_dir, real_dir
     folder = Path(expand_home(output_dir))
     cache = folder / "cache" if cache_dir is None else Path(expand_home(cache_dir))
     synthetic_dir, real_dir = expand_home(synthetic_dir), expand_home(real_dir)
@@ -132,16 +147,20 @@ def evaluate(
     real = list_real(real_dir)
     synthetic = list_synthetic(synthetic_dir, real)
     tools = Tools(judge, encoder, inception_weights, read_settings(synthetic_dir), generator, trust)
-    explicit = [] if chosen == list(FAMILIES) else chosen
     tools.load(explicit)
     run = ReportRun(folder, tracking_uri) if mlflow else None
     with _taken(folder):
-        sets = _read_sets(cache, synthetic_dir, synthetic, real_dir, real, size, skip_unreadable)
+        sets = _read_sets(cache, places[0], synthetic, places[1], real, size, skip_unreadable)
         task = Task(*sets, tools, mode, size, seed, cache)
         asked = {key: None if key not in chosen else key in explicit for key in FAMILIES}
-        sections = [_section(key, asked[key], task) for key in tqdm(FAMILIES, desc="evaluating", disable=None)]
+        sections = []
+        with progress(title="evaluating", unit="question", total=len(FAMILIES)) as bar:
+            for key in FAMILIES:
+                bar.set_description_str(f"evaluating {key}")
+                sections.append(_section(key, asked[key], task))
+                bar.update()
         settings = {"mode": mode, "size": size, "seed": seed, "families": chosen, "skip_unreadable": skip_unreadable}
-        report = _report(task, [_published(section, folder) for section in sections], settings)
+        report = _report(task, [_published(section, folder) for section in sections], settings, _not_default(options))
         write_json(folder / "report.json", report)
         write_page(report, folder)
         if run is not None:
@@ -310,7 +329,22 @@ def _published(section: Section, folder: Path) -> dict[str, Any]:
     }
 
 
-def _report(task: Task, sections: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of :func:`evaluate` that the user gave another value than the default."""
+    parameters = inspect.signature(evaluate).parameters
+    return {key: value for key, value in options.items() if value != parameters[key].default}
+
+
+def _place_of(generator: str | Path | Chain | None) -> str | None:
+    """What ``--generator`` takes to find it again."""
+    if isinstance(generator, Chain):
+        return str(generator.root if len(generator.bundles) == 1 else generator.root.parent / generator.name)
+    return None if generator is None else str(generator)
+
+
+def _report(
+    task: Task, sections: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
     by_key = {section["key"]: {key: section[key] for key in section if key != "key"} for section in sections}
     answers = {key: {name: by_key[key][name] for name in ("question", "light", "answer")} for key in QUESTIONS}
     report = {
@@ -322,6 +356,7 @@ def _report(task: Task, sections: Sequence[Mapping[str, Any]], settings: Mapping
         },
         "notes": _notes(task),
         "settings": settings,
+        "options": options,
         "networks": _networks(task, by_key),
         "versions": _versions() | {"code": code_digest()},
         "sections": by_key,
@@ -380,7 +415,9 @@ def _set_notes(eyes: EyeSet, name: str) -> list[str]:
         notes.append(f"The {name} photographs are of {len(sides)} sizes; each was brought to {square} pixels by area.")
     if eyes.left_out:
         names = ", ".join(eyes.left_out[:10]) + ", ..." * (len(eyes.left_out) > 10)
-        notes.append(f"{len(eyes.left_out)} {name} eyes could not be read and were left out: {names}.")
+        verbs = "could not be read and was", "could not be read and were"
+        eyes_left = counted(len(eyes.left_out), f"{name} eye", *verbs)
+        notes.append(f"{eyes_left} left out: {names}.")
     return notes
 
 

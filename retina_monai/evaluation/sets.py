@@ -42,6 +42,7 @@ from retina_monai.data.splits import merge
 from retina_monai.data.twins import join_twins
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.eye import Condition, Eye
+from retina_monai.progress import progress
 from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box
 from retina_monai.transforms.vessel_label import cut_label, vessel_label
 
@@ -220,8 +221,8 @@ def refuse_real(synthetic: EyeSet, real: EyeSet) -> None:
     Raises:
         RetinaError: it is.
     """
-    known = {_digest(eye) for eye in real}
-    if all(_digest(eye) in known for eye in synthetic):
+    known = {_digest(eye) for eye in progress(real, "reading real eyes")}
+    if all(_digest(eye) in known for eye in progress(synthetic, "reading synthetic eyes")):
         raise RetinaError(_is_real(synthetic.place, len(synthetic)))
 
 

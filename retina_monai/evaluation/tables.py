@@ -240,7 +240,7 @@ def _figures(interval: Interval) -> dict[str, float]:
 
 
 def _number_of(row: Mapping[str, Any]) -> str:
-    return str(row["N"]) if row["N"] == row["patients"] else f"{row['N']} ({row['patients']} patients)"
+    return str(row["N"]) if row["N"] == row["patients"] else f"{row['N']} ({counted(row['patients'], 'patient')})"
 
 
 def _with_interval(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from retina_monai.engines.process import choose_device
 from retina_monai.errors import counted
@@ -30,6 +29,7 @@ from retina_monai.evaluation.usefulness_plots import plot_dice, write_segmentati
 from retina_monai.handlers.checkpoints import load_file, save_atomically
 from retina_monai.metrics import dice, roc_auc
 from retina_monai.networks import iternet
+from retina_monai.progress import progress
 
 __all__ = ["MODES", "Plan", "usefulness_section"]
 
@@ -155,7 +155,7 @@ def _has(eye: Eye, key: str) -> bool:
 def _examples(eyes: Eyes, key: str, most: int, seed: int) -> list[Example]:
     """What is learned from a set; of a large one, as many eyes as are kept, drawn by the seed."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(eyes))[:most])
-    drawn = (eyes[int(place)] for place in tqdm(chosen, "reading eyes", leave=False, disable=None))
+    drawn = (eyes[int(place)] for place in progress(chosen, "usefulness: reading eyes"))
     return [_example(eye, key) for eye in drawn if _has(eye, key)]
 
 
@@ -171,7 +171,7 @@ def _run(
     results = {network: _Arms() for network in plan.networks}
     half = plan.steps // 2
     total = len(plan.networks) * plan.seeds * (len(ARMS) * plan.steps + half)
-    with tqdm(total=total, desc="usefulness", unit="step", disable=None) as bar:
+    with progress(title="usefulness: training", unit="step", total=total) as bar:
         for network, arms in results.items():
             for number in range(plan.seeds):
                 for arm in ARMS:

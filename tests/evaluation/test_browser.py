@@ -92,6 +92,29 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, page: Path, width: i
     assert browser.evaluate(TITLES) <= width
 
 
+@pytest.mark.parametrize("width", [400, DESK])
+def test_what_is_cut_says_so_and_scrolls(browser: Browser, page: Path, width: int) -> None:
+    browser.open(page.as_uri(), width)
+    cut = browser.evaluate(
+        """[...document.querySelectorAll('.table')].filter(part => part.scrollWidth > part.clientWidth + 1)
+            .map(part => (hint => hint?.className.includes('hint') && hint.getClientRects().length > 0
+                && getComputedStyle(part).overflowX === 'auto')(part.previousElementSibling))"""
+    )
+    assert len(cut) >= 5 and all(cut)
+
+
+def test_plots_can_be_read_on_a_phone_and_enlarged_anywhere(browser: Browser, page: Path) -> None:
+    width = "document.querySelector('.picture img').getBoundingClientRect().width"
+    browser.open(page.as_uri(), 400)
+    assert browser.evaluate(width) >= 600
+    for screen in (400, DESK):
+        browser.open(page.as_uri(), screen)
+        before = browser.evaluate(width)
+        browser.evaluate("document.querySelector('.picture').focus()")
+        assert browser.evaluate(width) >= max(1200, 1.2 * before)
+        assert browser.evaluate("document.documentElement.scrollWidth") == screen
+
+
 def test_folded_figures_open_without_a_script(browser: Browser, page: Path) -> None:
     browser.open(page.as_uri(), PHONE)
     before = browser.evaluate("document.documentElement.scrollHeight")

@@ -264,7 +264,7 @@ def test_two_eyes_are_measured_and_not_judged_and_empty_maps_are_left_out(
     section = measure([empty, faithful[1]], [real[1], real[3]], paint=paint)
     assert section.light == "grey" and section.figures["agreement"]["vessel"]["B"]["dice"]["generated"]["N"] == 1
     assert "Not judged: B, since that takes 4 patients" in section.answer
-    assert any("1 show no vessel" in note for note in section.notes)
+    assert any("1 vessel map shows no vessel" in note for note in section.notes)
     assert section.figures["agreement"]["vessel"]["B"]["dice"]["difference"]["low"] is None
 
 

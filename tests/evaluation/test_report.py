@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import inspect
 import json
 import math
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,14 +22,17 @@ from mlflow.tracking import MlflowClient
 
 from retina_monai.bundle import REPOSITORY, digest
 from retina_monai.data import write_phantoms
+from retina_monai.data.identities import patient_keys
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import extractors, report, usefulness
+from retina_monai.evaluation import extractors, privacy, report, usefulness
 from retina_monai.evaluation.eye import Eye, as_image, as_mask
 from retina_monai.evaluation.families import FAMILIES, Tools
 from retina_monai.evaluation.kept import as_plain, read_section, write_section
 from retina_monai.evaluation.painting import find_painter
 from retina_monai.evaluation.report import describe_answers, evaluate
 from retina_monai.evaluation.section import Section, Table
+from retina_monai.evaluation.sets import list_real
+from retina_monai.evaluation.tracking import ReportRun
 from retina_monai.handlers import sqlite_uri
 from retina_monai.transforms import measure_appearance
 
@@ -82,6 +89,79 @@ def test_what_the_report_holds(run: Evaluate, monkeypatch: pytest.MonkeyPatch, s
     for section in found["sections"].values():
         assert all((folder / picture["path"]).is_file() for picture in section["pictures"])
     assert sorted(path.name for path in folder.iterdir()) == ["cache", "index.html", "pictures", "report.json"]
+
+
+def test_the_command_of_the_page_has_every_option(
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, phantoms: Path
+) -> None:
+    use_hand_made(monkeypatch)
+    monkeypatch.setattr(ReportRun, "log", lambda run, report: None)
+    weights = str(REPOSITORY / "bundles" / "iternet_vessel" / "models" / "model.pt")
+    given = {
+        "mode": "full",
+        "size": SIZE,
+        "seed": 7,
+        "families": "image,privacy",
+        "judge": weights,
+        "encoder": weights,
+        "inception_weights": weights,
+        "skip_unreadable": True,
+        "cache_dir": "shared cache",
+        "tracking_uri": "sqlite:///it's.db",
+        "generator": str(REPOSITORY / "bundles" / "pix2pix_vessel"),
+        "trust": True,
+    }
+    assert set(inspect.signature(evaluate).parameters) == {*given, "mlflow", "synthetic_dir", "real_dir", "output_dir"}
+    expected = {"synthetic_dir": str(synthetic), "real_dir": str(phantoms), "output_dir": "report"}
+    everything = command(run(**given, mlflow=True))
+    assert everything == expected | {key: str(value).replace("True", "true") for key, value in given.items()}
+    few = command(run(mlflow=False))
+    assert few == expected | {"mode": "quick", "size": str(SIZE), "seed": "0", "mlflow": "false"}
+    secret = command(run(mlflow=True, tracking_uri="sqlite://me:secret@/a.db"))
+    assert secret["tracking_uri"] == "sqlite:///a.db"
+
+
+def command(folder: Path) -> dict[str, str]:
+    """Options of the command that the page gives."""
+    text = re.findall(r"<pre>(.*?)</pre>", (folder / "index.html").read_text(encoding="utf-8"))[0]
+    words = shlex.split(html.unescape(text))
+    assert words[:4] == ["python", "-m", "retina_monai", "evaluate"]
+    return {key.removeprefix("--"): value for key, value in zip(words[4::2], words[5::2], strict=True)}
+
+
+def test_reports_share_a_cache(run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, tmp_path: Path) -> None:
+    measured = use_hand_made(monkeypatch)
+    run(cache_dir="shared")
+    run(cache_dir="shared", output_dir="second")
+    assert measured == list(FAMILIES)
+    assert not (tmp_path / "report" / "cache").exists() and (tmp_path / "second" / "index.html").is_file()
+    with pytest.raises(RetinaError, match=r"cache_dir .* is one of the sets"):
+        run(cache_dir=synthetic)
+
+
+def test_privacy_is_tested_on_whom_the_weights_know(
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    """By ``training`` in settings.json of the synthetic set, whatever the splits of the real set are."""
+    seen: dict[str, Any] = {}
+
+    def measured(synthetic: Any, training: Any, held_out: Any, **how: Any) -> Section:
+        seen.update(training=[eye.name for eye in training], others=[eye.name for eye in held_out], **how)
+        return Section("privacy", "?", "grey", "!", {})
+
+    monkeypatch.setattr(privacy, "privacy_section", measured)
+    monkeypatch.setattr(Tools, "extractors", property(lambda tools: {"retina_encoder 1.0": None}))
+    shutil.copytree(synthetic, tmp_path / "made")
+    items = list_real(phantoms)
+    run(synthetic_dir=tmp_path / "made", families="privacy")
+    assert seen["training"] == [item["name"] for item in items if item["split"] == "training"]
+    assert "not known" in seen["unjudged"]
+    known = [key for item in items[3:5] for key in patient_keys(item)]
+    record = {"datasets": ["phantom"], "patients": known, "complete": True}
+    (tmp_path / "made" / "settings.json").write_text(json.dumps({"training": {"pix2pix_vessel": record}}))
+    run(synthetic_dir=tmp_path / "made", families="privacy")
+    assert seen["training"] == [item["name"] for item in items[3:5]] and not seen["unjudged"]
+    assert len(seen["others"]) == len(items) - 2
 
 
 def test_no_path_of_this_machine_but_what_was_given(
@@ -252,7 +332,7 @@ def test_sizes_and_eyes_left_out_are_told(
     notes = " ".join(found["notes"])
     assert "Some synthetic photographs (96 x 96, 48 x 48) are smaller than the 64 x 64 pixels" in notes
     assert "of 2 sizes" in notes
-    assert "1 synthetic eyes could not be read and were left out: phantom_00003." in notes
+    assert "1 synthetic eye could not be read and was left out: phantom_00003." in notes
 
 
 def test_the_four_answers_a_line_each(run: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
