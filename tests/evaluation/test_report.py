@@ -92,9 +92,13 @@ def test_what_the_report_holds(run: Evaluate, monkeypatch: pytest.MonkeyPatch, s
 
 
 def test_the_command_of_the_page_has_every_option(
-    run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, phantoms: Path
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     use_hand_made(monkeypatch)
+    bundle = REPOSITORY / "bundles" / "pix2pix_vessel"
+    made = shutil.copytree(synthetic, tmp_path / "made")
+    (made / "settings.json").write_text(json.dumps({"weights": digest(bundle / "models" / "model.pt")}))
+    monkeypatch.setattr(ReportRun, "__init__", lambda run, folder, uri: None)  # no server at hand
     monkeypatch.setattr(ReportRun, "log", lambda run, report: None)
     weights = str(REPOSITORY / "bundles" / "iternet_vessel" / "models" / "model.pt")
     given = {
@@ -108,17 +112,17 @@ def test_the_command_of_the_page_has_every_option(
         "skip_unreadable": True,
         "cache_dir": "shared cache",
         "tracking_uri": "sqlite:///it's.db",
-        "generator": str(REPOSITORY / "bundles" / "pix2pix_vessel"),
+        "generator": str(bundle),
         "trust": True,
     }
     assert set(inspect.signature(evaluate).parameters) == {*given, "mlflow", "synthetic_dir", "real_dir", "output_dir"}
-    expected = {"synthetic_dir": str(synthetic), "real_dir": str(phantoms), "output_dir": "report"}
-    everything = command(run(**given, mlflow=True))
+    expected = {"synthetic_dir": str(made), "real_dir": str(phantoms), "output_dir": "report"}
+    everything = command(run(**given, synthetic_dir=made, mlflow=True))
     assert everything == expected | {key: str(value).replace("True", "true") for key, value in given.items()}
-    few = command(run(mlflow=False))
+    few = command(run(synthetic_dir=made, mlflow=False))
     assert few == expected | {"mode": "quick", "size": str(SIZE), "seed": "0", "mlflow": "false"}
-    secret = command(run(mlflow=True, tracking_uri="sqlite://me:secret@/a.db"))
-    assert secret["tracking_uri"] == "sqlite:///a.db"
+    secret = command(run(mlflow=True, tracking_uri="http://me:secret@server:80"))
+    assert secret["tracking_uri"] == "http://server:80"
 
 
 def command(folder: Path) -> dict[str, str]:
