@@ -24,6 +24,7 @@ HEAVY = 300_000  # bytes of a PNG beyond which a picture is stored as WebP
 MOST_FIGURES = 400
 WIDE = 9  # columns of a table beyond which paper takes smaller letters
 PHONE, DESK = 40, 120  # characters of a table's row beyond which a phone, and a desk, may show a part of it only
+NARROWEST = 11  # characters of a column of text on a phone
 HINT = "Scroll sideways to see all of it."
 ENLARGE = "Tap or click to enlarge."
 NOTHING = "–"
@@ -226,9 +227,18 @@ def _table(table: Mapping[str, Any]) -> str:
 
 
 def _characters(table: Mapping[str, Any]) -> int:
-    """How wide the columns are together at least: each as its longest word."""
+    """How wide the columns are together at least: each as its longest word, text as the style has it at least."""
     columns = zip(table["columns"], *table["rows"], strict=True)
-    return sum(2 + max(len(word) for cell in cells for word in (_text(cell).split() or [""])) for cells in columns)
+    return sum(2 + max(NARROWEST if _is_text(cells) else 0, *map(_longest_word, cells)) for cells in columns)
+
+
+def _is_text(cells: Sequence[Any]) -> bool:
+    """Whether a column holds more than numbers and gaps, its head aside."""
+    return not all(_is_number(cell) or cell is None for cell in cells[1:])
+
+
+def _longest_word(cell: Any) -> int:
+    return max(map(len, _text(cell).split()), default=0)
 
 
 def _hint(characters: int) -> str:

@@ -72,7 +72,7 @@ th { font-weight: 600; }
 thead th { border-bottom: 2px solid var(--line); color: var(--soft); }
 td.number { text-align: right; white-space: nowrap; }
 thead th.number { text-align: right; }
-td.long, td code { overflow-wrap: anywhere; }
+td.long, td code, details th, details td { overflow-wrap: anywhere; }
 .pairs { width: 100%; }
 .pairs th { width: 11rem; padding-right: 1rem; }
 .pairs thead th:not(:first-child) { width: auto; }
