@@ -107,7 +107,8 @@ class LocalContrast(nn.Module):
     Of the logarithm of the light, since a vessel takes away a share of it: a brighter flash adds, another colour of the
     light adds, and the mean of the surroundings takes it away again; a steeper contrast multiplies, and the local
     standard deviation takes that away. Surroundings are boxes, three times over (nearly Gaussian, and cheap), and what
-    is black lies outside of the field of view and counts for nothing. There is nothing to learn in it.
+    is black lies outside of the field of view and counts for nothing, as does what lies beyond the frame: the dark rim of
+    an eye that touches the frame would look like a vessel. There is nothing to learn in it.
 
     Args:
         near: pixels to each side of the box of the mean.
@@ -125,7 +126,7 @@ class LocalContrast(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [-1, 1] -> ``(B, 1, H, W)``, float32: 0 outside, about -3 to 3 inside."""
         seen = (image.amax(dim=1, keepdim=True) > self.black).float()
-        inside = -max_pool2d(-seen, 5, 1, 2)
+        inside = -max_pool2d(-pad(seen, [2, 2, 2, 2]), 5, 1)
         light = torch.log1p((image[:, 1:2].float() + 1) * 127.5)
         detail = (light - _around(light, inside, self.near)) * inside
         return detail / torch.sqrt(_around(detail * detail, inside, self.far) + self.flat)
