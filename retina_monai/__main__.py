@@ -117,6 +117,7 @@ def synthesize(
     augment: int = 0,
     texture: Any = True,
     trust: Any = False,
+    fov_dir: str | None = None,
 ) -> str | None:
     """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
 
@@ -138,12 +139,13 @@ def synthesize(
         augment: warp each map so many times, and generate from the warped ones only.
         texture: false leaves photographs as the network paints them, without the texture of real backgrounds.
         trust: true lets a bundle that is not of this library run its code.
+        fov_dir: a folder of fields of view, one for each vessel map of input_dir and of its name.
     """
     from retina_monai.synthesis import synthesize as run
 
-    maps, folder = (None if path is None else str(path) for path in (input_dir, output_dir))
+    maps, folder, fields = (None if path is None else str(path) for path in (input_dir, output_dir, fov_dir))
     weights = checkpoint if checkpoint is None or isinstance(checkpoint, dict) else str(checkpoint)
-    options = (batch_size, skip_unreadable, str(split), augment, texture, trust)
+    options = (batch_size, skip_unreadable, str(split), augment, texture, trust, fields)
     written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, *options)
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first speaks
         return None

@@ -159,6 +159,7 @@ PATHS = (
     "bundle_root",
     "dataset_dir",
     "input_dir",
+    "fov_dir",
     "output_dir",
     "checkpoint",
     "initial_weights",

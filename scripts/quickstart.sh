@@ -70,10 +70,8 @@ if [[ ${#datasets[@]} -gt 0 ]]; then
 fi
 
 step "1 of 3: photographs from vessel maps, with the released weights"
-if [[ ! -f "$output/phantom/datalist.json" ]]; then
-    "$python" -m retina_monai phantom "$output/phantom" --count 8 --size 512
-fi
-bundle --config_file "$configs/inference.json" --input_dir "$output/phantom" --output_dir "$output/generated"
+"$python" -m retina_monai synthesize two_stage --input_dir "$root/docs/examples/vessels" \
+    --fov_dir "$root/docs/examples/fovs" --output_dir "$output/generated" --appearance random --seed 1
 printf '%s\n' "The photographs are in $output/generated"
 
 step "2 of 3: training, $epochs epochs"

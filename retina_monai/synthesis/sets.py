@@ -53,6 +53,7 @@ def synthesize(
     augment: int = 0,
     texture: bool | str = True,
     trust: bool | str = False,
+    fov_dir: str | Path | None = None,
 ) -> Path:
     """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
 
@@ -74,9 +75,10 @@ def synthesize(
         augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
         texture: draw the appearance's texture, by the seed; without it photographs are as the network paints them.
         trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
+        fov_dir: a folder of fields of view, one for each vessel map of ``input_dir`` and of its name.
 
     Returns:
-        ``output_dir``: ``images``, ``vessels``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
+        ``output_dir``: ``images``, ``vessels``, ``vessel_shares``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
 
     Raises:
         RetinaError: no such bundle or chain; ``count`` beside ``input_dir``, or ``split`` without it; settings out of
@@ -85,7 +87,8 @@ def synthesize(
     """
     of_maps = (expand_home(input_dir), count, skip_unreadable, split, augment)
     look = expand_home(appearance)
-    choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, look, texture, trust)
+    fields = expand_home(fov_dir)
+    choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, look, texture, trust, fields)
     with joined() as ranks:
         work = _Work(choice)
         try:
@@ -112,6 +115,7 @@ class _Choice:
     appearance: str
     texture: bool | str
     trust: bool | str
+    fov_dir: str | Path | None
 
     def check(self, batch_size: int | None) -> None:
         """Refuse what needs no look at any file but ``output_dir``."""
@@ -121,7 +125,9 @@ class _Choice:
             raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
         if self.input_dir is None and self.split != "all":
             raise RetinaError(f"split {self.split} is of a data set: give one with --input_dir, or leave --split out")
-        for key in ("input_dir", "output_dir", "appearance"):
+        if self.input_dir is None and self.fov_dir is not None:
+            raise RetinaError("fov_dir is for the vessel maps of a folder: give one with --input_dir, or leave it out")
+        for key in ("input_dir", "fov_dir", "output_dir", "appearance"):
             check_path(key, getattr(self, key))
         if self.appearance.startswith(("$", "@", "%")):  # inference.json takes the same, and there MONAI's mean more
             raise RetinaError(
@@ -145,7 +151,7 @@ class _Choice:
         count, phantoms = self.count or PHANTOMS, chain.root / "runs" / "phantom"
         folder = input_or_phantoms(self.input_dir, phantoms, count, 2 * chain.size, self.seed)
         how = {"skip_unreadable": self.skip_unreadable, "split": self.split, "augment": self.augment}
-        return VesselMaps(folder, chain.size, seed=self.seed, **how)
+        return VesselMaps(folder, chain.size, seed=self.seed, fov_dir=self.fov_dir, **how)
 
 
 @dataclass(frozen=True)
