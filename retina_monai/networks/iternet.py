@@ -107,8 +107,8 @@ class LocalContrast(nn.Module):
     Of the logarithm of the light, since a vessel takes away a share of it: a brighter flash adds, another colour of the
     light adds, and the mean of the surroundings takes it away again; a steeper contrast multiplies, and the local
     standard deviation takes that away. Surroundings are boxes, three times over (nearly Gaussian, and cheap), and what
-    is black lies outside of the field of view and counts for nothing, as does what lies beyond the frame: the dark rim of
-    an eye that touches the frame would look like a vessel. There is nothing to learn in it.
+    is black lies outside of the field of view and counts for nothing. So does what lies beyond the frame: otherwise the
+    dark rim of an eye that touches it looks like a vessel. There is nothing to learn in it.
 
     Args:
         near: pixels to each side of the box of the mean.

@@ -133,3 +133,15 @@ def test_black_and_flat_pictures_give_no_vessel_and_no_nan() -> None:
     for value in (-1.0, 0.3):
         assert float(LocalContrast()(torch.full((1, 3, 40, 40), value)).abs().max()) < 1e-3
         assert network().eval()(torch.full((1, 3, 40, 40), value)).isfinite().all()
+
+
+def test_the_rim_of_an_eye_that_touches_the_frame_is_no_vessel() -> None:
+    """Where a field of view is cut to its box, its dark edge lies at the frame, at half of the height."""
+    size = 96
+    middle = np.arange(size) - (size - 1) / 2
+    distance = np.hypot(middle[:, None], middle[None])
+    light = np.where(distance <= size / 2, 120.0, 0.0)
+    light[(distance > size / 2 - 2) & (distance <= size / 2)] = 40  # the rim, where the light falls off
+    image = torch.from_numpy(light).float().expand(1, 3, -1, -1) / 127.5 - 1
+    contrast = LocalContrast()(image)[0, 0]
+    assert contrast.abs().max() < 0.5

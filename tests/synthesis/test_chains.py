@@ -144,7 +144,7 @@ def test_the_chain_is_its_two_bundles_one_after_the_other_through_files(
     folder = synthesize(
         small_bundles / "two_stage", phantoms, tmp_path / "set", seed=3, appearance="random", trust=True
     )
-    assert len(pictures(folder)) == 3 * 8
+    assert len(pictures(folder)) == 4 * 8
     assert pictures(folder) == pictures(tmp_path / "files")
 
 
@@ -220,7 +220,7 @@ def test_a_third_chain_is_a_few_lines(
     monkeypatch.setitem(CHAINS, "cleaned", Cleaned)
     named = synthesize(small_bundles / "cleaned", phantoms, tmp_path / "named", trust=True)
     direct = synthesize(small_bundles / "pix2pix_vessel", phantoms, tmp_path / "direct", trust=True)
-    assert pictures(given) == pictures(named) and len(pictures(given)) == 3 * 8
+    assert pictures(given) == pictures(named) and len(pictures(given)) == 4 * 8
     image = f"images/{eye['name']}.png"
     assert pictures(given)[image] != pictures(direct)[image]
     assert json.loads((given / "settings.json").read_text())["bundle"] == "cleaned"

@@ -64,7 +64,7 @@ def test_phantoms_grow_by_count_and_seed(bundle: Chain, tmp_path: Path) -> None:
         pictures(synthesize(bundle, output_dir=tmp_path / name, count=3, seed=seed))
         for name, seed in (("first", 0), ("again", 0), ("other", 1))
     )
-    assert len(first) == 3 * 3
+    assert len(first) == 3 * 4
     assert first == again
     assert first["vessels/phantom_00000.png"] != other["vessels/phantom_00000.png"]
     assert (bundle.root / "runs" / "phantom").is_dir(), "beside the bundle, for the next call"
@@ -76,7 +76,7 @@ def test_names_mean_nothing_to_monai(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(phantoms, tmp_path / "%eyes #1 @size")
     folder = synthesize(bundle, "%eyes #1 @size", "$set #2")
-    assert len(pictures(tmp_path / "$set #2")) == 3 * 8 and folder == Path("$set #2")
+    assert len(pictures(tmp_path / "$set #2")) == 4 * 8 and folder == Path("$set #2")
 
 
 def test_an_interrupted_set_is_completed(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
     count = len(find_datalist(phantoms)["training"])
     whole = pictures(synthesize(bundle, phantoms, tmp_path / "one", **chosen))
     other = pictures(synthesize(bundle, phantoms, tmp_path / "three", batch_size=3, **chosen))
-    assert whole == other and len(whole) == 3 * count
+    assert whole == other and len(whole) == 4 * count
     lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "one" / "manifest.jsonl").write_text("".join(lines[:2]) + lines[2][:30])
     for path in (tmp_path / "one" / "images").iterdir():
@@ -129,7 +129,7 @@ def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
 def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: Chain, phantoms: Path) -> None:
     first, second = (synthesize(bundle, phantoms, seed=seed) for seed in (0, 1))
     assert first != second and first.parent == second.parent == bundle.root / "runs"
-    assert len(pictures(first)) == len(pictures(second)) == 3 * 8
+    assert len(pictures(first)) == len(pictures(second)) == 4 * 8
 
 
 def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
