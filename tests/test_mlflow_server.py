@@ -135,7 +135,7 @@ def test_every_loss_and_metric_is_there_once(review: Review) -> None:
 
 def test_artifacts_are_plain_files(review: Review) -> None:
     artifacts = {item.path: item.is_dir for item in review.client.list_artifacts(review.run.info.run_id)}
-    names = ("config.json", "model.pt", "network.json", "appearances.json")
+    names = ("config.json", "model.pt", "network.json", "training.json", "appearances.json")
     assert artifacts == {"pictures": True, **dict.fromkeys(names, False)}
 
 
