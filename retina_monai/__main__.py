@@ -118,6 +118,7 @@ def synthesize(
     texture: Any = True,
     trust: Any = False,
     fov_dir: str | None = None,
+    keep_names: Any = False,
 ) -> str | None:
     """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
 
@@ -140,12 +141,14 @@ def synthesize(
         texture: false leaves photographs as the network paints them, without the texture of real backgrounds.
         trust: true lets a bundle that is not of this library run its code.
         fov_dir: a folder of fields of view, one for each vessel map of input_dir and of its name.
+        keep_names: true keeps the names of patients, eyes and files of a data set of your own; otherwise the set has
+            pseudonyms, which nobody without that data set can resolve.
     """
     from retina_monai.synthesis import synthesize as run
 
     maps, folder, fields = (None if path is None else str(path) for path in (input_dir, output_dir, fov_dir))
     weights = checkpoint if checkpoint is None or isinstance(checkpoint, dict) else str(checkpoint)
-    options = (batch_size, skip_unreadable, str(split), augment, texture, trust, fields)
+    options = (batch_size, skip_unreadable, str(split), augment, texture, trust, fields, keep_names)
     written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, *options)
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first speaks
         return None

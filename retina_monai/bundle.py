@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
-from datetime import datetime
+from datetime import date, datetime
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,6 +24,7 @@ from retina_monai.config_keys import nested_settings, references, refuse_unused,
 from retina_monai.data.appearances import Appearances
 from retina_monai.data.training_record import FILE as TRAINING
 from retina_monai.data.training_record import read_training
+from retina_monai.data.writing import software
 from retina_monai.errors import RetinaError, join_first, parse_switch, root_error
 from retina_monai.files import check_folder, write_json
 from retina_monai.group import group_size
@@ -561,31 +563,62 @@ def release(run_dir: str | Path, bundle: str | Path, overwrite: bool | str = Fal
 
 
 def set_settings(
-    name: str, checkpoint: str | Path | Mapping[str, str | Path], conditions: Any, **more: Any
+    name: str,
+    root: str | Path | Mapping[str, str | Path],
+    checkpoint: str | Path | Mapping[str, str | Path],
+    conditions: Any,
+    **more: Any,
 ) -> dict[str, Any]:
     """What the samples of a set depend on, as its ``settings.json`` holds it: an interrupted set is completed by these.
 
     Args:
         name: of the bundle, or of the chain.
-        checkpoint: its weights; of a chain of several bundles, by their names.
+        root: folder of the bundle; of a chain of several bundles, by their names.
+        checkpoint: its weights; likewise.
         conditions: what samples are made from, whose ``settings`` hold a fingerprint of all inputs.
         more: whatever else they depend on.
 
     Returns:
         ``bundle``, ``weights`` (SHA-256, of a chain by bundle), ``training`` (by bundle, what its weights were trained
-        on; ``None`` where that is unknown), those of ``conditions``, and ``more``.
+        on; ``None`` where that is unknown), those of ``conditions``, and ``more``; and ``about``, on which samples do
+        not depend: date, versions, and the bundles' own versions, licences and credits.
 
     Raises:
         RetinaError: weights that cannot be read.
     """
     files = checkpoint if isinstance(checkpoint, Mapping) else {name: checkpoint}
+    roots = root if isinstance(root, Mapping) else {name: root}
     weights = {bundle: digest(path) for bundle, path in files.items()}
-    about = {"bundle": name, "weights": weights if isinstance(checkpoint, Mapping) else weights[name]}
     return {
-        **about,
-        "training": {key: read_training(path) for key, path in files.items()},
+        "bundle": name,
+        "weights": weights if isinstance(checkpoint, Mapping) else weights[name],
+        "training": {bundle: read_training(path) for bundle, path in files.items()},
         **conditions.settings,
         **more,
+        "about": {
+            "date": date.today().isoformat(),
+            "package": software(),
+            "monai": version("monai"),
+            "torch": version("torch"),
+            "bundles": {bundle: _credits(Path(roots[bundle]), Path(path)) for bundle, path in files.items()},
+        },
+    }
+
+
+def _credits(root: Path, checkpoint: Path) -> dict[str, str]:
+    """What a bundle says of itself, as far as it is true of weights."""
+    about = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    licence = root / "LICENSE"
+    lines = licence.read_text(encoding="utf-8").split("\n") if licence.is_file() else []
+    title = ", ".join([line.strip() for line in lines if line.strip()][:2])
+    own = (root / "models" / "model.pt").resolve() == checkpoint.resolve()
+    ours = root.resolve().parent == (REPOSITORY / "bundles").resolve()
+    return {
+        "version": str(about.get("version", "")),
+        "weights": "released" if own and ours else "other",
+        "licence": title or "not stated",
+        "data_source": str(about.get("data_source", "")) if own else "whoever trained the weights knows its terms",
+        "intended_use": str(about.get("intended_use", "")),
     }
 
 

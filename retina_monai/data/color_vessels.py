@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from retina_monai.data.checking import check_vessel
 from retina_monai.data.eyes import LoadEyed, with_vessels
+from retina_monai.data.identities import pseudonymised
 from retina_monai.data.layout import SPLITS, Item
 from retina_monai.data.layouts import conditions_fingerprint, find_datalist
 from retina_monai.data.manifest import read_manifest
@@ -47,6 +48,7 @@ class ColorVessels(Dataset):
             ``fov`` and texts as :class:`retina_monai.data.VesselMaps` has them.
         skip_unreadable: a switch: leave out eyes of a data set whose files are broken.
         split: ``training``, ``validation`` or ``test``: eyes of that split of a data set only; ``all``.
+        keep_names: a switch: as for :class:`retina_monai.data.VesselMaps`, of eyes of a data set.
 
     Raises:
         RetinaError: no such folder or data set, or nothing in it, or not of that split; of an item, a file that is
@@ -61,6 +63,7 @@ class ColorVessels(Dataset):
         transform: Callable[..., Any] | None = None,
         skip_unreadable: bool | str = False,
         split: str = ALL,
+        keep_names: bool | str = False,
     ) -> None:
         if split not in (ALL, *SPLITS):
             raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
@@ -69,7 +72,8 @@ class ColorVessels(Dataset):
         if not folder.is_dir():
             raise RetinaError(f"input_dir {folder} is not a directory: name the folder of colour vessel masks, or eyes")
         written = (folder / FOLDER).is_dir()
-        self.items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable)
+        keep = parse_switch(keep_names, "keep_names")
+        self.items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable, keep)
         super().__init__([item for item in self.items if item["name"] not in finished], transform)
 
     @cached_property
@@ -150,13 +154,13 @@ def _told(folder: Path, line: Item) -> Item:
     }
 
 
-def _photographed(folder: Path, split: str, skip_unreadable: bool | str) -> list[Item]:
+def _photographed(folder: Path, split: str, skip_unreadable: bool | str, keep_names: bool) -> list[Item]:
     datalist = find_datalist(str(folder), parse_switch(skip_unreadable, "skip_unreadable"))
     eyes = with_vessels([item for name in SPLITS if split in (ALL, name) for item in datalist[name]])
     if not eyes:
         raise RetinaError(f"input_dir {folder} has no eye with a vessel map for {split}: give another --split, or eyes")
     told = [
         {"laterality": "", **eye, "condition": eye["name"], "condition_dataset": eye.get("dataset", "")}
-        for eye in sorted(eyes, key=lambda eye: str(eye["name"]))
+        for eye in pseudonymised(sorted(eyes, key=lambda eye: str(eye["name"])), keep_names)
     ]
-    return [item | {"source": item["image"], "index": index, "augmented": 0} for index, item in enumerate(told)]
+    return [{"source": item["image"], **item, "index": index, "augmented": 0} for index, item in enumerate(told)]

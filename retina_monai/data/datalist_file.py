@@ -59,6 +59,8 @@ def read_datalist_file(path: str | Path) -> Datalist:
         split: [_eye(*entry, path, dataset) for entry in _entries(content, lists[split], path)] for split in lists
     }
     datalist = {split: datalist.get(split, []) for split in SPLITS}
+    if content.get("synthetic") is True:
+        datalist = {split: [{**item, "synthetic": True} for item in items] for split, items in datalist.items()}
     folds = sum("fold" in item for items in datalist.values() for item in items)
     if folds:
         logger.warning("%s: the fold of %d items is not used: list the eyes that validate as validation", path, folds)

@@ -13,12 +13,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from retina_monai.data.layout import SPLITS, Datalist, Item
 from retina_monai.data.reading import read_mask, read_photograph
-from retina_monai.data.writing import software, write_png
+from retina_monai.data.writing import is_synthetic, software, write_png
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_folder, make_partial, write_json
 
@@ -132,25 +131,21 @@ def _write_set(folder: Path, eyes: Datalist, folds: Sequence[dict[str, list[str]
         _write_eye(item, folder, place)
     count = sum(place == "Tr" for _, place in work)
     write_json(folder / "splits_final.json", list(folds))
-    write_json(folder / "dataset.json", _about(name, count))
+    synthetic = sorted(str(item["name"]) for item, _ in work if is_synthetic(item))
+    write_json(folder / "dataset.json", _about(name, count, True if len(synthetic) == len(work) else synthetic))
 
 
 def _write_eye(item: Item, folder: Path, place: str) -> None:
-    synthetic = _is_synthetic(item["image"])
+    synthetic = is_synthetic(item)
     write_png(folder / f"images{place}" / f"{item['name']}_0000.png", read_photograph(item["image"]), synthetic)
     write_png(folder / f"labels{place}" / f"{item['name']}.png", read_mask(item["vessel"]), synthetic)
 
 
-def _is_synthetic(path: str) -> bool:
-    """Whether a picture says so, as :func:`retina_monai.data.writing.write_png` marks it."""
-    if not path.lower().endswith(".png"):
-        return False
-    with Image.open(path) as picture:
-        return picture.info.get("SyntheticData") == "YES"
+def _about(name: str, count: int, synthetic: bool | list[str]) -> dict[str, object]:
+    """nnU-Net's ``dataset.json``; it normalises channels of these names each by its own mean and deviation.
 
-
-def _about(name: str, count: int) -> dict[str, object]:
-    """nnU-Net's ``dataset.json``; it normalises channels of these names each by its own mean and deviation."""
+    ``synthetic``, which nnU-Net does not read, is true, or names the cases that are; it is absent if none is.
+    """
     return {
         "name": name.partition("_")[2],
         "description": f"vessels on fundus photographs, split by patient; written by {software()}",
@@ -159,6 +154,7 @@ def _about(name: str, count: int) -> dict[str, object]:
         "numTraining": count,
         "file_ending": ".png",
         "overwrite_image_reader_writer": "NaturalImage2DIO",
+        **({"synthetic": synthetic} if synthetic else {}),
     }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from retina_monai.data.checking import check_contents, check_eye, check_files
 from retina_monai.data.eyes import find_fov
+from retina_monai.data.identities import IDENTITY, eye_keys, is_published
 from retina_monai.data.identity import identify
 from retina_monai.data.layout import SPLITS, Item, NoVesselMapsError, describe, folders_at, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, list_eyes
@@ -39,7 +40,8 @@ class Photographs(Dataset):
             of view; at the photograph's own size ``photograph`` uint8 ``(3, H, W)``, ``fov`` uint8 ``(1, H, W)`` in
             {0, 1} (computed where the item has none) and, where it has one, ``vessel`` likewise; ``box``, int64
             ``(4,)``, where the square was cut from; texts, empty where unknown; ``grade`` (-1 where unknown),
-            ``source``, ``index``, ``synthetic`` (0 or 1: what the file says).
+            ``source``, ``index``, ``synthetic`` (0 or 1: what the file says), ``identity`` (keys of the files of eyes
+            that nobody has published, :mod:`retina_monai.data.identities`).
         skip_unreadable: a switch: leave out photographs that are broken or show no eye, for which all are decoded once
             more; otherwise what a photograph shows is refused when its turn comes.
 
@@ -75,6 +77,7 @@ class Photographs(Dataset):
         sample: Item = {"image": image, "photograph": photograph, "fov": fov, **masks, "box": np.array(box)}
         sample |= {key: str(item.get(key, "")) for key in TEXTS} | {"grade": item.get("grade", UNGRADED)}
         sample |= {"source": str(item["image"]), "index": item["index"], "synthetic": int(is_synthetic(item))}
+        sample[IDENTITY] = "" if is_published(str(item["patient"])) else " ".join(eye_keys(item))
         return sample if self.transform is None else self.transform(sample)
 
 

@@ -22,6 +22,7 @@ from skimage.morphology import skeletonize
 
 from retina_monai.data.checking import check_contents, check_files, check_vessel
 from retina_monai.data.eyes import find_fov, with_vessels
+from retina_monai.data.identities import pseudonymised
 from retina_monai.data.layout import SPLITS, picture_name, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, find_datalist
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
@@ -57,6 +58,8 @@ class VesselMaps(Dataset):
             and the warped maps, ``<name>_a1`` and so on, take its place; 0: maps as they are.
         seed: of the warps.
         fov_dir: a folder of fields of view, one for each map and of its name; they go before those of a data set.
+        keep_names: a switch: keep names of eyes, patients and files that nobody has published; otherwise they become
+            pseudonyms (:func:`retina_monai.data.identities.pseudonymised`).
         transform: applied to the items: ``image`` float32 ``(size, size)`` in [0, 255], the condition;
             ``vessel_share``, the same rounded, uint8 ``(1, size, size)`` in [0, 255]; ``label`` and ``fov``, uint8
             ``(1, size, size)`` in {0, 1}; ``name``, ``patient``, ``laterality`` (empty where unknown), ``source``,
@@ -78,10 +81,12 @@ class VesselMaps(Dataset):
         augment: int = 0,
         seed: int = 0,
         fov_dir: str | Path | None = None,
+        keep_names: bool | str = False,
     ) -> None:
         self.size = size
         self.augment, self.seed, self.split = augment, seed, split
-        self.maps = find_vessel_maps(input_dir, skip_unreadable, split, fov_dir)
+        found = find_vessel_maps(input_dir, skip_unreadable, split, fov_dir)
+        self.maps = pseudonymised(found, parse_switch(keep_names, "keep_names"))
         if framed := sum("fov" not in item and "image" not in item for item in self.maps):
             logger.info(
                 "%d vessel maps have no field of view: it is the circle around the middle of the map that touches its "
@@ -107,7 +112,7 @@ class VesselMaps(Dataset):
         item = self._item(self.data[index])
         vessel, fov = read_mask(item["vessel"]), field_of_view(item)
         check_vessel(vessel, item, fov)
-        sample = {key: item[key] for key in TEXTS} | {"source": item["vessel"]}
+        sample = {key: item[key] for key in TEXTS} | {"source": item.get("source", item["vessel"])}
         if item["augmented"]:
             warp = draw_warp(self.seed, item["index"])
             sample |= warp_vessel_map(vessel, fov, self.size, warp)

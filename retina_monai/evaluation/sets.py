@@ -22,6 +22,7 @@ from torch import Tensor
 from retina_monai.data.checking import check_eye, check_files
 from retina_monai.data.dataset import CachedEyes
 from retina_monai.data.eyes import find_fov, fit
+from retina_monai.data.identities import Aliases
 from retina_monai.data.identity import identify
 from retina_monai.data.layout import (
     LESIONS,
@@ -199,8 +200,9 @@ def list_real(real_dir: Place) -> list[Item]:
 def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item]:
     """Items of a synthetic set, with the ``condition`` (patient, name, augmented) that each was made from.
 
-    The manifest tells it. Where it does not, as in older sets and those of others, an eye was made from the real one
-    that has its name, unless its patient is told and is another; or from its patient, if that is of the real set.
+    The manifest tells it; pseudonyms of eyes of the real set are resolved. Where it does not, as in older sets and
+    those of others, an eye was made from the real one that has its name, unless its patient is told and is another; or
+    from its patient, if that is of the real set.
 
     Args:
         synthetic_dir: a set that this project wrote, a folder that a layout recognises, or photographs alone.
@@ -211,8 +213,12 @@ def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item
     """
     items = [item | {"split": ""} for item in _listed(synthetic_dir, join=False)]
     _refuse_shared(synthetic_dir, items, real)
-    told, names = _told_conditions(Path(synthetic_dir), items), _Names(real)
-    return [_conditioned(item, told.get(os.path.realpath(item["image"]), {}), names) for item in items]
+    told, names, aliases = _told_conditions(Path(synthetic_dir), items), _Names(real), Aliases(real)
+    lines = [_without_pseudonyms(told.get(os.path.realpath(item["image"]), {}), aliases) for item in items]
+    return [
+        _conditioned(item | {"patient": aliases.patient(str(item["patient"]))}, line, names)
+        for item, line in zip(items, lines, strict=True)
+    ]
 
 
 def refuse_real(synthetic: EyeSet, real: EyeSet) -> None:
@@ -302,6 +308,17 @@ def _told_conditions(folder: Path, items: Sequence[Item]) -> dict[str, dict[str,
     if not folder.is_dir() or all(str(item["patient"]).startswith(PHANTOM) for item in items):
         return {}
     return {os.path.realpath(folder / line["image"]): line for line in read_manifest(folder)}
+
+
+def _without_pseudonyms(line: Mapping[str, Any], aliases: Aliases) -> dict[str, Any]:
+    """A line of the manifest with the names of the real set, for the eyes that are in it."""
+    plain = dict(line)
+    if "patient" in line:
+        plain["patient"] = aliases.patient(str(line["patient"]))
+    told = line.get("condition")
+    if isinstance(told, Mapping) and isinstance(told.get("name"), str):
+        plain["condition"] = {**told, "name": aliases.eye(told["name"])}
+    return plain
 
 
 def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:

@@ -8,12 +8,15 @@ from ignite.engine import Engine, Events
 
 from retina_monai.data.appearances import Appearances
 from retina_monai.data.dataset import CachedEyes
+from retina_monai.data.identities import pseudonymised
 
 __all__ = ["AppearanceTable"]
 
 
 class AppearanceTable:
     """Write ``appearances.json`` when training starts.
+
+    Eyes that nobody has published are named by pseudonyms, since the table travels with the weights.
 
     Args:
         eyes: the training eyes.
@@ -33,4 +36,6 @@ class AppearanceTable:
             engine.add_event_handler(Events.STARTED, self.write)
 
     def write(self) -> None:
-        Appearances.measure(self.eyes, self.size).save(self.path)
+        table = Appearances.measure(self.eyes, self.size)
+        named = zip(table.eyes, pseudonymised(self.eyes.data), strict=True)
+        Appearances([eye | {"name": item["name"]} for eye, item in named]).save(self.path)

@@ -14,7 +14,7 @@ from retina_monai.data.color_vessels import FOLDER, SHARES
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.sample_set import SampleSet
-from retina_monai.handlers.synthetic_set import told_condition
+from retina_monai.handlers.synthetic_set import NAMES, told_condition
 from retina_monai.transforms.vessel_label import HALF
 
 __all__ = ["ColorVesselSet"]
@@ -39,6 +39,14 @@ class ColorVesselSet(SampleSet):
         "vessel_share",
         *(key for key in SampleSet.keys if key != "image"),
         "condition",
+    )
+
+    facts: ClassVar[Sequence[str]] = (
+        "Vessels of the retina in colour, drawn by a network, for lama_fundus to paint around. They show nobody's eye. "
+        "For research only.",
+        "color_vessels/ holds the colours, vessel_shares/ the share of each pixel that vessels cover, vessels/ the "
+        "vessel map as a label, fovs/ the field of view. Nobody drew them on a photograph.",
+        NAMES,
     )
 
     def __init__(self, output_dir: str | Path, settings: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
@@ -16,8 +17,9 @@ from torch import Tensor
 from retina_monai.data.layout import SPLITS
 from retina_monai.data.manifest import iterate_manifest, manifest_path, merge_manifest
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, append_line, replacing, write_json
+from retina_monai.files import Claim, append_line, replacing, write_json, write_text
 from retina_monai.handlers.failure import on_failure
+from retina_monai.handlers.set_card import set_card
 
 __all__ = ["SampleSet", "finished_samples"]
 
@@ -27,7 +29,8 @@ logger = logging.getLogger("retina_monai")
 class SampleSet:
     """What sets of generated photographs and sets of found vessel maps share.
 
-    The layout is the library's own: a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl``. Each file
+    The layout is the library's own: a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl``, and a
+    ``README.txt`` for whoever receives the set. Each file
     appears whole or not at all, a sample's line after its files, so an interrupted run can go on: samples whose line is
     there are finished (:func:`finished_samples`). While it is written, no other run writes to ``output_dir``
     (:class:`retina_monai.files.Claim`).
@@ -47,6 +50,9 @@ class SampleSet:
 
     keys: ClassVar[Sequence[str]] = ("image", "vessel", "fov", "patient", "dataset", "name", "laterality")
     """Of a line of the manifest, what goes into ``datalist.json``."""
+
+    facts: ClassVar[Sequence[str]] = ()
+    """What ``README.txt`` says of the pictures, the labels and the names in the set, by paragraphs."""
 
     def __init__(self, output_dir: str | Path, settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self.output_dir = Path(output_dir)
@@ -78,9 +84,9 @@ class SampleSet:
     def check(self) -> None:
         """Refuse a folder of samples that this run would not go on with."""
         path = self.output_dir / "settings.json"
-        made = _read_settings(path) if path.is_file() else self.settings
-        if made != self.settings:
-            inputs = isinstance(made, dict) and made | {"inputs": self.settings.get("inputs")} == self.settings
+        made = _guard(_read_settings(path)) if path.is_file() else _guard(self.settings)
+        if made != _guard(self.settings):
+            inputs = isinstance(made, dict) and made | {"inputs": self.settings.get("inputs")} == _guard(self.settings)
             other = "from other inputs" if inputs else "with other settings"
             raise RetinaError(f"{self.output_dir} holds a set made {other}: give another --output_dir")
         if not path.is_file() and any((self.output_dir / name).exists() for name in ("datalist.json", "images")):
@@ -117,8 +123,12 @@ class SampleSet:
         append_line(manifest_path(self.output_dir, rank), json.dumps(line))
 
     def complete(self) -> None:
-        """Bring the manifest into order and write ``datalist.json``, item by item: one that tells no split trains."""
+        """Bring the manifest into order, and write ``README.txt`` and, item by item, ``datalist.json``.
+
+        A sample whose line names no split trains.
+        """
         merge_manifest(self.output_dir)
+        self._write_card()
         count = 0
         with replacing(self.output_dir / "datalist.json") as file:
             file.write(json.dumps(dict(self.about), indent=4).removesuffix("\n}").encode())
@@ -129,6 +139,17 @@ class SampleSet:
                 count += listed
             file.write(b"\n}\n")
         logger.info("%d samples in %s", count, self.output_dir)
+
+    def _write_card(self) -> None:
+        path = self.output_dir / "settings.json"
+        settings = _read_settings(path) if path.is_file() else self.settings
+        sources = Counter(
+            str(sample.get("condition", {}).get("dataset") or sample["dataset"])
+            for sample in iterate_manifest(self.output_dir)
+        )
+        title = str(self.about["name"]).capitalize()
+        card = set_card(title, self.facts, settings, sources.total(), sorted({*sources} - {"synthetic"}))
+        write_text(self.output_dir / "README.txt", card)
 
     def _list(self, split: str, file: IO[bytes]) -> int:
         """Write the items of a split; returns how many there are."""
@@ -153,6 +174,11 @@ class SampleSet:
 def finished_samples(output_dir: str | Path) -> set[str]:
     """Names of the samples whose manifest line is written; a line cut short by an interruption does not count."""
     return {line["name"] for line in iterate_manifest(output_dir)}
+
+
+def _guard(settings: Any) -> Any:
+    """What an interrupted set is completed by: all settings but those on which samples do not depend."""
+    return {key: settings[key] for key in settings if key != "about"} if isinstance(settings, dict) else settings
 
 
 def _read_settings(path: Path) -> Any:

@@ -17,7 +17,13 @@ from retina_monai.handlers.sample_set import SampleSet
 from retina_monai.transforms.appearance import Appearance, render_appearance
 from retina_monai.transforms.texture import sample_random
 
-__all__ = ["SyntheticSet"]
+__all__ = ["NAMES", "SyntheticSet"]
+
+NAMES = (
+    "Names: manifest.jsonl and datalist.json say from whose map each sample was made (patient, condition, source). "
+    "Patients and eyes of published data sets have their published names. Others are pseudonyms (patient_..., "
+    "eye_...), which nobody can resolve without the original files, unless the set was made with --keep_names true."
+)
 
 
 class SyntheticSet(SampleSet):
@@ -42,6 +48,14 @@ class SyntheticSet(SampleSet):
     """
 
     keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "vessel_share", "condition")
+    facts: ClassVar[Sequence[str]] = (
+        "Synthetic photographs of the retina with vessel maps. They show nobody's eye. For research only: not for "
+        "diagnosis, nor as a ground for one.",
+        "Labels: vessels/ holds the map that each photograph was painted around, reduced to the photograph's size. "
+        "Nobody drew it on the photograph. vessel_shares/ holds what the generator was given, the share of each pixel "
+        "that vessels cover; fovs/ the field of view.",
+        NAMES,
+    )
 
     def __init__(
         self,

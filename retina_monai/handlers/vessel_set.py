@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retina_monai.data.identities import IDENTITY
 from retina_monai.data.writing import write_png
 from retina_monai.handlers.sample_set import SampleSet
 from retina_monai.transforms.own_size import to_own_size
@@ -34,7 +35,14 @@ class VesselSet(SampleSet):
         RetinaError: as :class:`SampleSet`.
     """
 
-    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "grade", "vessel_by", "synthetic")
+    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "grade", "vessel_by", "synthetic", IDENTITY)
+
+    facts: ClassVar[Sequence[str]] = (
+        "Photographs with the vessel maps that a network found in them. The photographs are those that were given, "
+        "with the names of their files and patients: this set is as confidential as they are.",
+        "Labels: vessels/ holds the pixels whose probability (probabilities/) is at least one half. No observer drew "
+        "them.",
+    )
 
     def __init__(self, output_dir: str | Path, settings: Mapping[str, Any]) -> None:
         self.found_by = f"{settings['bundle']} {str(settings['weights'])[:12]}"
@@ -58,7 +66,8 @@ class VesselSet(SampleSet):
         grade = {"grade": int(item["grade"])} if int(item.get("grade", -1)) >= 0 else {}
         source = {"source": Path(str(item["source"])).name, "index": int(item["index"])}
         mark = {"synthetic": True} if synthetic else {}
-        return {"name": name, **paths, **told, **grade, **source, "vessel_by": self.found_by, **mark}
+        identity = {IDENTITY: str(item[IDENTITY]).split()} if item.get(IDENTITY) else {}
+        return {"name": name, **paths, **told, **grade, **source, "vessel_by": self.found_by, **mark, **identity}
 
     def _write(
         self, folder: str, name: str, picture: np.ndarray, synthetic: bool, text: Mapping[str, str] | None = None

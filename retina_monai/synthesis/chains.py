@@ -77,6 +77,11 @@ class Chain(ABC):
         files = {bundle.name: bundle.part("checkpoint") for bundle in self.bundles}
         return files if len(files) > 1 else self.bundles[0].part("checkpoint")
 
+    @property
+    def roots(self) -> Path | dict[str, Path]:
+        """Folder of the bundle; of several by their names."""
+        return {bundle.name: bundle.root for bundle in self.bundles} if len(self.bundles) > 1 else self.root
+
     @cached_property
     def weights(self) -> str | dict[str, str]:
         """SHA-256 of the weights; of several bundles by their names."""

@@ -54,6 +54,7 @@ def synthesize(
     texture: bool | str = True,
     trust: bool | str = False,
     fov_dir: str | Path | None = None,
+    keep_names: bool | str = False,
 ) -> Path:
     """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
 
@@ -76,6 +77,8 @@ def synthesize(
         texture: draw the appearance's texture, by the seed; without it photographs are as the network paints them.
         trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
         fov_dir: a folder of fields of view, one for each vessel map of ``input_dir`` and of its name.
+        keep_names: keep names of patients, eyes and files that nobody has published; otherwise they become pseudonyms
+            (:mod:`retina_monai.data.identities`).
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``vessel_shares``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
@@ -85,7 +88,7 @@ def synthesize(
             range; weights or vessel maps that cannot be used; an ``output_dir`` that holds another set, cannot be
             written, or is written to by another run.
     """
-    of_maps = (expand_home(input_dir), count, skip_unreadable, split, augment)
+    of_maps = (expand_home(input_dir), count, skip_unreadable, split, augment, keep_names)
     look = expand_home(appearance)
     fields = expand_home(fov_dir)
     choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, look, texture, trust, fields)
@@ -111,6 +114,7 @@ class _Choice:
     skip_unreadable: bool | str
     split: str
     augment: int
+    keep_names: bool | str
     seed: int
     appearance: str
     texture: bool | str
@@ -119,7 +123,7 @@ class _Choice:
 
     def check(self, batch_size: int | None) -> None:
         """Refuse what needs no look at any file but ``output_dir``."""
-        for switch in ("skip_unreadable", "texture", "trust"):
+        for switch in ("skip_unreadable", "texture", "trust", "keep_names"):
             parse_switch(getattr(self, switch), switch)
         if self.input_dir is not None and self.count is not None:
             raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
@@ -151,6 +155,7 @@ class _Choice:
         count, phantoms = self.count or PHANTOMS, chain.root / "runs" / "phantom"
         folder = input_or_phantoms(self.input_dir, phantoms, count, 2 * chain.size, self.seed)
         how = {"skip_unreadable": self.skip_unreadable, "split": self.split, "augment": self.augment}
+        how["keep_names"] = self.keep_names
         return VesselMaps(folder, chain.size, seed=self.seed, fov_dir=self.fov_dir, **how)
 
 
@@ -230,7 +235,7 @@ class _Work:
         chain, choice = self.chain, self.choice
         texture = parse_switch(choice.texture, "texture")
         drawn = {**chain.bundles[-1].drawn_by, **chain.appearances.settings(choice.appearance), "texture": texture}
-        return set_settings(chain.name, chain.checkpoint, maps, **drawn)
+        return set_settings(chain.name, chain.roots, chain.checkpoint, maps, **drawn)
 
     def _target(self, folder: Path, settings: Mapping[str, Any]) -> SyntheticSet:
         chain, choice = self.chain, self.choice

@@ -101,7 +101,7 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
 def test_every_sample_has_its_pictures_and_nothing_else_is_there(tmp_path: Path) -> None:
     generate(tmp_path)
     pictures = {f"{kind}/sample{index}.png" for kind in FOLDERS for index in range(4)}
-    assert files(tmp_path).keys() == pictures | {"manifest.jsonl", "datalist.json", "settings.json"}
+    assert files(tmp_path).keys() == pictures | {"manifest.jsonl", "datalist.json", "settings.json", "README.txt"}
     for index in range(4):
         inside = circle(SIZE)
         np.testing.assert_array_equal(read(tmp_path / f"vessels/sample{index}.png"), (vessel(index) > 0).numpy() * 255)

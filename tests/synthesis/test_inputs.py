@@ -159,4 +159,4 @@ def test_both_ways_build_the_settings_in_one_place(
     inference, call = (json.loads((tmp_path / name / "settings.json").read_text()) for name in ("inference", "call"))
     assert inference == call
     chain = load_chain(bundle, trust=True)
-    assert call.items() >= set_settings("pix2pix_vessel", chain.checkpoint, VesselMaps(eyes, SIZE)).items()
+    assert call.items() >= set_settings("pix2pix_vessel", chain.roots, chain.checkpoint, VesselMaps(eyes, SIZE)).items()

@@ -70,7 +70,8 @@ def children(process: int) -> list[int]:
 
 def test_the_set_is_whole(whole: dict[str, bytes]) -> None:
     assert len([name for name in whole if name.endswith(".png")]) == 4 * COUNT
-    assert {name for name in whole if "/" not in name} == {"manifest.jsonl", "datalist.json", "settings.json"}
+    top = {"manifest.jsonl", "datalist.json", "settings.json", "README.txt"}
+    assert {name for name in whole if "/" not in name} == top
     assert len({content for name, content in whole.items() if name.startswith("images/")}) == COUNT
 
 
