@@ -88,10 +88,10 @@ def find_bundle(name: str | Path, trust: bool = False) -> Path:
     bundles = REPOSITORY / "bundles"
     path = bundles / name if is_bare(name) else Path(name).expanduser()
     if not name or not (path / "configs" / "metadata.json").is_file():
-        hint = f"give one of {', '.join(bundle_names())}, or a path such as ./{name or 'mine'}"
-        if not is_bare(name):
-            hint = f"{path.resolve()} has no configs/metadata.json"
-        raise RetinaError(f"there is no bundle {name}: {hint}")
+        advice = f"give the path of one, or one of {', '.join(bundle_names())}"
+        if is_bare(name) and name and Path(name).is_dir():
+            advice = f"the folder of that name is ./{name}"
+        raise RetinaError(f"there is no bundle {name}: {advice}")
     path = path.resolve()
     if not trust and path.parent != bundles.resolve():
         raise RetinaError(

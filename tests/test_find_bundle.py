@@ -56,7 +56,7 @@ def test_what_is_loaded_by_name_is_this_library_s(mark: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mine", "", "no_such_bundle"])
 def test_a_name_that_is_none_of_this_library_is_unknown(name: str) -> None:
-    with pytest.raises(RetinaError, match=f"there is no bundle {name}: give one of .*pix2pix_vessel"):
+    with pytest.raises(RetinaError, match=f"there is no bundle {name}: "):
         find_bundle(name, trust=True)
 
 
