@@ -60,5 +60,5 @@ def _says_synthetic(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
             return str(picture.info.get("SyntheticData", "")).upper() == "YES"
-    except (OSError, ValueError):  # whether it can be read is said where it is read
+    except (OSError, ValueError, Image.DecompressionBombError):  # whether it can be read is said where it is read
         return False
