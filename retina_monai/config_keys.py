@@ -45,8 +45,9 @@ def refuse_unused(
     for id in unused:
         wrong.append(f"the config has no key {written(id)}: {_hint(_nearest(id, config, unused), 'nothing uses it')}")
     for id, key, takes in _unknown_arguments(parser, config):
-        hint = _hint(next(iter(get_close_matches(key, takes, 1)), ""), f"it takes {', '.join(takes) or 'none'}")
-        wrong.append(f"{written(id)} takes no argument {key}: {hint}")
+        nearest = next(iter(get_close_matches(key, takes, 1)), key if key in config else "")
+        otherwise = f"it takes {', '.join(takes) or 'none'}"
+        wrong.append(f"{written(id)} takes no argument {key}: {_hint(nearest, otherwise)}")
     if wrong:
         raise RetinaError(join_first(wrong))
 

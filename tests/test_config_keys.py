@@ -171,6 +171,11 @@ def test_nested_overrides_keep_the_rules_of_the_settings_that_they_replace(
     assert sentence in refusal(initialize, config(bundle), **{override: value})
 
 
+def test_an_argument_of_another_class_that_is_a_setting_is_named(initialize: Initialize) -> None:
+    sentence = refusal(initialize, config("ddpm_vessel"), **{"network_def#features": 32})
+    assert sentence == "network_def takes no argument features: is features meant?"
+
+
 def test_a_batch_given_in_the_zoos_way_has_to_be_filled(initialize: Initialize) -> None:
     sentence = refusal(initialize, config("pix2pix_vessel"), **{"train#dataloader#batch_size": 1000})
     assert "batch_size 1000 is too large" in sentence
