@@ -99,7 +99,12 @@ def own_training(job: Job, eyes: Path, effort: Effort) -> float:
     precision = "fp32" if job.whose == OWN_FP32 else "auto"
     with tempfile.TemporaryDirectory() as output_dir:
         settings = {"dataset_dir": str(eyes), "cache_dir": f"{eyes}-cache", "output_dir": output_dir}
-        settings |= {**effort.overrides, "precision": precision, "max_epochs": 1, "repeats": steps * job.batch}
+        settings |= {
+            **effort.overrides_of(str(CONFIG)),
+            "precision": precision,
+            "max_epochs": 1,
+            "repeats": steps * job.batch,
+        }
         if job.whose != LOADING:
             settings["train#trainer#train_data_loader"] = f"$[next(iter(@train#dataloader))] * {steps}"
         workflow = ConfigWorkflow(str(CONFIG), workflow_type="training", logging_file=False, **settings)

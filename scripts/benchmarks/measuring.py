@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 EPOCH = 216  # iterations: the reference's 8,640 are 40 epochs of as many training eyes
@@ -27,7 +28,7 @@ class Effort:
         seconds: for each variant of inference in each round.
         overhead_sizes: whose overhead is measured.
         compiled: whether ``torch.compile`` is tried.
-        overrides: of the bundle's config; tests make all of it tiny.
+        overrides: of the bundles' configs; tests make all of it tiny.
         dataset_dirs: sets that are prepared and loaded; the phantoms if there are none.
         dataset_sizes: of the network for which they are loaded, pixels a side.
         reader_size: of the picture that the readers read, pixels a side.
@@ -65,6 +66,11 @@ class Effort:
     diffusion_samples: int = 3
     chain_samples: int = 50
     chain_counts: tuple[int, int] = (100, 10_000)
+
+    def overrides_of(self, config: str | Sequence[str]) -> dict[str, Any]:
+        """Those of ``overrides`` that a config has; the others are of other bundles."""
+        keys = ConfigParser.load_config_files(config)
+        return {key: value for key, value in self.overrides.items() if key in keys}
 
 
 class Timing(NamedTuple):

@@ -38,7 +38,8 @@ def time_bundle(size: str, precision: str, eyes: Path, effort: Effort) -> Timing
     """The bundle's training with all that a user gets: loading, augmentation, average, checkpoint, MLflow."""
     with tempfile.TemporaryDirectory() as output_dir:
         settings = {"dataset_dir": str(eyes), "cache_dir": f"{eyes}-cache", "output_dir": output_dir}
-        settings |= {"precision": precision, "ema": True, "max_epochs": 1, **effort.overrides}
+        settings |= {"precision": precision, "ema": True, "max_epochs": 1}
+        settings |= effort.overrides_of(config_files(size))
         workflow = ConfigWorkflow(config_files(size), workflow_type="training", logging_file=False, **settings)
         workflow.initialize()
         watch = Stopwatch(effort.warm_up)
