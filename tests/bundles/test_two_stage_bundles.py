@@ -168,7 +168,8 @@ def sets(
 def test_colours_are_on_vessels_alone(sets: dict[str, Path]) -> None:
     for path in sorted((sets["pix2pix_color_vessel"] / "color_vessels").iterdir()):
         color = read_photograph(path)
-        vessel, fov = (read_mask(path.parents[1] / kind / path.name)[0] > 0 for kind in ("vessels", "fovs"))
+        vessel = read_photograph(path.parents[1] / "vessel_shares" / path.name)[0] >= 128
+        fov = read_mask(path.parents[1] / "fovs" / path.name)[0] > 0
         assert color[:, vessel & fov].any() and not color[:, ~(vessel & fov)].any()
 
 
