@@ -12,12 +12,10 @@ import torch
 from monai.transforms import Transform
 from numpy.typing import NDArray
 
-from retina_monai.data.checking import check_eye
-from retina_monai.data.eyes import TEXTS, find_fov
+from retina_monai.data.eyes import TEXTS, read_eye
 from retina_monai.data.layout import SPLITS, Item
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.encoder_tasks import STRUCTURES
 from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box, resize_area
@@ -115,26 +113,22 @@ class LoadAnatomyd(Transform):
             ``STRUCTURES`` covers, 0 where it is not known; ``known`` is Boolean ``(K,)``.
 
     Raises:
-        RetinaError: a file that cannot be read, or as :func:`retina_monai.data.checking.check_eye`.
+        RetinaError: as :func:`retina_monai.data.eyes.read_eye`.
     """
 
     def __init__(self, size: int, mask_size: int) -> None:
         self.size, self.mask_size = size, mask_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        image = read_photograph(data["image"])
-        fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
-        masks = {key: read_mask(data[key]) for key in STRUCTURES if key in data}
-        check_eye(image, masks.get("vessel"), data, fov)
-        _check_sizes(data, image, masks)
-        image, box = black_outside(image, fov), fov_box(fov)
+        eye = read_eye(data, STRUCTURES)
+        image, box = black_outside(eye["image"], eye["fov"]), fov_box(eye["fov"])
         known = [_is_known(data, key) for key in STRUCTURES]
         empty = torch.zeros((1, self.mask_size, self.mask_size), dtype=torch.uint8)
-        fitted = {key: _fit(mask * np.uint8(255), box, self.mask_size) for key, mask in masks.items()}
+        fitted = {key: _fit(eye[key] * np.uint8(255), box, self.mask_size) for key in STRUCTURES if key in eye}
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
         return texts | {
             "image": _fit(image, box, self.size),
-            "fov": _fit(fov * np.uint8(255), box, self.size),
+            "fov": _fit(eye["fov"] * np.uint8(255), box, self.size),
             "anatomy": torch.cat([fitted.get(key, empty) for key in STRUCTURES]),
             "known": torch.tensor(known),
             "grade": float(data.get("grade", "nan")),
@@ -143,12 +137,6 @@ class LoadAnatomyd(Transform):
 
 def _is_known(item: Mapping[Hashable, Any], structure: str) -> bool:
     return structure in item or structure in item.get("annotated", ())
-
-
-def _check_sizes(item: Mapping[Hashable, Any], image: NDArray, masks: Mapping[str, NDArray]) -> None:
-    for key, mask in masks.items():
-        if mask.shape[1:] != image.shape[1:]:
-            raise RetinaError(f"{item[key]} is not of the size of its photograph {item['image']}: give one that is")
 
 
 def _fit(picture: NDArray[np.uint8], box: tuple[int, int, int, int], size: int) -> torch.Tensor:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from retina_monai.data.layout import PICTURES, Item
+from retina_monai.data.masks import MASKS, PhotographAsMaskError
 from retina_monai.data.reading import check_picture, read_mask, read_photograph
 from retina_monai.errors import RetinaError, join_first, one_line
 
-__all__ = ["check_contents", "check_eye", "check_files", "check_vessel", "refuse_or_skip"]
+__all__ = ["check_contents", "check_eye", "check_files", "read_pictures", "refuse_or_skip"]
 
 logger = logging.getLogger("retina_monai")
 
@@ -28,7 +30,11 @@ PHOTOGRAPHS = ("image", "color_vessel", "vessel_share")
 THREADS = min(8, os.cpu_count() or 1)
 SKIP = "--skip_unreadable true"
 
-MOST = 0.5  # share of the field of view
+NO_MASKS: Mapping[str, NDArray[np.uint8]] = MappingProxyType({})
+
+MOST = 0.5
+COLOUR_GRID = 256  # points a side on which colours are counted
+COLOURS = 8  # of a label map
 DARK, BRIGHT = 32, 223  # a mask with smooth edges, or stored as JPEG, has few pixels between ...
 BETWEEN, BETWEEN_BRIGHT = 0.2, 0.02  # ... at most this share (and this, where most is bright: one channel may be so),
 FEW = 0.005  # and at least this share is brighter, and a quarter of what is between
@@ -79,27 +85,60 @@ def check_contents(items: Sequence[Item], skip_unreadable: bool = False) -> list
     return _passing(items, faults, skip_unreadable)
 
 
+def read_pictures(
+    item: Mapping[Any, Any], keys: Sequence[str] = PICTURES
+) -> tuple[dict[str, NDArray[np.uint8]], list[str]]:
+    """Read the pictures of an eye.
+
+    Args:
+        item: line of a datalist.
+        keys: of the pictures that are wanted; those that the item lacks are left out.
+
+    Returns:
+        Photographs ``(3, H, W)`` in [0, 255] and masks ``(1, H, W)`` of {0, 1}, by their keys; and a sentence for each
+        that cannot be read, or is a photograph where a mask belongs.
+    """
+    pictures: dict[str, NDArray[np.uint8]] = {}
+    faults: dict[str, RetinaError] = {}
+    for key in (key for key in keys if key in item):
+        try:
+            pictures[key] = read_photograph(item[key]) if key in PHOTOGRAPHS else read_mask(item[key], key=key)
+        except RetinaError as error:
+            faults[key] = error
+    swapped = [key for key, fault in faults.items() if isinstance(fault, PhotographAsMaskError)]
+    if swapped and "image" in pictures and _is_mask(pictures["image"]):
+        return pictures, [
+            f"{item['image']} is a mask, black and white, and {item[swapped[0]]} a photograph where a "
+            f"{MASKS[swapped[0]].name} belongs: they have changed places, so swap them"
+        ]
+    return pictures, [str(fault) for fault in faults.values()]
+
+
 def check_eye(
     image: NDArray[np.uint8],
     vessel: NDArray[np.uint8] | None,
     item: Mapping[Any, Any],
     fov: NDArray[np.uint8] | None = None,
+    masks: Mapping[str, NDArray[np.uint8]] = NO_MASKS,
 ) -> None:
-    """Check that a photograph looks like one and its vessel map like one.
+    """Check that a photograph looks like one and its masks like what they are masks of.
 
     Args:
         image: ``(3, H, W)`` in [0, 255].
         vessel: ``(1, H, W)`` of {0, 1}; ``None``: the eye has none.
         item: line of the datalist, whose paths the error names.
-        fov: ``(1, H, W)`` of {0, 1}; ``None``: the whole frame counts.
+        fov: ``(1, H, W)`` of {0, 1}; ``None``: the whole frame counts. It is checked if ``item`` has it.
+        masks: of the other structures, by their keys, like ``vessel``.
 
     Raises:
         RetinaError: a mask is of another size than the photograph; the photograph is black, or has two values as a
-            mask has; or as :func:`check_vessel`; the vessel map fits when it is turned or mirrored, and not as it is; a
-            photograph in colour whose vessels are brighter than what is beside them.
+            mask has, or a few colours as a label map has; or as
+            :func:`retina_monai.data.mask_checks.check_masks`; the vessel map fits when it is turned or mirrored, and
+            not as it is; a photograph in colour whose vessels are brighter than what is beside them.
     """
-    pictures = {"image": image, "vessel": vessel, "fov": fov}
-    for fault in _size_faults(item, {key: array.shape[1:] for key, array in pictures.items() if array is not None}):
+    found = ({} if vessel is None else {"vessel": vessel}) | dict(masks)
+    pictures = {"image": image, **found} | ({} if fov is None else {"fov": fov})
+    for fault in _size_faults(item, {key: array.shape[1:] for key, array in pictures.items()}):
         raise RetinaError(fault)
     if not image.any():
         raise RetinaError(f"{item['image']} is black: it shows no eye, so give another photograph")
@@ -108,9 +147,13 @@ def check_eye(
             f"{item['image']} is a mask, black and white, where a photograph belongs: "
             "mask and photograph may have changed places"
         )
-    if vessel is not None:
-        check_vessel(vessel, item, fov)
-        _check_alignment(image, vessel, item, fov)
+    if _is_label_map(image):
+        raise RetinaError(f"{item['image']} has at most {COLOURS} colours: it is a label map, so give the photograph")
+    from retina_monai.data.mask_checks import check_masks  # imports torch, which takes seconds
+
+    check_masks(found, item, fov, image)
+    if "vessel" in found:
+        _check_alignment(image, found["vessel"], item, fov)
 
 
 def _check_alignment(
@@ -139,27 +182,6 @@ def _check_alignment(
             "%s fits its photograph %s in no orientation: see whether it is the map of that eye, and of the same crop",
             item["vessel"],
             item["image"],
-        )
-
-
-def check_vessel(vessel: NDArray[np.uint8], item: Mapping[Any, Any], fov: NDArray[np.uint8] | None = None) -> None:
-    """Check that a vessel map marks vessels: some, and not over half of the eye.
-
-    Args:
-        vessel, item, fov: as for :func:`check_eye`; of ``item``, ``vessel`` is needed.
-
-    Raises:
-        RetinaError: no vessel inside the field of view; vessels over more than half of it; it is empty.
-    """
-    if fov is not None and not fov.any():
-        raise RetinaError(f"{item['fov']} is an empty field of view: mark the eye, or give none to have it computed")
-    inside, whole = (vessel, vessel.size) if fov is None else (vessel & fov, np.count_nonzero(fov))
-    share = np.count_nonzero(inside) / whole
-    if share == 0:
-        raise RetinaError(f"{item['vessel']} has no vessel in it: give the vessel map of the eye, or leave the eye out")
-    if share > MOST:
-        raise RetinaError(
-            f"{item['vessel']} marks {share:.0%} of the eye as vessels: it is inverted, or not a vessel map"
         )
 
 
@@ -225,28 +247,32 @@ def _size_faults(item: Mapping[Any, Any], sizes: Mapping[str, tuple[int, ...]]) 
 
 
 def _content_faults(item: Item) -> list[str]:
-    faults: list[str] = []
-    pictures: dict[str, NDArray[np.uint8]] = {}
-    for key in (key for key in PICTURES if key in item):
-        read: Callable[[str], NDArray[np.uint8]] = read_photograph if key in PHOTOGRAPHS else read_mask
-        try:
-            pictures[key] = read(item[key])
-        except RetinaError as error:
-            faults.append(str(error))
+    pictures, faults = read_pictures(item)
     faults += _size_faults(item, {key: picture.shape[1:] for key, picture in pictures.items()})
     return faults or _eye_faults(item, pictures)
 
 
 def _eye_faults(item: Item, pictures: Mapping[str, NDArray[np.uint8]]) -> list[str]:
-    image, vessel, fov = (pictures.get(key) for key in ("image", "vessel", "fov"))
+    image, fov = pictures.get("image"), pictures.get("fov")
+    masks = {key: picture for key, picture in pictures.items() if key not in (*PHOTOGRAPHS, "fov")}
+    from retina_monai.data.mask_checks import check_masks  # imports torch, which takes seconds
+
     try:
         if image is not None:
-            check_eye(image, vessel, item, fov)
-        elif vessel is not None:
-            check_vessel(vessel, item, fov)
+            check_eye(image, None, item, fov, masks)
+        else:
+            check_masks(masks, item, fov)
     except RetinaError as error:
         return [str(error)]
     return []
+
+
+def _is_label_map(image: NDArray[np.uint8]) -> bool:
+    """Whether a photograph ``(3, H, W)`` has no more colours than labels, most of it black: seen on a grid."""
+    step = -(-max(image.shape[1:]) // COLOUR_GRID)
+    seen = image[:, ::step, ::step].reshape(3, -1).astype(np.int32)
+    colours, count = np.unique(seen[0] << 16 | seen[1] << 8 | seen[2], return_counts=True)
+    return bool(len(colours) <= COLOURS and colours[0] == 0 and count[0] > MOST * count.sum())
 
 
 def _is_mask(image: NDArray[np.uint8]) -> bool:

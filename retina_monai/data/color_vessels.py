@@ -12,12 +12,12 @@ import torch
 from monai.data import Dataset
 from numpy.typing import NDArray
 
-from retina_monai.data.checking import check_vessel
 from retina_monai.data.eyes import LoadEyed, with_vessels
 from retina_monai.data.identities import pseudonymised
 from retina_monai.data.layout import SPLITS, Item
 from retina_monai.data.layouts import conditions_fingerprint, find_datalist
 from retina_monai.data.manifest import read_manifest
+from retina_monai.data.mask_checks import check_masks
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.data.vessel_maps import field_of_view, fit_label
 from retina_monai.errors import RetinaError, parse_switch
@@ -91,7 +91,7 @@ class ColorVessels(Dataset):
     def _read(self, item: Item) -> tuple[NDArray[np.uint8], ...]:
         """What was written, as it is."""
         color, share = (read_photograph(item[key]) for key in ("color_vessel", "vessel_share"))
-        label, fov = (read_mask(item[key]) for key in ("vessel", "fov"))
+        label, fov = (read_mask(item[key], key=key) for key in ("vessel", "fov"))
         for key, picture in {"color_vessel": color, "vessel_share": share, "vessel": label, "fov": fov}.items():
             if picture.shape[1:] != (self.size, self.size):
                 height, width = picture.shape[1:]
@@ -99,7 +99,7 @@ class ColorVessels(Dataset):
                     f"{item[key]} has {height} x {width} pixels, and the network takes {self.size} x {self.size}: "
                     f"colour the vessels with --size {self.size}"
                 )
-        check_vessel((share[:1] >= HALF).astype(np.uint8), item | {"vessel": item["vessel_share"]}, fov)
+        check_masks({"vessel": (share[:1] >= HALF).astype(np.uint8)}, item | {"vessel": item["vessel_share"]}, fov)
         return color, share[:1], label, fov
 
     def _show(self, item: Mapping[Hashable, Any]) -> tuple[NDArray[np.uint8], ...]:

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
-from retina_monai.data.checking import check_eye
+from retina_monai.data.checking import check_eye, read_pictures
 from retina_monai.data.layout import Item
 from retina_monai.data.layouts import find_datalist
 from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import black_outside, compute_fov, crop_square, fov_box, resize_area
 
-__all__ = ["LoadEyed", "find_eyes", "find_fov", "fit", "input_or_phantoms", "with_vessels"]
+__all__ = ["LoadEyed", "find_eyes", "find_fov", "fit", "input_or_phantoms", "read_eye", "with_vessels"]
 
 logger = logging.getLogger("retina_monai")
 TEXTS = ("name", "patient", "dataset")
@@ -87,6 +86,28 @@ def find_fov(image: np.ndarray, path: str | Path) -> np.ndarray:
         raise RetinaError(f"{path}: {error}") from error
 
 
+def read_eye(item: Mapping[Hashable, Any], keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Read a photograph, its field of view (computed where the item has none) and masks, and check them.
+
+    Args:
+        item: line of a datalist.
+        keys: of the masks that are wanted; those that the item lacks are left out.
+
+    Returns:
+        ``image`` uint8 ``(3, H, W)`` in [0, 255]; ``fov`` and the masks uint8 ``(1, H, W)`` of {0, 1}.
+
+    Raises:
+        RetinaError: a file that cannot be read, or as :func:`retina_monai.data.checking.check_eye`.
+    """
+    pictures, faults = read_pictures(item, ("image", "fov", *keys))
+    if faults:
+        raise RetinaError("; ".join(faults))
+    image = pictures["image"]
+    fov = pictures["fov"] if "fov" in pictures else find_fov(image, item["image"])
+    check_eye(image, None, item, fov, {key: pictures[key] for key in keys if key in pictures})
+    return pictures | {"fov": fov}
+
+
 def fit(picture: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
     """A picture uint8 ``(C, H, W)`` cropped to a box, padded square and resized by area: uint8 ``(C, size, size)``."""
     return np.rint(resize_area(crop_square(picture, box).astype(np.float32), size)).astype(np.uint8)
@@ -102,18 +123,15 @@ class LoadEyed(Transform):
         size: pixels a side.
 
     Raises:
-        RetinaError: a file that cannot be read, or as :func:`retina_monai.data.checking.check_eye`.
+        RetinaError: as :func:`read_eye`.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        image = read_photograph(data["image"])
-        vessel = read_mask(data["vessel"])
-        fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
-        check_eye(image, vessel, data, fov)
-        image, box = black_outside(image, fov), fov_box(fov)
+        eye = read_eye(data, ("vessel",))
+        image, box = black_outside(eye["image"], eye["fov"]), fov_box(eye["fov"])
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
-        pictures = {"image": image, "vessel": vessel * np.uint8(255), "fov": fov * np.uint8(255)}
+        pictures = {"image": image} | {key: eye[key] * np.uint8(255) for key in ("vessel", "fov")}
         return texts | {key: torch.from_numpy(fit(picture, box, self.size)) for key, picture in pictures.items()}

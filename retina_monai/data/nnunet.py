@@ -138,7 +138,7 @@ def _write_set(folder: Path, eyes: Datalist, folds: Sequence[dict[str, list[str]
 def _write_eye(item: Item, folder: Path, place: str) -> None:
     synthetic = is_synthetic(item)
     write_png(folder / f"images{place}" / f"{item['name']}_0000.png", read_photograph(item["image"]), synthetic)
-    write_png(folder / f"labels{place}" / f"{item['name']}.png", read_mask(item["vessel"]), synthetic)
+    write_png(folder / f"labels{place}" / f"{item['name']}.png", read_mask(item["vessel"], key="vessel"), synthetic)
 
 
 def _about(name: str, count: int, synthetic: bool | list[str]) -> dict[str, object]:

@@ -11,13 +11,13 @@ import numpy as np
 from monai.data import Dataset, list_data_collate
 from numpy.typing import NDArray
 
-from retina_monai.data.checking import check_contents, check_eye, check_files
-from retina_monai.data.eyes import find_fov
+from retina_monai.data.checking import check_contents, check_files
+from retina_monai.data.eyes import read_eye
 from retina_monai.data.identities import IDENTITY, eye_keys, is_published
 from retina_monai.data.identity import identify
 from retina_monai.data.layout import SPLITS, Item, NoVesselMapsError, describe, folders_at, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, list_eyes
-from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
+from retina_monai.data.reading import IMAGE_SUFFIXES
 from retina_monai.data.writing import is_synthetic
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_area
@@ -46,7 +46,7 @@ class Photographs(Dataset):
             more; otherwise what a photograph shows is refused when its turn comes.
 
     Raises:
-        RetinaError: no photograph is left; of an item, as the readers and :func:`retina_monai.data.checking.check_eye`.
+        RetinaError: no photograph is left; of an item, as :func:`retina_monai.data.eyes.read_eye`.
     """
 
     def __init__(
@@ -69,12 +69,10 @@ class Photographs(Dataset):
 
     def _transform(self, index: int) -> Any:
         item = dict(self.data[index])
-        photograph = read_photograph(item["image"])
-        fov = read_mask(item["fov"]) if "fov" in item else find_fov(photograph, item["image"])
-        masks = {"vessel": read_mask(item["vessel"])} if "vessel" in item else {}
-        check_eye(photograph, masks.get("vessel"), item, fov)
-        image, box = fit_photograph(photograph, fov, self.size)
-        sample: Item = {"image": image, "photograph": photograph, "fov": fov, **masks, "box": np.array(box)}
+        eye = read_eye(item, ("vessel",))
+        photograph = eye.pop("image")
+        image, box = fit_photograph(photograph, eye["fov"], self.size)
+        sample: Item = {"image": image, "photograph": photograph, **eye, "box": np.array(box)}
         sample |= {key: str(item.get(key, "")) for key in TEXTS} | {"grade": item.get("grade", UNGRADED)}
         sample |= {"source": str(item["image"]), "index": item["index"], "synthetic": int(is_synthetic(item))}
         sample[IDENTITY] = "" if is_published(str(item["patient"])) else " ".join(eye_keys(item))

@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import reduce
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from retina_monai.data.masks import DEPTHS, refuse_values, to_mask
 from retina_monai.data.medical_files import read_dicom, read_meta_image, read_nifti
 from retina_monai.data.structure import is_whole, late_metadata
 from retina_monai.errors import RetinaError
@@ -45,9 +45,7 @@ PLAIN_SUFFIXES = PILLOW_SUFFIXES + NIFTI_SUFFIXES + META_SUFFIXES + DICOM_SUFFIX
 IMAGE_SUFFIXES = PLAIN_SUFFIXES + tuple(f"{suffix}.gz" for suffix in PILLOW_SUFFIXES)
 """Endings of the files that can be read, in lower case. DICOM and gzip are known by their content as well."""
 
-DEPTHS = (8, 10, 12, 14, 16)
 OTHER_COLOURS = {"CMYK": "a printer's", "LAB": "L*a*b*", "HSV": "HSV", "YCbCr": "YCbCr"}
-NOISE = 1e-3  # of floating-point numbers about whole ones
 FRACTION = 1e-6  # what a fraction of 255 may be off as float32
 NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277  # tags of TIFF 6.0,
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
@@ -106,35 +104,24 @@ def read_photograph(path: str | Path) -> NDArray[np.uint8]:
     return np.stack(channels)
 
 
-def read_mask(path: str | Path, threshold: int = 128) -> NDArray[np.uint8]:
+def read_mask(path: str | Path, threshold: int = 128, key: str = "") -> NDArray[np.uint8]:
     """Read a binary mask, whatever it was stored as.
 
-    0 and 1, 0 and 255, fractions, a colour on black: the brightest channel counts, and a picture without values above
-    1 is taken to be on the scale of [0, 1]. Floating-point values may miss 0 and 1 by what interpolation adds. Of a
-    picture with two values, of which one is 0, the other is inside, however dark it is.
+    0 and 1, 0 and 255, fractions, a colour on black, with smooth edges or stored as JPEG; label maps and photographs
+    are refused: see :func:`retina_monai.data.masks.to_mask`.
 
     Args:
         path: as for :func:`read_array`.
-        threshold: what is at least this, on the scale of [0, 255], is inside (anti-aliased edges, JPEG).
+        threshold: what is at least this, on the scale of [0, 255], is inside.
+        key: what it marks (of :data:`retina_monai.data.masks.MASKS`), for the error.
 
     Returns:
         ``(1, H, W)`` of {0, 1}.
 
     Raises:
-        RetinaError: as :func:`read_array`; values that are negative, not finite or beyond 16 bits; several above 1 of
-            which none reaches the threshold (label numbers).
+        RetinaError: as :func:`read_array` and :func:`~retina_monai.data.masks.to_mask`.
     """
-    array = _without_noise(read_array(path))
-    brightest = array if array.ndim == 2 else reduce(np.maximum, np.moveaxis(array, 2, 0))
-    inside = _on_scale(brightest, path) >= threshold
-    if not inside.any() and brightest.any():
-        if (brightest[brightest > 0] == brightest.max()).all():
-            inside = brightest > 0
-        elif brightest.max() > 1:
-            raise RetinaError(
-                f"{path} has values up to {brightest.max():g}: a mask has 0 and 1, or 0 and 255, not labels"
-            )
-    return inside.astype(np.uint8)[None]
+    return to_mask(read_array(path), path, key, threshold)
 
 
 def read_preview(path: str | Path, side: int) -> NDArray[np.uint8]:
@@ -441,7 +428,7 @@ def _exact_uint8(array: NDArray, path: str | Path) -> NDArray[np.uint8]:
     """On the scale of [0, 255], if that loses nothing: back on its own scale, it is what it was."""
     if array.dtype == np.uint8:
         return array
-    _refuse_values(array, path)
+    refuse_values(array, path)
     fractions = array.dtype.kind == "f" and array.max() <= 1
     for full in (1,) if fractions else (255, 2**16 - 1, *(2**depth - 1 for depth in DEPTHS[1:-1])):
         if array.max() <= full:
@@ -453,29 +440,3 @@ def _exact_uint8(array: NDArray, path: str | Path) -> NDArray[np.uint8]:
         f"{path} has values up to {array.max():g}, finer than the 256 steps of 8 bits: convert it to 8 bits, "
         "from the range of values that shows the eye"
     )
-
-
-def _without_noise(array: NDArray) -> NDArray:
-    """Floating-point values of a mask without what resampling and compression add: noise, and overshoot of a spline."""
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
-        return array
-    nearest = np.rint(array)
-    settled = np.where(np.abs(array - nearest) <= NOISE, nearest, array)
-    is_share = settled.min() > -0.5 and settled.max() < 1.5  # labels would be 0 and 1 as well
-    return np.clip(settled, 0, 1) if is_share else settled
-
-
-def _on_scale(array: NDArray, path: str | Path) -> NDArray:
-    """On the scale of [0, 255]: without values above 1 from [0, 1], else rounded from the smallest usual depth."""
-    _refuse_values(array, path)
-    largest = float(array.max())
-    if largest <= 1:
-        return array.astype(np.float32) * 255
-    depth = next(depth for depth in DEPTHS if largest < 2**depth)
-    return array if depth == 8 else np.rint(array * (255 / (2**depth - 1)))
-
-
-def _refuse_values(array: NDArray, path: str | Path) -> None:
-    smallest, largest = float(array.min()), float(array.max())
-    if not (smallest >= 0 and largest < 2 ** DEPTHS[-1]):
-        raise RetinaError(f"{path} holds values from {smallest:g} to {largest:g}: a picture has 0 to 255, or 0 to 1")

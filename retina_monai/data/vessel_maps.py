@@ -20,11 +20,12 @@ from monai.data import Dataset
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from retina_monai.data.checking import check_contents, check_files, check_vessel
+from retina_monai.data.checking import check_contents, check_files
 from retina_monai.data.eyes import find_fov, with_vessels
 from retina_monai.data.identities import pseudonymised
 from retina_monai.data.layout import SPLITS, picture_name, pictures_by_name
 from retina_monai.data.layouts import UnknownLayoutError, conditions_fingerprint, find_datalist
+from retina_monai.data.mask_checks import check_masks
 from retina_monai.data.reading import IMAGE_SUFFIXES, read_mask, read_photograph
 from retina_monai.errors import RetinaError, join_first, parse_switch
 from retina_monai.networks.hashed_noise import draw_latent
@@ -67,7 +68,7 @@ class VesselMaps(Dataset):
             unknown); ``augmented``, 0 or 1; ``latent``, by (seed, index), of a network's noise.
 
     Raises:
-        RetinaError: as :func:`find_vessel_maps`; of an item, as :func:`retina_monai.data.checking.check_vessel`.
+        RetinaError: as :func:`find_vessel_maps`; of an item, as :func:`retina_monai.data.mask_checks.check_masks`.
     """
 
     def __init__(
@@ -110,8 +111,8 @@ class VesselMaps(Dataset):
 
     def _transform(self, index: int) -> Any:
         item = self._item(self.data[index])
-        vessel, fov = read_mask(item["vessel"]), field_of_view(item)
-        check_vessel(vessel, item, fov)
+        vessel, fov = read_mask(item["vessel"], key="vessel"), field_of_view(item)
+        check_masks({"vessel": vessel}, item, fov)
         sample = {key: item[key] for key in TEXTS} | {"source": item.get("source", item["vessel"])}
         if item["augmented"]:
             warp = draw_warp(self.seed, item["index"])
@@ -263,5 +264,5 @@ def _file_names(item: dict[str, Any]) -> list[str]:
 def field_of_view(item: Mapping[Any, Any]) -> np.ndarray | None:
     """The field of view of a datalist item, ``(1, H, W)`` in {0, 1}: its own, or found in its photograph; else none."""
     if "fov" in item:
-        return read_mask(item["fov"])
+        return read_mask(item["fov"], key="fov")
     return find_fov(read_photograph(item["image"]), item["image"]) if "image" in item else None

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from retina_monai.data.checking import check_eye, check_files
+from retina_monai.data.checking import check_files
 from retina_monai.data.dataset import CachedEyes
-from retina_monai.data.eyes import find_fov, fit
+from retina_monai.data.eyes import fit, read_eye
 from retina_monai.data.identities import Aliases
 from retina_monai.data.identity import identify
 from retina_monai.data.layout import (
@@ -38,7 +38,7 @@ from retina_monai.data.layout import (
 from retina_monai.data.layouts import UnknownLayoutError, fingerprint, list_eyes
 from retina_monai.data.manifest import read_manifest
 from retina_monai.data.own_layout import FOLDERS
-from retina_monai.data.reading import read_mask, read_photograph, read_size
+from retina_monai.data.reading import read_photograph, read_size
 from retina_monai.data.splits import merge
 from retina_monai.data.twins import join_twins
 from retina_monai.errors import RetinaError
@@ -164,7 +164,7 @@ class PackEyed(Transform):
         size: pixels a side.
 
     Raises:
-        RetinaError: a file that cannot be read, or as :func:`retina_monai.data.checking.check_eye`.
+        RetinaError: as :func:`retina_monai.data.eyes.read_eye`.
     """
 
     def __init__(self, size: int) -> None:
@@ -172,17 +172,15 @@ class PackEyed(Transform):
         self.keys = (*MASKS, SHARE)  # of which a cache has to know
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Tensor]:
-        image = read_photograph(data["image"])
-        masks = {key: read_mask(data[key]) for key in MASKS if key in data}
-        fov = read_mask(data["fov"]) if "fov" in data else find_fov(image, data["image"])
-        check_eye(image, masks.get("vessel"), data, fov)
-        image, box = black_outside(image, fov), fov_box(fov)
+        eye = read_eye(data, MASKS)
+        fov = eye["fov"]
+        image, box = black_outside(eye["image"], fov), fov_box(fov)
         inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
-        shares = {key: fit(mask * np.uint8(255), box, self.size) for key, mask in masks.items()}
-        if "vessel" in masks:
+        shares = {key: fit(eye[key] * np.uint8(255), box, self.size) for key in MASKS if key in eye}
+        if "vessel" in eye:
             given = read_photograph(data[SHARE])[:1] if SHARE in data else None
             shares[SHARE] = shares["vessel"] if given is None else fit(given, box, self.size)
-            label = vessel_label(crop_square(masks["vessel"], box)[0], self.size)
+            label = vessel_label(crop_square(eye["vessel"], box)[0], self.size)
             shares["vessel"] = cut_label(label, inside[0])[None] * np.uint8(255)
         pictures = {"image": fit(image, box, self.size), "fov": inside, **shares}
         return {key: _as_png(picture) for key, picture in pictures.items()}

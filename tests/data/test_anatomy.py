@@ -52,7 +52,9 @@ def test_what_a_set_does_not_tell_is_not_known(phantoms: Path) -> None:
 def test_a_mask_of_another_size_is_refused(phantoms: Path, tmp_path: Path) -> None:
     item = find_datalist(phantoms)["training"][0]
     write_png(tmp_path / "small.png", np.full((1, 32, 32), 255, np.uint8))
-    with pytest.raises(RetinaError, match=r"small\.png is not of the size of its photograph .*: give one that is"):
+    with pytest.raises(
+        RetinaError, match=r"small\.png is 32 x 32 pixels, but its photograph .* is 128 x 128: give masks of"
+    ):
         LoadAnatomyd(64, 32)(item | {"disc": str(tmp_path / "small.png")})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retina_monai.data.checking import check_contents, check_eye, check_files, check_vessel, refuse_or_skip
-from retina_monai.data.layout import SPLITS
+from retina_monai.data.checking import check_contents, check_eye, check_files, refuse_or_skip
+from retina_monai.data.layout import LESIONS, SPLITS
 from retina_monai.data.layouts import find_datalist
+from retina_monai.data.mask_checks import check_masks
 from retina_monai.data.phantom import generate_phantom, write_phantoms
 from retina_monai.data.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError
@@ -177,12 +179,122 @@ def test_a_mask_of_another_size_is_refused(vessel: np.ndarray, fov: np.ndarray |
 
 
 def test_half_is_not_over_half() -> None:
-    vessel = np.zeros((1, 8, 8), np.uint8)
-    vessel[:, :4] = 1
-    check_vessel(vessel, ITEM)
-    vessel[0, 4, 0] = 1
+    vessel = (np.indices((8, 8)).sum(axis=0) % 2).astype(np.uint8)[None]
+    check_masks({"vessel": vessel}, ITEM)
+    vessel[0, 4, 4] = 1
     with pytest.raises(RetinaError, match="marks 52% of the eye"):
-        check_vessel(vessel, ITEM)
+        check_masks({"vessel": vessel}, ITEM)
+
+
+FOV = INSIDE[None].astype(np.uint8)
+DISC = (np.hypot(ROWS - 30, COLUMNS - 18) < 6).astype(np.uint8)[None]
+CUP = (np.hypot(ROWS - 30, COLUMNS - 18) < 3).astype(np.uint8)[None]
+SPOT = ((ROWS // 2 == 20) & (COLUMNS // 2 == 20)).astype(np.uint8)[None]
+SOUND = {"vessel": VESSEL, "artery": VESSEL, "vein": VESSEL, "disc": DISC, "cup": CUP, "atrophy": DISC}
+SOUND |= dict.fromkeys(LESIONS, SPOT)
+NAMED = {"image": "photo.jpg", "fov": "fov.png"} | {key: f"{key}.png" for key in SOUND}
+
+
+def test_sound_masks_of_every_kind_pass() -> None:
+    check_eye(PHOTOGRAPH, None, NAMED, FOV, SOUND)
+    none = {key: mask * 0 for key, mask in SOUND.items() if key in ("cup", "atrophy", *LESIONS)}
+    check_eye(PHOTOGRAPH, None, NAMED, FOV, none)
+    large = FOV.copy()
+    large[:, :20] = 0
+    check_eye(PHOTOGRAPH, None, NAMED, FOV, {"atrophy": large})
+    check_masks({"vessel": VESSEL[:, 20:40, 20:40]}, NAMED)  # a part of an eye
+
+
+@pytest.mark.parametrize("key", SOUND)
+def test_inverted_masks_of_every_kind_are_refused(key: str) -> None:
+    for inverted in (1 - SOUND[key], (1 - SOUND[key]) & FOV):
+        with pytest.raises(RetinaError, match=rf"^{key}\.png marks \d+% of the eye as .*: it is inverted, or not"):
+            check_eye(PHOTOGRAPH, None, NAMED, FOV, {key: inverted})
+        if key != "atrophy":  # which may mark most of a frame
+            with pytest.raises(RetinaError, match=rf"^{key}\.png marks \d+% of"):
+                check_masks({key: inverted}, NAMED)
+
+
+def test_a_mask_of_much_that_also_marks_the_surroundings_is_inverted() -> None:
+    atrophy = FOV.copy()
+    atrophy[:, 20:] = 0
+    with pytest.raises(RetinaError, match=r"^atrophy\.png marks 100% of what surrounds the eye as atrophy"):
+        check_eye(PHOTOGRAPH, None, NAMED, FOV, {"atrophy": 1 - atrophy})
+
+
+@pytest.mark.parametrize("key", ["vessel", "artery", "vein", "disc"])
+def test_black_masks_of_what_every_eye_has_are_refused(key: str) -> None:
+    with pytest.raises(RetinaError, match=rf"^{key}\.png has no"):
+        check_eye(PHOTOGRAPH, None, NAMED, FOV, {key: VESSEL * 0})
+
+
+OTHERS = {
+    "a disc over most of the eye": ({"disc": (np.hypot(ROWS - 31, COLUMNS - 31) < 24)[None]}, r"^disc\.png marks 6\d%"),
+    "a field of view as vessels": ({"vessel": FOV}, r"^vessel\.png marks 100% of the eye as vessels"),
+    "a disc as vessels": ({"vessel": DISC}, r"^vessel\.png marks a solid area and not vessels"),
+    "vessels as a disc": ({"disc": VESSEL}, r"^disc\.png marks lines or spots and not one optic disc"),
+    "disc and cup": ({"disc": CUP, "cup": DISC}, r"^cup\.png marks more than disc\.png: .*changed places"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_masks_in_the_place_of_one_are_refused(case: str) -> None:
+    masks, message = OTHERS[case]
+    with pytest.raises(RetinaError, match=message):
+        check_eye(PHOTOGRAPH, None, NAMED, FOV, {key: mask.astype(np.uint8) for key, mask in masks.items()})
+
+
+def test_vessels_that_fill_a_small_eye_are_inverted_without_its_field_of_view() -> None:
+    eye = np.zeros((1, 160, 160), np.uint8)
+    eye[:, 48:112, 48:112] = FOV & (1 - VESSEL)
+    with pytest.raises(RetinaError, match=r"^vessel\.png marks 70% of the eye as vessels"):
+        check_masks({"vessel": eye}, NAMED)
+
+
+FIELDS = {
+    "inverted": (1 - FOV, {}, r"^fov\.png is an inverted field of view"),
+    "a disc": (DISC, {}, r"^fov\.png marks 4% of what the photograph shows: it is not a field of view"),
+    "vessels": (VESSEL, {}, r"^fov\.png marks \d+% of what the photograph shows: it is not a field of view"),
+    "swapped with the disc": (DISC, {"disc": FOV}, r"^fov\.png .* and disc\.png .* have changed places"),
+    "swapped with the vessels": (VESSEL, {"vessel": FOV}, r"^fov\.png .* and vessel\.png .* have changed places"),
+}
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_what_is_no_field_of_view_is_refused(case: str) -> None:
+    fov, masks, message = FIELDS[case]
+    with pytest.raises(RetinaError, match=message):
+        check_eye(PHOTOGRAPH, None, NAMED, fov, masks)
+
+
+def test_fields_of_view_pass_whole_or_cut_and_inverted_ones_are_refused_beside_maps_alone() -> None:
+    cut = FOV.copy()
+    cut[:, :12] = cut[:, 52:] = 0
+    for fov in (FOV, cut, FOV * 0 + 1):
+        check_eye(PHOTOGRAPH, None, NAMED, fov)
+        check_masks({"vessel": VESSEL}, NAMED, fov)
+    with pytest.raises(RetinaError, match=r"^fov\.png is an inverted field of view"):
+        check_masks({"vessel": VESSEL}, NAMED, 1 - FOV)
+
+
+def test_photograph_and_mask_that_have_changed_places_are_both_named(items: list[dict[str, str]]) -> None:
+    items[3]["image"], items[3]["vessel"] = items[3]["vessel"], items[3]["image"]
+    items[5]["image"], items[5]["fov"] = items[5]["fov"], items[5]["image"]
+    with pytest.raises(RetinaError) as error:
+        check_contents(items)
+    for number, folder in ((3, "vessels"), (5, "fovs")):
+        assert re.search(
+            rf"{folder}/{number}\.png is a mask, black and white, and \S+images/{number}\.png a photograph",
+            str(error.value),
+        )
+
+
+@pytest.mark.parametrize("colours", [((255, 0, 0), (0, 0, 255)), ((29, 29, 29), (76, 76, 76))])
+def test_a_label_map_is_no_photograph(colours: tuple[tuple[int, int, int], ...]) -> None:
+    left, right = (np.array(colour, np.uint8)[:, None, None] for colour in colours)
+    image = (VESSEL & (COLUMNS < 32)) * left + (VESSEL & (COLUMNS >= 32)) * right
+    with pytest.raises(RetinaError, match=r"^photo\.jpg has at most 8 colours: it is a label map"):
+        check_eye(image.astype(np.uint8), None, ITEM)
 
 
 def test_one_fault_is_its_own_sentence_and_names_keep_to_a_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -193,8 +305,9 @@ def test_one_fault_is_its_own_sentence_and_names_keep_to_a_line(caplog: pytest.L
     assert caplog.messages == ["left out 1 of 5 eyes: two\\nlines.png is empty"]
 
 
-def test_no_phantom_is_refused(tmp_path: Path) -> None:
-    datalist = find_datalist(write_phantoms(tmp_path / "phantoms", 6, 64, 0))
+@pytest.mark.parametrize(("grade", "myopia"), [(0, 0.0), ("mixed", "mixed"), (4, 1.0)])
+def test_no_phantom_is_refused(tmp_path: Path, grade: Any, myopia: Any) -> None:
+    datalist = find_datalist(write_phantoms(tmp_path / "phantoms", 6, 64, 0, grade, myopia))
     items = [item for split in SPLITS for item in datalist[split]]
     assert check_contents(items) == items
 

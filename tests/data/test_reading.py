@@ -199,7 +199,9 @@ def test_an_empty_mask_is_a_mask_and_label_numbers_are_none(tmp_path: Path) -> N
     labels = MASK * np.uint8(3)
     labels[0] = 1
     labels = write(tmp_path / "labels.nii.gz", labels)
-    with pytest.raises(RetinaError, match=r"labels\.nii\.gz has values up to 3: a mask has 0 and 1, or 0 and 255"):
+    with pytest.raises(
+        RetinaError, match=r"labels\.nii\.gz has the values 0, 1 and 3: a mask has 0 and 1, or 0 and 255"
+    ):
         read_mask(labels)
 
 
