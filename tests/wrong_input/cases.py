@@ -800,7 +800,12 @@ CASES = [
     refused(vessel_map_without_a_vessel, NO_VESSEL, *ALL, *STAGES_ALL),
     refused(vessel_map_all_white, r"phantom_0000\d.png marks 100% of the eye"),
     refused(vessel_map_inverted, r"phantom_0000\d.png marks \d\d% of the eye"),
-    refused(mask_and_photograph_swapped, r"phantom_0000\d.png (is a mask|marks|has)", *ALL, *APPLYING),
+    refused(
+        mask_and_photograph_swapped,
+        r"phantom_0000\d.png is a (mask|photograph where a vessel map belongs)",
+        *ALL,
+        *APPLYING,
+    ),
     refused(black_map_alone, r"maps/eye.png has no vessel in it", *GENERATING),
     accepted(grey_photographs),
     accepted(palette_photographs),
