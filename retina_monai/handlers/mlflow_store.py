@@ -22,6 +22,7 @@ from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.base_sql_model import Base
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 from sqlalchemy.exc import SQLAlchemyError
@@ -217,14 +218,16 @@ def _refuse_foreign(address: str, otherwise: str) -> bool:
     except FAILURES as error:
         reason = str(error).partition("\n")[0]
         raise RetinaError(f"the database {address} cannot be opened ({reason}): {advice}") from error
-    if tables and found is None:
+    if found is None and set(tables) <= {"alembic_version", *Base.metadata.tables}:
+        return False  # none yet, or those that MLflow had made when its disk was full
+    if found is None:
         raise RetinaError(f"{address} is a database of something else than MLflow: {advice}")
-    if tables and found != _schema_version():
+    if found != _schema_version():
         raise RetinaError(
             f"the database {address} belongs to another version of MLflow than {mlflow.__version__}: back it up and "
             f"run mlflow db upgrade {address}, {advice}"
         )
-    return bool(tables)
+    return True
 
 
 def _schema_version() -> str | None:
