@@ -179,7 +179,7 @@ def pairs(phantoms: Path) -> list[tuple[int, dict[str, Any]]]:
 def test_eyes_are_computed_once(tmp_path: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a second run, and of a family that goes through them again, nothing is read but the cache."""
     first = [eye.image for eye in real_eyes(phantoms, tmp_path / "cache")]
-    monkeypatch.setattr(sets, "read_eye", pytest.fail)
+    monkeypatch.setattr(sets, "read_eye", lambda *_, **__: pytest.fail("an eye is read again"))
     eyes = real_eyes(phantoms, tmp_path / "cache")
     for _ in range(2):
         for eye, image in zip(eyes, first, strict=True):
