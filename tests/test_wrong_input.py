@@ -57,13 +57,14 @@ OWN: dict[str, Overrides] = {
     "iternet_training": {"allow_synthetic": True},
     "encoder_evaluation": {"splits": ["training", "validation", "test"]},
     "encoder_inference": {"batch_size": 1},
-    "inference": {"texture": False},
-    "lama_inference": {"texture": False},
+    "inference": {"texture": False, "keep_names": True},
+    "lama_inference": {"texture": False, "keep_names": True},
     "ddpm_training": {"steps": 2},
-    "ddpm_inference": {"texture": False, "steps": 2},
-    "synthesize": {"texture": False},
+    "ddpm_inference": {"texture": False, "steps": 2, "keep_names": True},
+    "synthesize": {"texture": False, "keep_names": True},
 }
-"""What is right about a command, with phantoms for eyes; texture goes by an eye's place among those that are read."""
+"""What is right about a command, with phantoms for eyes; texture goes by an eye's place among those that are read, and
+eyes are compared by their names."""
 SIZE = 128
 AT_A_TIME = 2
 
