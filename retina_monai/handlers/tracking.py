@@ -101,7 +101,9 @@ class Tracker(MLFlowHandler):
 
     def attach(self, engine: Engine) -> None:
         evaluators = [engine] if self.evaluator is None else [engine, self.evaluator]
-        if is_first_rank():
+        if is_first_rank() and not self.enabled and self.evaluator is None:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.file.write)  # an evaluation that fails leaves nothing
+        elif is_first_rank():
             engine.add_event_handler(Events.STARTED, self.file.start)
         for each in evaluators if is_first_rank() else []:
             each.add_event_handler(Events.EPOCH_COMPLETED, self.note_formulas)
