@@ -62,12 +62,17 @@ def test_tables_hold_means_over_eyes_and_intervals_over_patients(tmp_path: Path)
     written = json.loads((tmp_path / "report.json").read_text())
     line = next(line for line in written["table"] if line["metric"] == "sensitivity")
     assert (line["mean"], line["N"], line["patients"]) == (pytest.approx(0.75), 3, 2)
-    assert line["low"] <= 0.75 <= line["high"] and written["about"] == {"split": "test"}
+    assert line["low"] is line["high"] is None, "two patients have no interval"
+    assert written["about"] == {"split": "test"}
     assert state.metrics["HRF sensitivity"] == pytest.approx(0.75)
     assert {line["metric"] for line in written["table"]} == set(METRICS)
     with (tmp_path / "eyes.csv").open() as file:
         assert [float(row["sensitivity"]) for row in csv.DictReader(file)] == pytest.approx([1, 0.5, 0.75])
     assert "| HRF | 3 (2 patients) |" in (tmp_path / "table.md").read_text()
+    report(tmp_path / "more", *eyes, eye("d", "3", missed=2), eye("e", "4", missed=8))
+    lines = json.loads((tmp_path / "more" / "report.json").read_text())["table"]
+    line = next(line for line in lines if line["metric"] == "sensitivity")
+    assert line["patients"] == 4 and 0.5 <= line["low"] < line["mean"] < line["high"] <= 1
 
 
 def test_pictures_show_what_was_missed_and_what_was_invented(tmp_path: Path) -> None:
