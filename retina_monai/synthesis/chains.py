@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 
 from retina_monai.bundle import check_size
 from retina_monai.data.appearances import Appearances
+from retina_monai.data.mask_checks import check_masks
 from retina_monai.data.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
 from retina_monai.networks import draw_latent
+from retina_monai.synthesis.arrays import as_mask
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
 from retina_monai.transforms import Appearance, render_appearance
@@ -122,12 +124,15 @@ class Chain(ABC):
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
 
         Raises:
-            RetinaError: arrays of other shapes or with fractions, or an unknown appearance.
+            RetinaError: as :func:`retina_monai.synthesis.arrays.as_mask` and
+                :func:`retina_monai.data.mask_checks.check_masks`; arrays of different sizes; an unknown appearance.
         """
-        mask = _as_mask(vessel, "vessel")
-        inside = None if fov is None else _as_mask(fov, "fov")
+        mask = as_mask(vessel, "vessel")
+        inside = None if fov is None else as_mask(fov, "fov")
         if inside is not None and inside.shape != mask.shape:
             raise RetinaError(f"fov is {inside.shape[1:]} and vessel {mask.shape[1:]}: give arrays of one size")
+        names = {"vessel": "vessel"} | ({} if inside is None else {"fov": "fov"})
+        check_masks({"vessel": mask}, names, inside)
         fitted = fit_vessel_map(mask, inside, self.size)
         chosen = self.appearances.choose(appearance, seed, index)
         return self.paint(fitted["image"], fitted["fov"], chosen, sample_random(seed, index), draw_latent(seed, index))
@@ -225,15 +230,3 @@ def _weights_of(chain: str, bundles: list[str], checkpoint: Any) -> list[str | P
             f"{chain} is made of {names}: give --checkpoint as {{'{bundles[-1]}': 'FILE'}}, of one of them or of both"
         )
     return [given.get(bundle) for bundle in bundles]
-
-
-def _as_mask(array: NDArray, name: str) -> NDArray[np.uint8]:
-    values = np.asarray(array)
-    if values.ndim == 2:
-        values = values[None]
-    if values.ndim != 3 or values.shape[0] != 1:
-        raise RetinaError(f"{name} has shape {np.shape(array)}: give (H, W) or (1, H, W)")
-    fractions = values.max(initial=0) <= 1
-    if fractions and not np.isin(values, (0, 1)).all():
-        raise RetinaError(f"{name} holds values between 0 and 1: give a mask, {name} >= 0.5 say")
-    return (values >= (1 if fractions else 128)).astype(np.uint8)

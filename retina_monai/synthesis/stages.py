@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retina_monai.data.color_vessels import outpainting_input
+from retina_monai.data.mask_checks import check_masks
 from retina_monai.errors import RetinaError
+from retina_monai.synthesis.arrays import as_numbers
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.transforms.vessel_label import HALF, rounded_share
 
@@ -84,7 +86,8 @@ class Outpainter(LoadedBundle):
 
 
 def _check(bundle: LoadedBundle, share: NDArray[np.float32]) -> None:
-    """Refuse a map of another size or scale, which would come out black."""
+    """Refuse a map of another size or scale, which would come out black, and what a map never shows."""
+    as_numbers(share, "share")
     if np.shape(share) != (bundle.size, bundle.size):
         raise RetinaError(
             f"share has shape {np.shape(share)}, and {bundle.name} takes {(bundle.size, bundle.size)}: "
@@ -92,6 +95,8 @@ def _check(bundle: LoadedBundle, share: NDArray[np.float32]) -> None:
         )
     if 0 < np.max(share) <= 1:
         raise RetinaError("share is at most 1: give what of each pixel vessels cover on the scale of [0, 255]")
+    if (marked := rounded_share(share)[None] >= HALF).any():  # of thin vessels alone none may reach the half
+        check_masks({"vessel": marked.astype(np.uint8)}, {"vessel": "share"})
 
 
 def _rounded(picture: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retina_monai.data.mask_checks import check_masks
 from retina_monai.data.photographs import fit_photograph
 from retina_monai.errors import RetinaError
+from retina_monai.synthesis.arrays import as_mask, as_numbers
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.transforms.field_of_view import compute_fov
 from retina_monai.transforms.own_size import to_own_size
@@ -36,19 +38,21 @@ class VesselSegmenter(LoadedBundle):
 
         Args:
             photograph: uint8 ``(3, H, W)``, RGB, of any size.
-            fov: field of view ``(H, W)`` or ``(1, H, W)``, not 0 inside; ``None``: it is computed.
+            fov: field of view, as :func:`retina_monai.synthesis.arrays.as_mask` takes it; ``None``: it is computed.
 
         Returns:
             Probabilities, float32 ``(H, W)`` in [0, 1]; 0 outside of the field of view. Vessel is from 0.5 on.
 
         Raises:
-            RetinaError: arrays of other shapes or types, a photograph that is black, an empty field of view.
+            RetinaError: arrays of other shapes or types; a photograph that is black; a field of view that is empty,
+                inverted, or leaves out most of what the photograph shows.
         """
-        image = np.asarray(photograph)
+        image = as_numbers(photograph, "photograph")
         if image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
             raise RetinaError(f"photograph is {image.dtype} {image.shape}: give uint8 (3, H, W), RGB")
-        inside = compute_fov(image) if fov is None else (np.asarray(fov).reshape(1, *np.shape(fov)[-2:]) > 0)
+        inside = compute_fov(image) if fov is None else as_mask(fov, "fov")
         if inside.shape[1:] != image.shape[1:]:
             raise RetinaError(f"fov is {inside.shape[1:]} and photograph {image.shape[1:]}: give arrays of one size")
-        fitted, box = fit_photograph(image, inside.astype(np.uint8), self.size)
+        check_masks({}, {} if fov is None else {"fov": "fov"}, inside, image)
+        fitted, box = fit_photograph(image, inside, self.size)
         return to_own_size(self.run(image=fitted), box, image.shape[1:])[0] * inside[0]

@@ -76,7 +76,7 @@ def test_a_bundle_for_another_task_is_refused(tmp_path: Path) -> None:
         (np.zeros((3, 40, 40), np.float32), None, r"photograph is float32 \(3, 40, 40\): give uint8"),
         (np.zeros((3, 40, 40), np.uint8), None, "a photograph is black"),
         (np.ones((3, 40, 40), np.uint8), np.ones((40, 41)), r"fov is \(40, 41\) and photograph \(40, 40\)"),
-        (np.ones((3, 40, 40), np.uint8), np.zeros((40, 40)), "a field of view is empty"),
+        (np.ones((3, 40, 40), np.uint8), np.zeros((40, 40)), "fov is an empty field of view"),
     ],
 )
 def test_what_is_no_photograph_is_refused(weights: Path, photograph: Any, fov: Any, message: str) -> None:

@@ -1,0 +1,62 @@
+"""Pictures given as arrays: the same checks as those of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retina_monai.data.masks import MASKS, refuse_values, to_mask
+from retina_monai.errors import RetinaError
+
+__all__ = ["as_mask", "as_numbers"]
+
+
+def as_numbers(value: Any, name: str) -> NDArray:
+    """An array, a tensor or a picture of Pillow as an array of finite numbers.
+
+    Args:
+        value: what the user gave.
+        name: of the argument, for the error.
+
+    Raises:
+        RetinaError: a path, anything else that holds no numbers, an empty array, or values that are negative, NaN,
+            infinite or beyond 16 bits.
+    """
+    if isinstance(value, str | Path):
+        raise RetinaError(
+            f"{name} is a path, {value}, where an array belongs: give numpy.asarray(PIL.Image.open({str(value)!r}))"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or not array.size:
+        raise RetinaError(f"{name} holds no numbers ({array.dtype}, shape {array.shape}): give an array of a picture")
+    refuse_values(array, name)
+    return array
+
+
+def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
+    """A mask as the reader of files brings it, without a tolerance for what lies between 0 and 1.
+
+    Args:
+        value: ``(H, W)``, ``(1, H, W)`` or ``(H, W, 1)``: Boolean, {0, 1}, or in [0, 255] with what is marked at 128 or
+            more.
+        name: of the argument, a key of :data:`retina_monai.data.masks.MASKS`.
+
+    Returns:
+        ``(1, H, W)`` of {0, 1}.
+
+    Raises:
+        RetinaError: as :func:`as_numbers` and :func:`retina_monai.data.masks.to_mask`; another shape; fractions.
+    """
+    array = as_numbers(value, name)
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.ndim != 2:
+        raise RetinaError(
+            f"{name} has shape {np.shape(value)}: give the {MASKS[name].name} as (H, W) or (1, H, W), not a photograph"
+        )
+    if array.max() <= 1 and not np.isin(array, (0, 1)).all():
+        raise RetinaError(f"{name} holds values between 0 and 1: give a mask, {name} >= 0.5 say")
+    return to_mask(array, name, name)
