@@ -133,6 +133,6 @@ its photographs would be others by a grey level here and there.
 {table(head, rows)}
 
 Peak memory of `{CHAINED}` at {SMALL["size"]} px with small networks, beyond what the process held after its imports, at
-batch 8, for sets of {small.eyes} and {large.eyes} warped maps; large over small: {large.peak / small.peak:.2f}.
+batch 8, for sets of {small.eyes} and {large.eyes} warped maps; large over small: {large.peak_over(small)}.
 
 {table(("samples", "per second", "peak, MiB"), sizes)}"""

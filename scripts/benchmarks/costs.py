@@ -18,6 +18,10 @@ class Cost(NamedTuple):
     seconds: float
     peak: float  # MiB, beyond what the process held before
 
+    def peak_over(self, other: Cost) -> str:
+        """How many times as much memory; nothing where the other's lies below what the process held before."""
+        return f"{self.peak / other.peak:.2f}" if other.peak > 0 else ""
+
     def cells(self) -> tuple[str, str]:
         return f"{self.seconds:.2f} ({self.eyes / self.seconds:.1f}/s)", f"{self.peak:.0f}"
 

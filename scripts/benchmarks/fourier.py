@@ -60,7 +60,7 @@ def row(variant: Variant, costs: dict[Variant, Cost], effort: Effort) -> tuple[s
         f"{own.seconds / own.eyes:.3f}",
         f"{own.seconds / plain.seconds:.2f}",
         f"{own.peak:.0f}",
-        f"{own.peak / plain.peak:.2f}",
+        own.peak_over(plain),
     )
 
 

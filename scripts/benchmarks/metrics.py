@@ -194,9 +194,8 @@ def describe_metrics(costs: Mapping[tuple[str, str], Cost], size: int) -> str:
         small, large = costs[name, SMALL], costs[name, LARGE]
         rates = (f"{cost.eyes / cost.seconds:.1f}" for cost in (small, large))
         peaks = (f"{cost.peak:.0f}" for cost in (small, large))
-        ratio = f"{large.peak / small.peak:.2f}" if small.peak > 0 else ""
         numbers = f"{small.eyes} to {large.eyes}"
-        rows.append((name, numbers, *rates, f"{large.seconds / small.seconds:.1f}", *peaks, ratio))
+        rows.append((name, numbers, *rates, f"{large.seconds / small.seconds:.1f}", *peaks, large.peak_over(small)))
     head = (
         "family",
         "photographs",
