@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -30,7 +29,7 @@ from retina_monai.files import check_folder, write_json
 from retina_monai.group import group_size
 from retina_monai.handlers.checkpoints import load_file, refuse_other, save_atomically
 from retina_monai.handlers.mlflow_store import is_usable
-from retina_monai.networks import DiffusionGenerator, initialize_weights
+from retina_monai.networks import DiffusionGenerator, find_network_class, initialize_weights
 from retina_monai.release_notes import note_release
 from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
 
@@ -62,7 +61,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NETWORKS = ("network_def", "network", "discriminator_def", "discriminator", "perceptual_def", "perceptual")
 LOADERS = ("dataloader", "train::dataloader", "validate::dataloader")
 LOADING = tuple(f"{loader}::{key}" for loader in LOADERS for key in ("batch_size", "num_workers"))
-NETWORK_PACKAGES = ("retina_monai.networks.", "monai.networks.")
 
 
 def bundle_names() -> list[str]:
@@ -403,45 +401,34 @@ def _refuse_broken(state: dict[str, Any], checkpoint: str | Path) -> None:
 
 def _build_network(path: Path, settings: dict[str, Any]) -> nn.Module:
     try:
-        arguments = json.loads(path.read_text())
+        arguments = json.loads(path.read_text(encoding="utf-8"))
         arguments |= {key: value for key, value in settings.items() if key in arguments}
-        target = str(arguments["_target_"])
+        str(arguments["_target_"])
     except (ValueError, KeyError, TypeError) as error:
         raise RetinaError(f"{path} does not describe a network: it needs a JSON object with _target_") from error
-    leaves = list(_leaves(arguments))
-    foreign = [value for name, value in leaves if name == "_target_" and not _is_network(value)]
-    orders = [name for name, _ in leaves if name.startswith("_") and name != "_target_"]  # to MONAI: _mode_, say
-    if foreign or orders or any(value.startswith(("$", "@", "%")) for _, value in leaves):
-        raise RetinaError(f"{path} is refused: {(foreign or [target])[0]} is not a network of retina_monai or MONAI")
-    network: nn.Module = ConfigParser(arguments).get_parsed_content()
+    network: nn.Module = ConfigParser(_with_classes(arguments, path)).get_parsed_content()
     return network
 
 
-def _is_network(target: str) -> bool:
-    """Whether it is the full name of a class of networks, in the very module that defines it.
+def _with_classes(value: Any, path: Path, key: str = "") -> Any:
+    """A description of networks with each class name as MONAI resolves it; nothing in it is code any more.
 
-    MONAI would follow a name through whatever a module has imported: ``monai.networks.utils.torch.os.system``.
+    Raises:
+        RetinaError: the name of something else than a network, another order to MONAI's parser (``_mode_``), or an
+            expression or reference.
     """
-    module, _, name = target.rpartition(".")
-    if not target.startswith(NETWORK_PACKAGES):
-        return False
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        return False
-    return isinstance(found, type) and issubclass(found, nn.Module) and found.__module__.startswith(NETWORK_PACKAGES)
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Each plain value in nested dictionaries and lists as text, with the key under which it is."""
     if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, key)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner, name)
-    else:
-        yield name, str(value)
+        return {inner: _with_classes(item, path, inner) for inner, item in value.items()}
+    if isinstance(value, list):
+        return [_with_classes(item, path, key) for item in value]
+    if key == "_target_":
+        found = find_network_class(str(value))
+        if found is None:
+            raise RetinaError(f"{path} is refused: {value} is not a network of retina_monai or MONAI")
+        return f"{found.__module__}.{found.__qualname__}"
+    if key.startswith("_") or str(value).startswith(("$", "@", "%")):
+        raise RetinaError(f"{path} is refused: {key} holds {value}, which could run code")
+    return value
 
 
 def _parser_in_use() -> ConfigParser | None:

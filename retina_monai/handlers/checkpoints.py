@@ -20,6 +20,7 @@ from torch import nn
 from retina_monai.errors import RetinaError
 from retina_monai.files import Claim, replacing, write_json
 from retina_monai.handlers.failure import on_failure
+from retina_monai.networks import describe_network
 
 __all__ = ["Checkpoints", "load_file", "newest_checkpoint", "refuse_other", "save_atomically"]
 
@@ -129,8 +130,7 @@ class Checkpoints:
     def save_weights(self) -> None:
         network: Any = self.averaged.network if self.released is None else self.released
         save_atomically(network.state_dict(), self.output_dir / "model.pt")
-        name = f"{type(network).__module__}.{type(network).__qualname__}"
-        write_json(self.output_dir / "network.json", {"_target_": name, **network.arguments})
+        write_json(self.output_dir / "network.json", describe_network(network))
 
     def state_dict(self, engine: Any) -> dict[str, Any]:
         """All that a resumed training needs, of plain types and tensors, for ``torch.load(weights_only=True)``."""

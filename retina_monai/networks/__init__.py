@@ -10,6 +10,7 @@ from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
 from retina_monai.networks.lama import LamaGenerator
+from retina_monai.networks.naming import describe_network, find_network_class
 from retina_monai.networks.pyramid_discriminator import PyramidDiscriminator
 from retina_monai.networks.resize_convolution import ResizeConvolution
 from retina_monai.networks.retina_encoder import MultiTaskEncoder, RetinaEncoder
@@ -31,7 +32,9 @@ __all__ = [
     "ResizeConvolution",
     "RetinaEncoder",
     "SpectralTransform",
+    "describe_network",
     "draw_latent",
+    "find_network_class",
     "hashed_normal",
     "initialize_weights",
 ]

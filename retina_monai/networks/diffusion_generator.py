@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from retina_monai.networks.circle import inscribed_circle
 from retina_monai.networks.diffusion import default_sampler, plan_steps
 from retina_monai.networks.hashed_noise import hashed_normal
+from retina_monai.networks.naming import describe_network
 
 __all__ = ["DiffusionGenerator"]
 
@@ -61,7 +62,7 @@ class DiffusionGenerator(nn.Module):
         super().__init__()
         told: Any = unet
         arguments: dict[str, Any] = {
-            "unet": {"_target_": f"{type(unet).__module__}.{type(unet).__qualname__}", **told.arguments},
+            "unet": describe_network(unet),
             "process": process,
             "sampler": sampler or default_sampler(process),
             "steps": STEPS if steps is None else steps,

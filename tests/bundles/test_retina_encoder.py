@@ -53,7 +53,7 @@ def same(first: Any, second: Any) -> bool:
 def test_what_is_written_are_weights_of_the_encoder_alone(trained: Path) -> None:
     arguments = json.loads((trained / "network.json").read_text())
     assert arguments == {
-        "_target_": "retina_monai.networks.retina_encoder.RetinaEncoder",
+        "_target_": "RetinaEncoder",
         "features": 4,
         "width": 16,
         "size": 64,
