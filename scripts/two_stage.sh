@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Which way from vessel map to photograph keeps the vessels? Two-stage, direct pix2pix and, at 128 px, diffusion:
-# docs/two_stage.md and its pictures.
+# Which way from vessel map to photograph keeps the vessels, two-stage or direct pix2pix? docs/two_stage.md and its
+# picture, and the weights of pix2pix_color_vessel and lama_fundus.
 #
 #   scripts/two_stage.sh DATA [OUTPUT [METHOD...]]   DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/two_stage
 #
-# The methods and their trainings are in scripts/comparison/methods.py. With names of methods (two_stage, direct;
-# two_stage_128, direct_128, diffusion_128), these alone are trained and measured, so that each can have a core of its
-# own; without, all are, and the page is written.
+# The methods and their trainings are in scripts/comparison/methods.py. With names of methods (two_stage, direct), these
+# alone are trained and measured, so that each can have its own core; without, all are, and the page is written.
 # Hours on one core. What is finished is not done again, and what was interrupted resumes: the same command goes on.
 set -euo pipefail
 

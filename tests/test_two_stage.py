@@ -146,7 +146,7 @@ def test_the_tables_hold_what_the_reports_say(comparison: SimpleNamespace, repor
             (f"**{method}**", " |  |  |  | **25** | **0.20**"),
         )
     ]
-    assert "the 33 training eyes of" in page and "25 (two-stage) and 25 (direct pix2pix) minutes" in page
+    assert "the 33 training eyes of" in page and "`scripts/release_pix2pix_vessel.sh` trained `pix2pix_vessel`" in page
     assert all(len({line.count("|") for line in rows(page, name)}) == 1 for name in ("Does", "What came"))
 
 
@@ -202,9 +202,13 @@ def test_a_third_method_joins_by_an_entry(
         assert len(lines) == len(rows(before, heading)) + 3
 
 
-def test_methods_of_another_size_stand_apart(comparison: SimpleNamespace, reports: Path) -> None:
+def test_methods_of_another_size_stand_apart(
+    comparison: SimpleNamespace, reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = comparison.page.page(reports)
-    for name, score in (("two_stage_128", 0.6), ("diffusion_128", 0.7)):
+    for name, title, score in (("two_stage_128", "two-stage", 0.6), ("diffusion_128", "diffusion", 0.7)):
+        smaller = comparison.methods.METHODS["two_stage"]._replace(title=title, size=128)
+        monkeypatch.setitem(comparison.methods.METHODS, name, smaller)
         write(reports / name, score)
     page = comparison.page.page(reports)
     assert "images/two_stage_128.png" in page and "images/two_stage_256.png" in page
@@ -336,40 +340,50 @@ def test_trainings_run_in_their_order_with_the_weights_of_earlier_ones(
 
 
 def test_what_was_trained_with_other_settings_is_not_taken(comparison: SimpleNamespace, tmp_path: Path) -> None:
-    folder = tmp_path / "direct"
+    folder = tmp_path / "two_stage"
     folder.mkdir()
-    method = comparison.methods.METHODS["direct"]
-    training = method.trainings["direct_phantoms"]
+    method = comparison.methods.METHODS["two_stage"]
+    training = method.trainings["color"]
     record = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs + 1, "weights": {}}
     record |= {"options": dict(training.options), "minutes": 3.0, "finished": True}
-    (folder / "minutes.json").write_text(json.dumps({"direct_phantoms": record}))
-    with pytest.raises(RetinaError, match=r"direct_phantoms was trained with other settings: remove .*direct, and all"):
+    (folder / "minutes.json").write_text(json.dumps({"color": record}))
+    with pytest.raises(RetinaError, match=r"color was trained with other settings: remove .*two_stage, and all"):
         comparison.running.train(method, tmp_path, tmp_path, folder)
 
 
 def test_an_interrupted_training_resumes_and_its_minutes_add_up(
     comparison: SimpleNamespace, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method, folder = comparison.methods.METHODS["direct"], tmp_path / "direct"
-    clock = iter([0.0, 2.5, 10.0, 11.5, 20.0, 24.0])
+    method, folder = comparison.methods.METHODS["two_stage"], tmp_path / "two_stage"
+    clock = iter([0.0, 2.5, 10.0, 11.5, 20.0, 24.0, 30.0, 35.0])
     monkeypatch.setattr(comparison.running, "processor_minutes", lambda: next(clock))
-    runs.fails = "direct_phantoms"
-    with pytest.raises(RetinaError, match="training direct_phantoms failed: mend what is said above"):
+    runs.fails = "two_stage/color"
+    with pytest.raises(RetinaError, match="training color failed: mend what is said above"):
         comparison.running.train(method, Path("DATA"), tmp_path, folder)
-    assert not comparison.running.read_minutes(folder)["direct_phantoms"]["finished"]
-    (folder / "direct_phantoms" / "checkpoints").mkdir(parents=True)
-    (folder / "direct_phantoms" / "checkpoints" / "epoch_1.pt").touch()
+    assert not comparison.running.read_minutes(folder)["color"]["finished"]
+    (folder / "color" / "checkpoints").mkdir(parents=True)
+    (folder / "color" / "checkpoints" / "epoch_1.pt").touch()
     runs.fails = ""
     comparison.running.train(method, Path("DATA"), tmp_path, folder)
-    assert [options(command)["resume"] for command, _ in runs] == ["False", "True", "False"]
+    assert [options(command)["resume"] for command, _ in runs] == ["False", "True", "False", "False"]
     minutes = {name: record["minutes"] for name, record in comparison.running.read_minutes(folder).items()}
-    assert minutes == {"direct_phantoms": 4.0, "direct": 4.0}
+    assert minutes == {"color": 4.0, "lama_phantoms": 4.0, "lama": 5.0}
 
 
 def test_what_a_process_takes_is_counted(comparison: SimpleNamespace) -> None:
     before = comparison.running.processor_minutes()
     subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
     assert 0.3 / 60 <= comparison.running.processor_minutes() - before < 5 / 60
+
+
+def test_released_weights_are_measured_without_a_training(
+    comparison: SimpleNamespace, runs: Runs, tmp_path: Path
+) -> None:
+    method, folder = comparison.methods.METHODS["direct"], tmp_path / "direct"
+    comparison.running.train(method, Path("DATA"), tmp_path, folder)
+    comparison.running.release(method, folder)
+    assert not runs
+    assert comparison.running.generator_of(method, folder) == "pix2pix_vessel"
 
 
 def test_each_set_is_painted_and_evaluated_with_the_trained_weights(
@@ -418,11 +432,11 @@ def test_each_set_is_painted_and_evaluated_with_the_trained_weights(
 
 def test_methods_work_at_their_size(comparison: SimpleNamespace, runs: Runs, tmp_path: Path) -> None:
     """Training, the bundle's copy that is released, and the evaluation."""
-    method, folder = comparison.methods.METHODS["diffusion_128"], tmp_path / "diffusion_128"
+    method, folder = comparison.methods.METHODS["two_stage"]._replace(size=128), tmp_path / "two_stage_128"
     comparison.running.train(method, Path("DATA"), tmp_path, folder)
     assert {options(command)["size"] for command, _ in runs} == {"128"}
     comparison.running.release(method._replace(size=64), folder)
-    config = folder / "bundles" / "ddpm_vessel" / "configs" / "inference.json"
+    config = folder / "bundles" / "lama_fundus" / "configs" / "inference.json"
     assert json.loads(config.read_text())["size"] == 64
 
     def evaluated(command: list[str]) -> None:
@@ -455,6 +469,9 @@ def test_each_size_has_a_picture_and_seconds_of_its_own(
 
     monkeypatch.setattr(comparison.showing, "load_methods", chains)
     monkeypatch.setattr(comparison.showing, "test_eyes", eyes)
+    smaller = comparison.methods.METHODS["direct"]._replace(size=128)
+    for name, title in (("direct_128", "direct pix2pix"), ("diffusion_128", "diffusion")):
+        monkeypatch.setitem(comparison.methods.METHODS, name, smaller._replace(title=title))
     names = ["direct", "direct_128", "diffusion_128"]
     comparison.showing.show(Path("DATA"), tmp_path, names, tmp_path / "reports", tmp_path)
     assert loaded == [["direct_128", "diffusion_128"], ["direct"]]

@@ -8,7 +8,7 @@ from textwrap import fill
 
 from comparison import tables, words
 from comparison.figures import Results, read_results
-from comparison.methods import DATASETS, METHODS, PHANTOMS
+from comparison.methods import DATASETS, METHODS
 
 CONCLUSION = "conclusion.md"
 
@@ -29,10 +29,7 @@ def page(folder: Path) -> str:
         training=fill(
             TRAINING.format(
                 eyes=training_eyes(results),
-                minutes="; ".join(minutes(found) for found in sizes),
-                phantoms=" Networks that start from phantoms saw the same 300 of them before."
-                if starts(results)
-                else "",
+                released=released(results),
             ),
             118,
             break_on_hyphens=False,
@@ -73,18 +70,16 @@ def told(results: Mapping[str, Results]) -> dict[str, str]:
     return {METHODS[name].title: METHODS[name].about for name in results}
 
 
-def minutes(results: Mapping[str, Results]) -> str:
-    each = words.listed([f"{tables.minutes(found):.0f} ({title})" for title, found in tables.titled(results)])
-    return f"at {size_of(results)} px in sum {each} minutes of processor time"
-
-
 def training_eyes(results: Mapping[str, Results]) -> int:
     found = tables.first(results).reports
     return sum(found[f"test_{dataset}"]["compared"]["real"]["splits"]["training"] for dataset in DATASETS)
 
 
-def starts(results: Mapping[str, Results]) -> bool:
-    return any(training["data"] == PHANTOMS for found in results.values() for training in found.minutes.values())
+def released(results: Mapping[str, Results]) -> str:
+    """Which methods were not trained for this page."""
+    generators = [METHODS[name].generator for name in results if not METHODS[name].trainings]
+    scripts = (f"`scripts/release_{name}.sh` trained `{name}`, whose released weights are used." for name in generators)
+    return "".join(f" {script}" for script in scripts)
 
 
 def judge(results: Mapping[str, Results]) -> str:
@@ -95,18 +90,18 @@ def judge(results: Mapping[str, Results]) -> str:
 PICTURE = "![{size} px: vessel map, what each method makes of it, real photograph](images/two_stage_{size}.png)"
 
 TRAINING = (
-    "Trained on the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, seed 0, each training on one core; "
-    "{minutes}.{phantoms} The weights are those of the last epoch, or, of trainings on eyes, of the best of several "
-    "validations on the eyes of the validation split, by the judge that is told below and KID: nothing was chosen by "
-    "the figures of this page, and each method was trained once, so that what another seed would give is not in the "
-    "intervals. Then, set by set, for each method alike:"
+    "All networks learned from 300 phantoms, or from the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, "
+    "or from both, with seed 0.{released} The table gives the processor minutes of the others. The weights are those "
+    "of the last epoch, or of the best of several validations on the eyes of the validation split, by the judge named "
+    "below and KID. No weights were chosen by the figures of this page. Each method was trained once, so the "
+    "intervals do not include the variation between seeds. For each method and data set:"
 )
 
 TEMPLATE = """# Vessels first, then the rest: does it hold?
 
 The claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion do, blurs or
 bends the vessels that it is conditioned on; painting the vessels first, and then everything around them, keeps them.
-Methods that were trained on the same eyes for about equal minutes are compared here:
+Two methods that were trained on the same eyes are compared here:
 
 {methods}
 
@@ -114,8 +109,9 @@ All of this page but its conclusion is made by
 
     scripts/two_stage.sh DATA
 
-which trains the methods, paints, evaluates, and writes the tables from the reports in [two_stage](two_stage) (`python
-scripts/two_stage.py docs/two_stage` alone). A method more is an entry more of `scripts/comparison/methods.py`.
+which trains the networks of the two-stage method, paints, evaluates, and writes the tables from the reports in
+[two_stage](two_stage) (`python scripts/two_stage.py docs/two_stage` alone). Another method is another entry of
+`scripts/comparison/methods.py`.
 
 {pictures}
 
@@ -131,12 +127,13 @@ appearance and a texture like its own.*
 - *Warped maps*: those of the training eyes, each warped three times, painted with the appearance of one of them,
   drawn by the seed.
 
-Photographs of all methods are given colours and a random texture by the same rule, as `synthesize` does unless told
-otherwise; the sensitivity test is without texture.
+All photographs get colours and a random texture in the same way, as `synthesize` adds them by default. The sensitivity
+test is without texture.
 
 `python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures both at their size. The judge is {judge},
-trained on real photographs of the same training eyes. Brackets hold 95 % intervals over patients, unless it is said
-otherwise; the same eyes stand behind all methods, so that intervals that overlap may hide a difference.
+trained on real photographs of the same training eyes; it also selected the epochs. Brackets hold 95 % intervals over
+patients unless stated otherwise. All methods are measured on the same eyes, so overlapping intervals may hide a
+difference.
 
 {cost}
 
@@ -153,9 +150,9 @@ connected parts (0) and of holes (1).
 
 ## Does a branch go from the photograph when it goes from the map?
 
-Branches are taken out of test maps one at a time, and the photograph is painted anew. *Shown*: the judge sees the
-branch before (in real photographs: of all such branches). *Gone*: and not after. *Nothing else*: the rest of the
-photograph stayed. *Gone alone*: all three, with its interval; then of thin, medium and wide branches.
+Branches are removed from what the generator is given, one at a time, and the photograph is painted again. *Shown*: the
+judge sees the branch before (in real photographs: of all such branches). *Gone*: and not after. *Nothing else*: the
+rest of the photograph stayed. *Gone alone*: all three, with its interval; then of thin, medium and wide branches.
 
 {sensitivity}
 
@@ -183,8 +180,8 @@ not determine a photograph: below, what another real eye gets.
 
 ## Are they of use?
 
-Dice, on real test eyes, of a network that learned vessels from photographs around warped maps, from as many steps on
-the real training eyes, and from both.
+Dice on real test eyes of a network that learned vessels from photographs around warped maps, from the real training
+eyes with as many steps, and from both (mode `full`).
 
 {use}
 

@@ -82,8 +82,13 @@ def processor_minutes() -> float:
     return (used.ru_utime + used.ru_stime) / 60
 
 
-def release(method: Method, folder: Path) -> Path:
-    """Copies of the method's bundles with the weights that were trained; returns the folder in which they lie."""
+def generator_of(method: Method, folder: Path) -> str | Path:
+    """What ``synthesize`` is asked for: a bundle of the library, or a copy with the weights that were trained."""
+    return folder / "bundles" / method.generator if method.trainings else method.generator
+
+
+def release(method: Method, folder: Path) -> None:
+    """Make copies of the method's bundles with the weights that were trained."""
     bundles = folder / "bundles"
     for bundle, training in method.released.items():
         shutil.copytree(ROOT / "bundles" / bundle / "configs", bundles / bundle / "configs", dirs_exist_ok=True)
@@ -91,7 +96,6 @@ def release(method: Method, folder: Path) -> Path:
         write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"size": method.size})
         values = {"overwrite": True, "trust": True}
         retina_monai(f"release {bundle}", "release", [folder / training, bundles / bundle], values)
-    return bundles
 
 
 def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
@@ -103,7 +107,8 @@ def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
         folder: of the method.
         reports: of the method.
     """
-    generator = release(method, folder) / method.generator
+    release(method, folder)
+    generator = generator_of(method, folder)
     write_json(reports / MINUTES, read_minutes(folder))
     for dataset in DATASETS:
         for kind, (appearance, options, families) in SETS.items():
@@ -120,7 +125,7 @@ def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
             write_json(reports / f"{name}.json", shortened(report, folder, data))
 
 
-def retina_monai(title: str, verb: str, places: Sequence[Path], values: Mapping[str, Any]) -> None:
+def retina_monai(title: str, verb: str, places: Sequence[str | Path], values: Mapping[str, Any]) -> None:
     arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
     run(title, ["retina_monai", verb, *map(str, places), *arguments])
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from comparison.methods import DATASETS, METHODS
+from comparison.running import generator_of
 from retina_monai.data import LoadEyed, find_datalist
 from retina_monai.data.writing import write_png
 from retina_monai.evaluation.plots import image_grid
@@ -23,8 +24,8 @@ SHOWN = 2  # eyes of each data set
 
 
 def load_methods(output: Path, names: Sequence[str]) -> dict[str, Chain]:
-    """The generators with the weights that were trained."""
-    return {name: load_chain(output / name / "bundles" / METHODS[name].generator, trust=True) for name in names}
+    """The generators with the weights that are compared."""
+    return {name: load_chain(generator_of(METHODS[name], output / name), trust=True) for name in names}
 
 
 def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:

@@ -124,8 +124,9 @@ def cost(results: All) -> str:
             validations = epochs // training.get("options", {}).get("val_interval", epochs)
             about = [training["bundle"], training["data"], str(epochs), str(validations)]
             lines.append([METHODS[name].title, *about, f"{training['minutes']:.0f}", ""])
-        seconds = f"{median(found.seconds):.2f}"
-        lines.append([f"**{METHODS[name].title}**", "", "", "", "", f"**{minutes(found):.0f}**", f"**{seconds}**"])
+        sum_of_minutes = f"**{minutes(found):.0f}**" if found.minutes else ""
+        seconds = f"**{median(found.seconds):.2f}**"
+        lines.append([f"**{METHODS[name].title}**", "", "", "", "", sum_of_minutes, seconds])
     return markdown(["method", "network", "data", "epochs", "validations", "minutes", "seconds per photograph"], lines)
 
 
