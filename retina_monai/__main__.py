@@ -37,7 +37,7 @@ def prepare(
         format: datalist, or nnunet.
         dataset_id: number of nnU-Net's data set, 1 to 999.
     """
-    from retina_monai.data.prepare import prepare as run
+    from retina_monai.data.export.prepare import prepare as run
 
     return run(
         [str(directory) for directory in directories],
@@ -51,7 +51,7 @@ def prepare(
 
 def list_layouts() -> str:
     """Print the layouts that are recognised, and how to get each data set."""
-    from retina_monai.data.prepare import list_layouts as run
+    from retina_monai.data.export.prepare import list_layouts as run
 
     return run()
 
@@ -76,7 +76,7 @@ def phantom(
         myopia: false, true, mixed, or a degree from 0 to 1.
         camera: its name, or mixed; without it a random one for each eye.
     """
-    from retina_monai.data.phantom import write_phantoms
+    from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 
     check_settings({"count": count, "size": size, "seed": seed}, {"count": "phantom_count"})
     degree = myopia if type(myopia) in (int, float) or myopia == "mixed" else parse_switch(myopia, "myopia")
@@ -194,8 +194,8 @@ def evaluate(
             faithfulness asks it to paint again. FOLDER/two_stage for a chain.
         trust: true lets a generator that is not of this library run its code.
     """
-    from retina_monai.evaluation.report import describe_answers
-    from retina_monai.evaluation.report import evaluate as run
+    from retina_monai.evaluation.report.report import describe_answers
+    from retina_monai.evaluation.report.report import evaluate as run
 
     written = run(
         synthetic_dir,

@@ -23,9 +23,9 @@ import fire
 import numpy as np
 
 from retina_monai.data import LoadEyed, find_datalist
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.plots import image_grid
+from retina_monai.evaluation.report.plots import image_grid
 from retina_monai.files import write_text
 from retina_monai.handlers import sqlite_uri
 from retina_monai.synthesis import load

@@ -12,9 +12,9 @@ from typing import Any
 import fire
 
 from retina_monai.data import LoadEyed, find_datalist
-from retina_monai.evaluation.judge import SIZE, load_judge
-from retina_monai.evaluation.tables import markdown_table, summarize
-from retina_monai.evaluation.vessels import METRICS, vessel_figures
+from retina_monai.evaluation.cards.vessel_report import METRICS, vessel_figures
+from retina_monai.evaluation.measuring.judge import SIZE, load_judge
+from retina_monai.evaluation.report.tables import markdown_table, summarize
 from retina_monai.transforms import PhotographRanged
 
 

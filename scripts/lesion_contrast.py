@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.phantom_camera import CAMERAS
-from retina_monai.data.phantom_eye import MM_PER_DEGREE
-from retina_monai.data.reading import read_photograph
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.phantom.fundus.camera import CAMERAS
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
+from retina_monai.data.phantom.fundus.phantom_eye import MM_PER_DEGREE
 from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
 
 WIDTH = 1024  # pixels of the field of view at which all is measured

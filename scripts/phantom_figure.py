@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.phantom_camera import CAMERAS
-from retina_monai.data.reading import read_photograph
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus.camera import CAMERAS
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.errors import RetinaError
 from retina_monai.handlers.grid import image_grid
 from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area

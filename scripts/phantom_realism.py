@@ -18,10 +18,10 @@ from torch import nn
 from tqdm import tqdm
 
 from retina_monai.data import LoadEyed, find_datalist
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.segmenter import local_contrast, segment, train_segmenter
+from retina_monai.evaluation.families.usefulness.segmenter import local_contrast, segment, train_segmenter
 from retina_monai.handlers.grid import image_grid
 from retina_monai.metrics import dice
 from retina_monai.metrics.biomarkers import Biomarkers, measure_biomarkers

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from retina_monai.data import LoadEyed, find_datalist
-from retina_monai.data.eyes import find_fov
-from retina_monai.data.reading import read_photograph
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.sets.eyes import find_fov
 from retina_monai.errors import RetinaError
 from retina_monai.metrics.alignment import SIDE, Descriptor, Gallery, describe
 from retina_monai.metrics.privacy import clopper_pearson, copy_threshold

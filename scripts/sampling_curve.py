@@ -36,7 +36,7 @@ from retina_monai.data import LoadEyed, VesselMaps, find_datalist
 from retina_monai.engines import choose_device, choose_precision, prepare
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation import load_extractors, load_judge
-from retina_monai.evaluation.distribution import unrelated
+from retina_monai.evaluation.families.distribution.set_comparison import unrelated
 from retina_monai.files import replacing, write_json
 from retina_monai.metrics import cldice, floor_of_halves, kid_of_subsets
 from retina_monai.networks import DiffusionGenerator

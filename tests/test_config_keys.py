@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
 
-from retina_monai.config_keys import refuse_unused
+from retina_monai.bundle.config_keys import refuse_unused
 from retina_monai.errors import root_error
 
 ROOT = Path(__file__).resolve().parents[1]

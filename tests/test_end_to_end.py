@@ -21,9 +21,9 @@ from PIL import Image
 
 import retina_monai
 from retina_monai.data import find_datalist
-from retina_monai.data.manifest import read_manifest
-from retina_monai.data.reading import read_mask, read_photograph
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.listing.manifest import read_manifest
 from retina_monai.errors import RetinaError
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel"

@@ -14,7 +14,7 @@ import retina_monai
 from retina_monai.__main__ import main
 from retina_monai.bundle import find_bundle, find_bundle_root, load_network_of, release
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.painting import find_painter
+from retina_monai.evaluation.families.faithfulness.painting import find_painter
 from retina_monai.synthesis import TwoStage, synthesize
 
 BUNDLES = Path(retina_monai.__file__).resolve().parent.parent / "bundles"

@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset
 
 from retina_monai.data import eye_loader
-from retina_monai.data.appearances import Appearances
+from retina_monai.data.sets.appearances import Appearances
 from retina_monai.engines import AdversarialTrainer, GenerationEvaluator, is_first_rank
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation import PhotographReport, SensitivityReport

@@ -16,7 +16,7 @@ from retina_monai import bundle as bundles
 from retina_monai.__main__ import VERBS
 from retina_monai.data import find_datalist
 from retina_monai.errors import RetinaError, root_error
-from retina_monai.evaluation.report import evaluate
+from retina_monai.evaluation.report.report import evaluate
 from retina_monai.settings import expand_home
 from retina_monai.synthesis import load, synthesize
 

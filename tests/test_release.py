@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from retina_monai.bundle import release
-from retina_monai.data.training_record import FILE, read_training
+from retina_monai.data.listing.weights_origin import FILE, read_training
 from retina_monai.errors import RetinaError
 from retina_monai.files import write_json
 from retina_monai.networks import IterNet

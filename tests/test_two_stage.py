@@ -18,7 +18,7 @@ from PIL import Image
 
 from retina_monai.data import find_datalist
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.images import AS_IS, MATCHED, OTHER
+from retina_monai.evaluation.families.image.images import AS_IS, MATCHED, OTHER
 from retina_monai.synthesis import TwoStage
 
 ROOT = Path(__file__).resolve().parents[1]

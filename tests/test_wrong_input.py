@@ -27,9 +27,9 @@ from wrong_input.material import Material, Overrides, contents, small_weights
 
 from retina_monai.__main__ import VERBS
 from retina_monai.data import LoadEyed, find_datalist, write_phantoms
-from retina_monai.data.reading import read_array
+from retina_monai.data.files.reading import read_array
 from retina_monai.errors import root_error
-from retina_monai.evaluation.sets import EyeSet, list_synthetic
+from retina_monai.evaluation.measuring.eye_set import EyeSet, list_synthetic
 
 BUNDLES = {
     "": "pix2pix_vessel",

@@ -2,7 +2,7 @@
 
 from retina_monai.engines.adversarial import AdversarialTrainer
 from retina_monai.engines.averaging import Averaged
-from retina_monai.engines.diffusion import DiffusionBatch, SampleNoise, time_weights
+from retina_monai.engines.diffusion_training import DiffusionBatch, SampleNoise, time_weights
 from retina_monai.engines.evaluator import GenerationEvaluator
 from retina_monai.engines.process import (
     choose_device,

@@ -2,19 +2,19 @@
 
 from retina_monai.handlers.appearance_table import AppearanceTable
 from retina_monai.handlers.checkpoints import Checkpoints, load_file, newest_checkpoint
-from retina_monai.handlers.color_vessel_set import ColorVesselSet
 from retina_monai.handlers.epochs import GrowingShare, LinearDecay, SeededEpochs
-from retina_monai.handlers.feature_table import FeatureTable
 from retina_monai.handlers.grid import image_grid
 from retina_monai.handlers.losses import EpochLine, EpochLosses, StopOnNaN
 from retina_monai.handlers.mlflow_store import sqlite_uri
 from retina_monai.handlers.pictures import PictureGrid, to_uint8
-from retina_monai.handlers.sample_set import SampleSet, finished_samples
-from retina_monai.handlers.synthetic_set import SyntheticSet
 from retina_monai.handlers.tracking import Tracker
 from retina_monai.handlers.training_record import TrainingRecord
 from retina_monai.handlers.validation import EpochValidation
-from retina_monai.handlers.vessel_set import VesselSet
+from retina_monai.handlers.writing.color_vessel_set import ColorVesselSet
+from retina_monai.handlers.writing.feature_table import FeatureTable
+from retina_monai.handlers.writing.sample_set import SampleSet, finished_samples
+from retina_monai.handlers.writing.synthetic_set import SyntheticSet
+from retina_monai.handlers.writing.vessel_set import VesselSet
 
 __all__ = [
     "AppearanceTable",

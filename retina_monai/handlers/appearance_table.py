@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from retina_monai.data.appearances import Appearances
-from retina_monai.data.dataset import CachedEyes
-from retina_monai.data.identities import pseudonymised
+from retina_monai.data.listing.pseudonyms import pseudonymised
+from retina_monai.data.sets.appearances import Appearances
+from retina_monai.data.sets.dataset import CachedEyes
 
 __all__ = ["AppearanceTable"]
 

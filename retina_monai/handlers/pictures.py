@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
 from retina_monai.group import gather_items
 from retina_monai.handlers.grid import image_grid
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from monai.handlers import MLFlowHandler
 
-from retina_monai.data.layout import SPLITS, Datalist
+from retina_monai.data.listing.layout import SPLITS, Datalist
 from retina_monai.engines.process import is_first_rank
 from retina_monai.handlers.config_file import ConfigFile
 from retina_monai.handlers.failure import on_failure

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from retina_monai.data.layout import Datalist
-from retina_monai.data.training_record import FILE, training_record
+from retina_monai.data.listing.layout import Datalist
+from retina_monai.data.listing.weights_origin import FILE, training_record
 from retina_monai.files import write_json
 
 __all__ = ["TrainingRecord"]
 
 
 class TrainingRecord:
-    """Write ``training.json`` when training starts (:func:`retina_monai.data.training_record.training_record`).
+    """Write ``training.json`` when training starts (:func:`retina_monai.data.listing.weights_origin.training_record`).
 
     Args:
         datalist: eyes by their split.

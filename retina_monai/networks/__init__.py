@@ -9,7 +9,7 @@ from retina_monai.networks.hashed_noise import draw_latent, hashed_normal
 from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
-from retina_monai.networks.lama import LamaGenerator
+from retina_monai.networks.lama_generator import LamaGenerator
 from retina_monai.networks.naming import describe_network, find_network_class
 from retina_monai.networks.pyramid_discriminator import PyramidDiscriminator
 from retina_monai.networks.resize_convolution import ResizeConvolution

@@ -33,8 +33,8 @@ class ControlledUNet(ConditionedUNet):
         }
         self.controlnet = ControlNet(**self._settings(), **embedding)
 
-    def take_over(self, unet: Mapping[str, Tensor]) -> ControlledUNet:
-        """Begin as the paper does: the U-Net's weights are given and stay as they are, the ControlNet's start as they.
+    def start_from(self, unet: Mapping[str, Tensor]) -> ControlledUNet:
+        """Start as the paper does: the U-Net has the given weights and keeps them, the ControlNet starts as their copy.
 
         Args:
             unet: state of a :class:`ConditionedUNet` of the same settings, which was trained without its condition now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -96,6 +96,18 @@ class DiffusionGenerator(nn.Module):
         self.next_x, self.next_image, self.next_noise = plan.next_x, plan.next_image, plan.next_noise
         self.fresh = plan.fresh
         return self
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Start a training from the weights of a generator; :meth:`ControlledUNet.start_from` for a ControlNet.
+
+        Raises:
+            RuntimeError: the state is another network's.
+        """
+        unet: Any = self.unet
+        if hasattr(unet, "start_from"):
+            unet.start_from({key.removeprefix("unet."): value for key, value in state.items()})
+        else:
+            self.load_state_dict(state)
 
     @property
     def drawn_by(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The papers' losses, one file per family, for the trainers of :mod:`retina_monai.engines`."""
 
 from retina_monai.objectives.deep_supervision import DeepSupervision
-from retina_monai.objectives.encoder_tasks import EncoderTasks
+from retina_monai.objectives.encoder_losses import EncoderTasks
 from retina_monai.objectives.lama import Lama
 from retina_monai.objectives.pix2pix import Pix2Pix
 from retina_monai.objectives.step import Batch, Losses, Objective, Step

@@ -2,11 +2,11 @@
 
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.chains import Chain, PhotographGenerator, TwoStage
+from retina_monai.synthesis.jobs import synthesize
 from retina_monai.synthesis.loading import load, load_chain
-from retina_monai.synthesis.photographs import generate
-from retina_monai.synthesis.sets import synthesize
+from retina_monai.synthesis.photograph_stream import generate
+from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
-from retina_monai.synthesis.vessels import VesselSegmenter
 
 __all__ = [
     "Chain",

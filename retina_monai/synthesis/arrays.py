@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.masks import MASKS, refuse_values, to_mask
+from retina_monai.data.files.masks import MASKS, refuse_values, to_mask
 from retina_monai.errors import RetinaError
 
 __all__ = ["as_mask", "as_numbers"]
@@ -42,13 +42,13 @@ def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
     Args:
         value: ``(H, W)``, ``(1, H, W)`` or ``(H, W, 1)``: Boolean, {0, 1}, or in [0, 255] with what is marked at 128 or
             more.
-        name: of the argument, a key of :data:`retina_monai.data.masks.MASKS`.
+        name: of the argument, a key of :data:`retina_monai.data.files.masks.MASKS`.
 
     Returns:
         ``(1, H, W)`` of {0, 1}.
 
     Raises:
-        RetinaError: as :func:`as_numbers` and :func:`retina_monai.data.masks.to_mask`; another shape; fractions.
+        RetinaError: as :func:`as_numbers` and :func:`retina_monai.data.files.masks.to_mask`; another shape; fractions.
     """
     array = as_numbers(value, name)
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):

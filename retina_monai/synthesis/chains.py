@@ -29,9 +29,9 @@ import torch
 from numpy.typing import NDArray
 
 from retina_monai.bundle import check_size
-from retina_monai.data.appearances import Appearances
-from retina_monai.data.mask_checks import check_masks
-from retina_monai.data.vessel_maps import fit_vessel_map
+from retina_monai.data.files.mask_checks import check_masks
+from retina_monai.data.sets.appearances import Appearances
+from retina_monai.data.sets.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
 from retina_monai.networks import draw_latent
@@ -125,7 +125,8 @@ class Chain(ABC):
 
         Raises:
             RetinaError: as :func:`retina_monai.synthesis.arrays.as_mask` and
-                :func:`retina_monai.data.mask_checks.check_masks`; arrays of different sizes; an unknown appearance.
+                :func:`retina_monai.data.files.mask_checks.check_masks`; arrays of different sizes; an unknown
+                appearance.
         """
         mask = as_mask(vessel, "vessel")
         inside = None if fov is None else as_mask(fov, "fov")

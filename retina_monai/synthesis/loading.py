@@ -10,8 +10,8 @@ from typing import Any
 from retina_monai.bundle import find_bundle, is_bare
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
+from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
-from retina_monai.synthesis.vessels import VesselSegmenter
 
 __all__ = ["load", "load_chain"]
 

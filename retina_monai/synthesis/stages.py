@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.color_vessels import outpainting_input
-from retina_monai.data.mask_checks import check_masks
+from retina_monai.data.files.mask_checks import check_masks
+from retina_monai.data.sets.color_vessels import outpainting_input
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.arrays import as_numbers
 from retina_monai.synthesis.bundles import LoadedBundle

@@ -16,8 +16,8 @@ from benchmarks.costs import Cost, cost_of, median_cost
 from benchmarks.measuring import Effort, table
 from benchmarks.networks import bundle_config
 from retina_monai.data import CachedEyes, find_datalist
-from retina_monai.data.layout import PICTURES, SPLITS, Item
-from retina_monai.data.prepare import prepare
+from retina_monai.data.export.prepare import prepare
+from retina_monai.data.listing.layout import PICTURES, SPLITS, Item
 from retina_monai.engines import keep_big_blocks
 
 

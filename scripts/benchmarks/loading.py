@@ -17,7 +17,7 @@ from benchmarks.measuring import Effort, table
 from benchmarks.networks import bundle_config, pixels_of
 from benchmarks.processes import in_own_process
 from retina_monai.data import CachedEyes
-from retina_monai.data.layouts import find_datalist
+from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.engines import keep_big_blocks
 
 

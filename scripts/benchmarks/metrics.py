@@ -18,11 +18,11 @@ from benchmarks.costs import Cost, cost_of, median_cost
 from benchmarks.measuring import Effort, table
 from retina_monai.bundle import find_bundle
 from retina_monai.data import generate_phantom
-from retina_monai.evaluation.distribution import compare_sets
-from retina_monai.evaluation.eye import Eye, as_image, as_mask
-from retina_monai.evaluation.judge import VesselJudge
-from retina_monai.evaluation.overview import look_over
-from retina_monai.evaluation.privacy import privacy_section
+from retina_monai.evaluation.families.distribution.overview import look_over
+from retina_monai.evaluation.families.distribution.set_comparison import compare_sets
+from retina_monai.evaluation.families.privacy.privacy_section import privacy_section
+from retina_monai.evaluation.measuring.eye import Eye, as_image, as_mask
+from retina_monai.evaluation.measuring.judge import VesselJudge
 from retina_monai.metrics import (
     betti_0_error,
     betti_1_error,

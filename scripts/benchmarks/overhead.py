@@ -16,7 +16,7 @@ from benchmarks.bare_loop import BareLoop, adam
 from benchmarks.measuring import EPOCH, Effort, Stopwatch, Timing, in_turns, percent, table
 from benchmarks.networks import PRECISIONS, TITLES, build_networks, phantom_batch, pixels_of
 from benchmarks.processes import in_own_process
-from retina_monai.data.dataset import SeededSampler
+from retina_monai.data.sets.dataset import SeededSampler
 from retina_monai.engines import AdversarialTrainer, Averaged, keep_big_blocks
 from retina_monai.handlers import EpochLine, EpochLosses, SeededEpochs, StopOnNaN, Tracker, sqlite_uri
 from retina_monai.objectives import Pix2Pix

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.measuring import Effort, in_turns, table
 from benchmarks.processes import in_own_process
 from retina_monai.data import generate_phantom
-from retina_monai.data.reading import read_photograph
+from retina_monai.data.files.reading import read_photograph
 
 OURS, MONAI = "read_photograph", "MONAI"
 Rates = dict[tuple[str, str], list[float]]

@@ -13,7 +13,7 @@ import torch
 from benchmarks.measuring import Effort, table
 from benchmarks.processes import in_own_process
 from retina_monai.data import write_phantoms
-from retina_monai.evaluation.report import evaluate
+from retina_monai.evaluation.report.report import evaluate
 from retina_monai.synthesis import synthesize
 
 

@@ -12,7 +12,7 @@ from comparison.methods import DATASETS, METHODS
 from comparison.running import MINUTES, SETS
 from comparison.showing import SECONDS
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.images import AS_IS, MATCHED, OTHER
+from retina_monai.evaluation.families.image.images import AS_IS, MATCHED, OTHER
 
 
 class Figure(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 from comparison.methods import DATASETS, METHODS
 from comparison.running import generator_of
 from retina_monai.data import LoadEyed, find_datalist
-from retina_monai.data.writing import write_png
-from retina_monai.evaluation.plots import image_grid
+from retina_monai.data.files.writing import write_png
+from retina_monai.evaluation.report.plots import image_grid
 from retina_monai.files import write_json
 from retina_monai.networks import draw_latent
 from retina_monai.synthesis import Chain, TwoStage, load_chain

@@ -21,7 +21,7 @@ from comparison.figures import (
     usefulness,
 )
 from comparison.methods import DATASETS, METHODS
-from retina_monai.evaluation.images import OTHER
+from retina_monai.evaluation.families.image.images import OTHER
 
 All = Mapping[str, Results]
 REAL = "real photographs"

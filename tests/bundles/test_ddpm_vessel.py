@@ -23,8 +23,8 @@ from retina_monai.bundle import release, start_network
 from retina_monai.data import VesselMaps, find_datalist
 from retina_monai.engines import DiffusionBatch
 from retina_monai.errors import RetinaError, root_error
-from retina_monai.evaluation.painting import Painter, find_painter
-from retina_monai.evaluation.sets import EyeSet, list_synthetic
+from retina_monai.evaluation.families.faithfulness.painting import Painter, find_painter
+from retina_monai.evaluation.measuring.eye_set import EyeSet, list_synthetic
 from retina_monai.networks import ConditionedUNet, DiffusionGenerator, draw_latent
 from retina_monai.synthesis import synthesize
 
@@ -182,7 +182,7 @@ def test_control_of_other_weights_is_refused(training: Path, run_config: RunConf
     }
     with pytest.raises(RuntimeError) as caught:
         run_config([TRAIN, CONFIGS / "controlnet.json"], **settings)
-    assert "holds the weights of another U-Net than" in str(root_error(caught.value))
+    assert "holds the weights of another network than" in str(root_error(caught.value))
 
 
 def test_256_pixels_train_within_8_gb_at_batch_4(

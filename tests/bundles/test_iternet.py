@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from retina_monai.bundle import digest
 from retina_monai.errors import root_error
-from retina_monai.evaluation.tables import markdown_table
+from retina_monai.evaluation.report.tables import markdown_table
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "iternet_vessel" / "configs"
 RunConfig = Callable[..., ConfigParser]

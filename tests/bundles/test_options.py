@@ -14,7 +14,7 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.files.reading import read_mask, read_photograph
 from retina_monai.errors import root_error
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel" / "configs"

@@ -15,8 +15,8 @@ import torch
 from mlflow import MlflowClient
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from retina_monai.data.reading import read_photograph
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import root_error
 from retina_monai.networks import RetinaEncoder
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from retina_monai.bundle import digest, load_network, load_network_of
 from retina_monai.data import ColorVessels
-from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.files.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, root_error
-from retina_monai.evaluation.tables import markdown_table
+from retina_monai.evaluation.report.tables import markdown_table
 from retina_monai.transforms import measure_appearance
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from retina_monai.data import LoadAnatomyd, find_anatomy, find_datalist, repeat_photographs
-from retina_monai.data.phantom import generate_phantom, write_phantoms
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom, write_phantoms
 from retina_monai.errors import RetinaError
 from retina_monai.transforms import STRUCTURES
 

@@ -14,8 +14,8 @@ import torch
 from monai.transforms import RandFlipd, Transform
 from PIL import Image
 
-from retina_monai.data.appearances import Appearances, photograph_appearance
-from retina_monai.data.dataset import CachedEyes
+from retina_monai.data.sets.appearances import Appearances, photograph_appearance
+from retina_monai.data.sets.dataset import CachedEyes
 from retina_monai.errors import RetinaError
 from retina_monai.transforms import Appearance, Texture
 from retina_monai.transforms.field_of_view import circle, compute_fov

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retina_monai.data.checking import check_contents, check_eye, check_files, refuse_or_skip
-from retina_monai.data.layout import LESIONS, SPLITS
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.mask_checks import check_masks
-from retina_monai.data.phantom import generate_phantom, write_phantoms
-from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.files.checking import check_contents, check_eye, check_files, refuse_or_skip
+from retina_monai.data.files.mask_checks import check_masks
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.listing.layout import LESIONS, SPLITS
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom, write_phantoms
 from retina_monai.errors import RetinaError
 
 SIZE = 64

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from retina_monai.data import ColorVessels, LoadEyed, VesselMaps, find_datalist
-from retina_monai.data.color_vessels import outpainting_input
-from retina_monai.data.reading import read_photograph
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.sets.color_vessels import outpainting_input
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import ColorVesselSet, finished_samples
 from retina_monai.transforms import CANONICAL, apply_appearance

@@ -8,11 +8,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from retina_monai.data.checking import check_contents
-from retina_monai.data.layout import SPLITS
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.prepare import write_datalist
+from retina_monai.data.export.prepare import write_datalist
+from retina_monai.data.files.checking import check_contents
+from retina_monai.data.listing.layout import SPLITS
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 
 
 def _store(folder: Path, array: np.ndarray, link: Path) -> None:

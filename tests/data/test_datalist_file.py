@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from retina_monai.data.datalist_file import read_datalist_file
+from retina_monai.data.listing.datalist_file import read_datalist_file
 from retina_monai.errors import RetinaError
 
 

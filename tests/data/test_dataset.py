@@ -16,7 +16,7 @@ from monai.transforms import Compose, RandFlipd, RandGaussianNoised, Transform
 from PIL import Image
 from torch import distributed
 
-from retina_monai.data.dataset import CachedEyes, SeededSampler, eye_loader
+from retina_monai.data.sets.dataset import CachedEyes, SeededSampler, eye_loader
 from retina_monai.errors import RetinaError
 
 SIZE = 8

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retina_monai.data.eyes import LoadEyed
-from retina_monai.data.phantom import generate_phantom
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
+from retina_monai.data.sets.eyes import LoadEyed
 
 
 def test_a_photograph_on_white_is_read_as_on_black(tmp_path: Path) -> None:

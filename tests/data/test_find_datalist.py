@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retina_monai.data.eyes import LoadEyed, find_eyes, with_vessels
-from retina_monai.data.layout import SPLITS, Item
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.vessel_maps import VesselMaps, find_vessel_maps
+from retina_monai.data.listing.layout import SPLITS, Item
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
+from retina_monai.data.sets.eyes import LoadEyed, find_eyes, with_vessels
+from retina_monai.data.sets.vessel_maps import VesselMaps, find_vessel_maps
 from retina_monai.errors import RetinaError
 
 COUNT = 6
@@ -132,8 +132,8 @@ def test_eyes_without_a_vessel_map_are_left_out_of_training(
     datalist = find_datalist(eyes)
     for item in datalist["training"][:2]:
         del item["vessel"]
-    monkeypatch.setattr("retina_monai.data.eyes.find_datalist", lambda *_: datalist)
-    monkeypatch.setattr("retina_monai.data.vessel_maps.find_datalist", lambda *_: datalist)
+    monkeypatch.setattr("retina_monai.data.sets.eyes.find_datalist", lambda *_: datalist)
+    monkeypatch.setattr("retina_monai.data.sets.vessel_maps.find_datalist", lambda *_: datalist)
     assert find_eyes(str(eyes), tmp_path)["training"] == datalist["training"][2:]
     assert f"left out 2 of {len(datalist['training'])} eyes, which have no vessel map" in caplog.text
     assert len(find_vessel_maps(eyes)) == COUNT - 2

@@ -13,12 +13,12 @@ from miniatures import PHOTOGRAPH, save, save_mask, vessels
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from retina_monai.data.identity import pseudonym, sides_of_names
-from retina_monai.data.layout import SPLITS
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.photographs import find_photographs
-from retina_monai.data.prepare import prepare
-from retina_monai.evaluation.sets import list_real
+from retina_monai.data.export.prepare import prepare
+from retina_monai.data.listing.layout import SPLITS
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.listing.patients import pseudonym, sides_of_names
+from retina_monai.data.sets.photographs import find_photographs
+from retina_monai.evaluation.measuring.eye_set import list_real
 
 PAIRS = [
     ("10_left", "10_right", "10"),

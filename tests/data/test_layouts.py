@@ -36,11 +36,11 @@ from miniatures import (
 )
 from PIL import Image
 
-from retina_monai.data.layout import LESIONS, PICTURES, SPLITS, Datalist, last_fifth
-from retina_monai.data.layouts import LAYOUTS, UnknownLayoutError, find_datalist, fingerprint
-from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.reading import read_mask, read_photograph
-from retina_monai.data.splits import last_tenth, merge
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.listing.layout import LESIONS, PICTURES, SPLITS, Datalist, last_fifth
+from retina_monai.data.listing.layouts import LAYOUTS, UnknownLayoutError, find_datalist, fingerprint
+from retina_monai.data.listing.splits import last_tenth, merge
+from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from retina_monai.data.manifest import manifest_path, merge_manifest, read_manifest
+from retina_monai.data.listing.manifest import manifest_path, merge_manifest, read_manifest
 from retina_monai.errors import RetinaError
 
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from retina_monai.data.masks import MASKS, PhotographAsMaskError, to_mask
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.reading import read_mask
+from retina_monai.data.files.masks import MASKS, PhotographAsMaskError, to_mask
+from retina_monai.data.files.reading import read_mask
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.errors import RetinaError
 from retina_monai.transforms.field_of_view import resize_area
 
@@ -152,8 +152,8 @@ def test_values_that_no_picture_has_are_refused(value: float) -> None:
 
 
 def test_every_kind_of_mask_in_a_datalist_is_described() -> None:
-    from retina_monai.data.checking import PHOTOGRAPHS as photographs
-    from retina_monai.data.layout import PICTURES
+    from retina_monai.data.files.checking import PHOTOGRAPHS as photographs
+    from retina_monai.data.listing.layout import PICTURES
 
     assert set(MASKS) == set(PICTURES) - set(photographs)
 

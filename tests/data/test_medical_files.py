@@ -27,7 +27,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from retina_monai.data.reading import read_array, read_mask, read_photograph
+from retina_monai.data.files.reading import read_array, read_mask, read_photograph
 from retina_monai.errors import RetinaError
 
 ROWS, COLUMNS = np.mgrid[:24, :40]

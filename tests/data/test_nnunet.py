@@ -12,11 +12,11 @@ from miniatures import PHOTOGRAPH, SHAPE, make_chase, make_drive_unlabelled, mak
 from PIL import Image
 from skimage import io
 
-from retina_monai.data import nnunet
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.nnunet import patient_folds, write_nnunet
-from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.export import nnunet
+from retina_monai.data.export.nnunet import patient_folds, write_nnunet
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError
 
 

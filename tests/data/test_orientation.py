@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retina_monai.data.checking import check_eye
-from retina_monai.data.layout import SPLITS
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.orientation import ORIENTATIONS, vessel_fit
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.phantom_camera import CAMERAS
-from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.files.checking import check_eye
+from retina_monai.data.files.orientation import ORIENTATIONS, vessel_fit
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.listing.layout import SPLITS
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus.camera import CAMERAS
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.errors import RetinaError
 
 ITEM = {"image": "photo.jpg", "vessel": "map.png"}

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from miniatures import PHOTOGRAPH, SHAPE, make_own, save, save_mask, vessels
 
-from retina_monai.data.layout import LESIONS, PICTURES
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.own_layout import FOLDERS, read_own_layout
-from retina_monai.data.own_table import read_table
-from retina_monai.data.prepare import list_layouts
+from retina_monai.data.adapters.own_layout import FOLDERS, read_own_layout
+from retina_monai.data.adapters.own_table import read_table
+from retina_monai.data.export.prepare import list_layouts
+from retina_monai.data.listing.layout import LESIONS, PICTURES
+from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.errors import RetinaError
 
 IMAGES = {name: Path(f"{name}.png") for name in ("a", "b c", "Übung", "d.1")}

@@ -15,12 +15,12 @@ from monai.data import load_decathlon_datalist
 from PIL import Image
 from scipy import ndimage
 
-from retina_monai.data import phantom
-from retina_monai.data.layout import LESIONS
-from retina_monai.data.phantom import generate_phantom, write_phantoms
-from retina_monai.data.phantom_eye import Eye, draw_eye
-from retina_monai.data.vessel_raster import rasterise
-from retina_monai.data.vessel_tree import VesselTree, branching_angles
+from retina_monai.data.listing.layout import LESIONS
+from retina_monai.data.phantom.fundus import fundus_phantom as phantom
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom, write_phantoms
+from retina_monai.data.phantom.fundus.phantom_eye import Eye, draw_eye
+from retina_monai.data.phantom.fundus.vessel_raster import rasterise
+from retina_monai.data.phantom.fundus.vessel_tree import VesselTree, branching_angles
 from retina_monai.errors import RetinaError
 
 SEEDS = range(12)
@@ -71,7 +71,7 @@ def test_shapes_types_and_values(phantoms: list[dict[str, Any]]) -> None:
 
 
 def test_same_seed_same_bytes_whatever_the_threads(phantoms: list[dict[str, Any]]) -> None:
-    code = "import sys; from retina_monai.data.phantom import *; sys.stdout.buffer.write(generate_phantom(3)['image'])"
+    code = "import sys; from retina_monai.data import *; sys.stdout.buffer.write(generate_phantom(3)['image'])"
     assert digest(generate_phantom(3)) == digest(phantoms[3])
     for threads in ("1", "3"):
         variables = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

@@ -17,16 +17,22 @@ from PIL import Image
 from scipy import ndimage
 
 from retina_monai.__main__ import phantom as write_on_command
-from retina_monai.data import phantom
-from retina_monai.data.layout import LESIONS
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.phantom import MIXED_GRADES, choose_grade, choose_myopia, generate_phantom, write_phantoms
-from retina_monai.data.phantom_camera import CAMERAS
-from retina_monai.data.phantom_eye import draw_eye, generator
-from retina_monai.data.phantom_lesion_paint import draw_lesion_maps
-from retina_monai.data.phantom_lesions import Boat, Lesions, draw_lesions, quadrants
-from retina_monai.data.phantom_myopia import draw_myopia
-from retina_monai.data.phantom_spots import HALF_DIAGONAL, Spots, draw_spots, rasterise_spots
+from retina_monai.data.listing.layout import LESIONS
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.phantom.fundus import fundus_phantom as phantom
+from retina_monai.data.phantom.fundus.camera import CAMERAS
+from retina_monai.data.phantom.fundus.fundus_phantom import (
+    MIXED_GRADES,
+    choose_grade,
+    choose_myopia,
+    generate_phantom,
+    write_phantoms,
+)
+from retina_monai.data.phantom.fundus.lesion_paint import draw_lesion_maps
+from retina_monai.data.phantom.fundus.lesions import Boat, Lesions, draw_lesions, quadrants
+from retina_monai.data.phantom.fundus.myopia import draw_myopia
+from retina_monai.data.phantom.fundus.phantom_eye import draw_eye, generator
+from retina_monai.data.phantom.fundus.spots import HALF_DIAGONAL, Spots, draw_spots, rasterise_spots
 from retina_monai.errors import RetinaError
 
 SEEDS = range(4)
@@ -197,7 +203,7 @@ def test_one_eye_at_every_size(seed: int, grade: int) -> None:
 
 def test_same_bytes_in_another_process() -> None:
     options = "4, 0.9, 'handheld'"
-    code = f"import sys; from retina_monai.data.phantom import *; g = generate_phantom(5, 128, {options})"
+    code = f"import sys; from retina_monai.data import generate_phantom; g = generate_phantom(5, 128, {options})"
     code += "; sys.stdout.buffer.write(g['image'].tobytes() + g['haemorrhages'].tobytes() + g['atrophy'].tobytes())"
     sample = generate_phantom(5, 128, 4, 0.9, "handheld")
     own = b"".join(sample[key].tobytes() for key in ("image", "haemorrhages", "atrophy"))

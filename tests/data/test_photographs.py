@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from retina_monai.data import Photographs, collate_photographs, find_datalist, find_photographs, generate_phantom
-from retina_monai.data.photographs import fit_photograph
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.sets.photographs import fit_photograph
 from retina_monai.errors import RetinaError
 
 
@@ -109,7 +109,7 @@ def test_finished_ones_are_left_out_and_the_others_keep_their_place(folder: Path
 
 def test_a_photograph_is_cut_as_training_photographs_are(phantoms: Path) -> None:
     from retina_monai.data import LoadEyed
-    from retina_monai.data.reading import read_mask, read_photograph
+    from retina_monai.data.files.reading import read_mask, read_photograph
     from retina_monai.transforms import PhotographRanged
 
     (item, *_) = find_datalist(phantoms)["test"]

@@ -15,9 +15,9 @@ from miniatures import make_drive_unlabelled, make_idrid, make_own, save_mask
 from monai.data import load_decathlon_datalist
 from PIL import Image
 
-from retina_monai.data.layouts import LAYOUTS, find_datalist, fingerprint
-from retina_monai.data.phantom import write_phantoms
-from retina_monai.data.prepare import describe_datalist, list_layouts, prepare
+from retina_monai.data.export.prepare import describe_datalist, list_layouts, prepare
+from retina_monai.data.listing.layouts import LAYOUTS, find_datalist, fingerprint
+from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,7 @@ from PIL import Image, ImageCms
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from retina_monai.data.reading import (
+from retina_monai.data.files.reading import (
     IMAGE_SUFFIXES,
     check_picture,
     read_array,
@@ -542,7 +542,7 @@ def test_any_name_is_read_or_refused_in_a_line(tmp_path: Path, name: str) -> Non
 def test_slow_libraries_are_imported_for_their_own_files_only(tmp_path: Path) -> None:
     path = write(tmp_path / "picture.png", GREY)
     code = (
-        "import sys\nfrom retina_monai.data.reading import read_photograph\nread_photograph(sys.argv[1])\n"
+        "import sys\nfrom retina_monai.data.files.reading import read_photograph\nread_photograph(sys.argv[1])\n"
         "print([name for name in ('itk', 'monai', 'nibabel', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)

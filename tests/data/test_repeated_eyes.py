@@ -11,7 +11,7 @@ import pytest
 from monai.transforms import Compose, Randomizable, Transform
 
 from retina_monai.data import CachedEyes, RepeatedEyes, eye_loader, find_datalist, refuse_synthetic
-from retina_monai.data.writing import is_synthetic, write_png
+from retina_monai.data.files.writing import is_synthetic, write_png
 from retina_monai.errors import RetinaError
 
 

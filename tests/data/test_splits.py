@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retina_monai.data.splits import last_tenth, merge
+from retina_monai.data.listing.splits import last_tenth, merge
 
 
 def test_the_last_tenth_sorted_as_text_validates_and_nobody_of_one() -> None:

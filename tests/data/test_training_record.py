@@ -11,9 +11,9 @@ import pytest
 from monai.bundle import ConfigParser
 
 from retina_monai.data import find_datalist, fingerprint
-from retina_monai.data.identities import patient_keys
-from retina_monai.data.training_record import FILE, read_training, training_record
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.listing.pseudonyms import patient_keys
+from retina_monai.data.listing.weights_origin import FILE, read_training, training_record
 from retina_monai.errors import RetinaError
 from retina_monai.files import write_json
 

@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from retina_monai.data.layout import SPLITS
-from retina_monai.data.layouts import find_datalist
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.reading import read_photograph, read_preview
-from retina_monai.data.twins import find_twins, join_patients, thumbnail
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_photograph, read_preview
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.listing.layout import SPLITS
+from retina_monai.data.listing.layouts import find_datalist
+from retina_monai.data.listing.twins import find_twins, join_patients, thumbnail
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.errors import RetinaError
 
 EYES = [generate_phantom(seed, 160) for seed in range(6)]

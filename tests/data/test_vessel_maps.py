@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from retina_monai.data import find_datalist
-from retina_monai.data.vessel_maps import VesselMaps, find_vessel_maps
+from retina_monai.data.sets.vessel_maps import VesselMaps, find_vessel_maps
 from retina_monai.errors import RetinaError
 from retina_monai.transforms.vessel_warp import draw_warp
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.phantom_eye import draw_eye
-from retina_monai.data.vessel_tree import Retina, VesselTree, grow_tree
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
+from retina_monai.data.phantom.fundus.phantom_eye import draw_eye
+from retina_monai.data.phantom.fundus.vessel_tree import Retina, VesselTree, grow_tree
 from retina_monai.metrics.biomarkers import Biomarkers, measure_biomarkers
 
 

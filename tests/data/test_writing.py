@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from retina_monai import __version__
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError
 
 

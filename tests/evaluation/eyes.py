@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from retina_monai.data import generate_phantom
-from retina_monai.evaluation.eye import Condition, Eye
+from retina_monai.evaluation.measuring.eye import Condition, Eye
 
 SIZE = 64
 

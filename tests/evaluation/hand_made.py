@@ -14,10 +14,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from retina_monai.data.writing import write_png
-from retina_monai.evaluation import families
-from retina_monai.evaluation.families import Task, Tools
-from retina_monai.evaluation.section import Light, Picture, Section, Table
+from retina_monai.data.files.writing import write_png
+from retina_monai.evaluation.families import registry as families
+from retina_monai.evaluation.families.registry import Task, Tools
+from retina_monai.evaluation.report.section import Light, Picture, Section, Table
 
 LIGHTS: dict[str, Light] = {
     "image": "amber",

@@ -12,7 +12,7 @@ from browser import Browser, chromium
 from hand_made import ANSWERS, HOSTILE
 from test_page import made_report
 
-from retina_monai.evaluation.page import write_page
+from retina_monai.evaluation.report.page import write_page
 
 PHONE, DESK = 360, 1280
 OUTSIDE = ("http:", "https:", "ws:", "wss:", "ftp:")

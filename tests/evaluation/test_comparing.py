@@ -7,8 +7,8 @@ import doctest
 import numpy as np
 import pytest
 
-from retina_monai.evaluation import comparing
-from retina_monai.evaluation.comparing import compare_samples, difference_interval
+from retina_monai.evaluation.measuring import comparing
+from retina_monai.evaluation.measuring.comparing import compare_samples, difference_interval
 from retina_monai.metrics import kolmogorov_smirnov, wasserstein
 
 RNG = np.random.default_rng(0)

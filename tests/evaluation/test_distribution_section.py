@@ -13,12 +13,13 @@ import torch
 from eyes import SIZE, blurred, noisy, real_set, synthetic_set
 from PIL import Image
 
-from retina_monai.evaluation import distribution, overview
-from retina_monai.evaluation.distribution import GREEN, distribution_section, unrelated
-from retina_monai.evaluation.eye import Extractor, Eye, as_image, as_mask
-from retina_monai.evaluation.kept import as_plain
-from retina_monai.evaluation.overview import look_over
-from retina_monai.evaluation.section import Section
+from retina_monai.evaluation.families.distribution import overview
+from retina_monai.evaluation.families.distribution import set_comparison as distribution
+from retina_monai.evaluation.families.distribution.overview import look_over
+from retina_monai.evaluation.families.distribution.set_comparison import GREEN, distribution_section, unrelated
+from retina_monai.evaluation.measuring.eye import Extractor, Eye, as_image, as_mask
+from retina_monai.evaluation.report.kept import as_plain
+from retina_monai.evaluation.report.section import Section
 from retina_monai.metrics import extract_features, polynomial_mmd, radial_power_spectrum, sample_fid
 
 

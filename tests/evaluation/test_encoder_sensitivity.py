@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from retina_monai.data import LoadAnatomyd, find_datalist
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.evaluation.extractors import load_extractors
-from retina_monai.evaluation.sensitivity import (
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
+from retina_monai.evaluation.measuring.extractors import load_extractors
+from retina_monai.evaluation.measuring.sensitivity import (
     STRENGTHS,
     SensitivityReport,
     measure_sensitivity,

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from retina_monai.data import LoadEyed, find_datalist, fit_label, write_phantoms
-from retina_monai.data.reading import read_mask
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_mask
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import sets
-from retina_monai.evaluation.eye import Condition, Eye
-from retina_monai.evaluation.sets import EyeSet, list_real, list_synthetic, refuse_real
+from retina_monai.evaluation.measuring import eye_set as sets
+from retina_monai.evaluation.measuring.eye import Condition, Eye
+from retina_monai.evaluation.measuring.eye_set import EyeSet, list_real, list_synthetic, refuse_real
 
 SIZE = 64
 

@@ -8,7 +8,7 @@ import torch
 
 from retina_monai.bundle import digest
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.extractors import load_extractors
+from retina_monai.evaluation.measuring.extractors import load_extractors
 from retina_monai.networks import InceptionV3, RetinaEncoder
 
 RELEASED = Path(__file__).resolve().parents[2] / "bundles" / "retina_encoder" / "models" / "model.pt"

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from retina_monai.data.phantom import generate_phantom
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import faithfulness
-from retina_monai.evaluation.eye import Condition, Eye, as_image, as_mask
-from retina_monai.evaluation.faithfulness import faithfulness_section
-from retina_monai.evaluation.faithfulness_plots import colour_errors
-from retina_monai.evaluation.section import Section
+from retina_monai.evaluation.families.faithfulness import faithfulness
+from retina_monai.evaluation.families.faithfulness.faithfulness import faithfulness_section
+from retina_monai.evaluation.families.faithfulness.faithfulness_plots import colour_errors
+from retina_monai.evaluation.measuring.eye import Condition, Eye, as_image, as_mask
+from retina_monai.evaluation.report.section import Section
 from retina_monai.metrics import betti_0_error, cldice, dice, roc_auc
 
 SIZE = 96

@@ -12,9 +12,9 @@ import torch
 from eyes import SIZE, noisy, phantom, real_set, synthetic_set
 from PIL import Image
 
-from retina_monai.evaluation.eye import Condition, Eye, as_image, as_mask
-from retina_monai.evaluation.images import AS_IS, MATCHED, OTHER, _correlation, find_pairs, image_section
-from retina_monai.evaluation.kept import as_plain
+from retina_monai.evaluation.families.image.images import AS_IS, MATCHED, OTHER, _correlation, find_pairs, image_section
+from retina_monai.evaluation.measuring.eye import Condition, Eye, as_image, as_mask
+from retina_monai.evaluation.report.kept import as_plain
 from retina_monai.metrics import ms_ssim, psnr, radial_power_spectrum, spectrum_ratio, ssim
 from retina_monai.metrics.image_quality import MS_WEIGHTS
 from retina_monai.transforms import apply_appearance, measure_appearance

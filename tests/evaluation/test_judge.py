@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from retina_monai.bundle import find_bundle
 from retina_monai.data import LoadEyed, find_datalist
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.judge import BUNDLE, VesselJudge, load_judge
+from retina_monai.evaluation.measuring.judge import BUNDLE, VesselJudge, load_judge
 from retina_monai.metrics import dice, roc_auc
 from retina_monai.networks import IterNet
 from retina_monai.transforms import PhotographRanged
@@ -107,7 +107,7 @@ def test_without_weights_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
     ):
         load_judge(tmp_path / "nowhere.pt")
     copy = shutil.copytree(find_bundle(BUNDLE), tmp_path / "bundle", ignore=shutil.ignore_patterns("models", "runs"))
-    monkeypatch.setattr("retina_monai.evaluation.judge.find_bundle", lambda name: Path(copy))
+    monkeypatch.setattr("retina_monai.evaluation.measuring.judge.find_bundle", lambda name: Path(copy))
     with pytest.raises(RetinaError, match="of the judge iternet_vessel: train it"):
         load_judge()
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.vessel_maps import fit_vessel_map, warp_vessel_map
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
+from retina_monai.data.sets.vessel_maps import fit_vessel_map, warp_vessel_map
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.eye import Condition, Eye
-from retina_monai.evaluation.leaks import refuse_leaks
+from retina_monai.evaluation.families.usefulness.leaks import refuse_leaks
+from retina_monai.evaluation.measuring.eye import Condition, Eye
 from retina_monai.transforms.field_of_view import circle, resize_area
 from retina_monai.transforms.vessel_warp import draw_warp
 

@@ -14,10 +14,10 @@ import pytest
 from hand_made import ANSWERS, HOSTILE, LIGHTS, made_section
 from PIL import Image
 
-from retina_monai.data.writing import write_png
-from retina_monai.evaluation.families import QUESTIONS
-from retina_monai.evaluation.kept import as_plain
-from retina_monai.evaluation.page import build_page, flatten
+from retina_monai.data.files.writing import write_png
+from retina_monai.evaluation.families.registry import QUESTIONS
+from retina_monai.evaluation.report.kept import as_plain
+from retina_monai.evaluation.report.page import build_page, flatten
 
 VOID = {"meta", "link", "img", "br", "path"}
 SETTINGS = {"mode": "quick", "size": 256, "seed": 3, "families": list(LIGHTS), "skip_unreadable": False}

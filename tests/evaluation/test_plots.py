@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import plots
-from retina_monai.evaluation.plots import plot_spectrum
+from retina_monai.evaluation.report import plots
+from retina_monai.evaluation.report.plots import plot_spectrum
 
 FREQUENCIES = np.arange(1, 65) / 128
 SPECTRA = {"real": FREQUENCIES**-3.0, "pix2pix": 0.9 * FREQUENCIES**-3.0, "L1 alone": FREQUENCIES**-5.0}

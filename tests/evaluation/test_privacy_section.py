@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from retina_monai.data import generate_phantom
-from retina_monai.evaluation import privacy
-from retina_monai.evaluation.eye import Condition, Eye
-from retina_monai.evaluation.nearest_eyes import collect, join_real
-from retina_monai.evaluation.privacy import privacy_section
-from retina_monai.evaluation.section import Section
+from retina_monai.evaluation.families.privacy import privacy_section as privacy
+from retina_monai.evaluation.families.privacy.nearest_eyes import collect, join_real
+from retina_monai.evaluation.families.privacy.privacy_section import privacy_section
+from retina_monai.evaluation.measuring.eye import Condition, Eye
+from retina_monai.evaluation.report.section import Section
 
 SIZE = 96
 

@@ -22,17 +22,20 @@ from mlflow.tracking import MlflowClient
 
 from retina_monai.bundle import REPOSITORY, digest
 from retina_monai.data import write_phantoms
-from retina_monai.data.identities import patient_keys
+from retina_monai.data.listing.pseudonyms import patient_keys
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import extractors, privacy, report, usefulness
-from retina_monai.evaluation.eye import Eye, as_image, as_mask
-from retina_monai.evaluation.families import FAMILIES, Tools
-from retina_monai.evaluation.kept import as_plain, read_section, write_section
-from retina_monai.evaluation.painting import find_painter
-from retina_monai.evaluation.report import describe_answers, evaluate
-from retina_monai.evaluation.section import Section, Table
-from retina_monai.evaluation.sets import list_real
-from retina_monai.evaluation.tracking import ReportRun
+from retina_monai.evaluation.families.faithfulness.painting import find_painter
+from retina_monai.evaluation.families.privacy import privacy_section as privacy
+from retina_monai.evaluation.families.registry import FAMILIES, Tools
+from retina_monai.evaluation.families.usefulness import usefulness
+from retina_monai.evaluation.measuring import extractors
+from retina_monai.evaluation.measuring.eye import Eye, as_image, as_mask
+from retina_monai.evaluation.measuring.eye_set import list_real
+from retina_monai.evaluation.report import report
+from retina_monai.evaluation.report.kept import as_plain, read_section, write_section
+from retina_monai.evaluation.report.mlflow_run import ReportRun
+from retina_monai.evaluation.report.report import describe_answers, evaluate
+from retina_monai.evaluation.report.section import Section, Table
 from retina_monai.handlers import sqlite_uri
 from retina_monai.transforms import measure_appearance
 

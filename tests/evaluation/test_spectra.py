@@ -6,7 +6,7 @@ import doctest
 
 import numpy as np
 
-from retina_monai.evaluation import spectra
+from retina_monai.evaluation.families.image import spectral_ratio as spectra
 
 
 def test_its_example_holds() -> None:

@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import tables
-from retina_monai.evaluation.tables import (
+from retina_monai.evaluation.report import tables
+from retina_monai.evaluation.report.tables import (
     bootstrap_interval,
     in_words,
     markdown_table,

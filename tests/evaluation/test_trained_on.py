@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from retina_monai.data.identities import patient_keys
-from retina_monai.evaluation.trained_on import read_trained_on
+from retina_monai.data.listing.pseudonyms import patient_keys
+from retina_monai.evaluation.families.privacy.trained_on import read_trained_on
 
 ITEMS = [
     {"patient": f"HRF/0{number}", "dataset": "HRF", "split": split, "image": f"{number}.png"}

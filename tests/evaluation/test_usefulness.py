@@ -14,9 +14,10 @@ from PIL import Image
 from toy_eyes import SIZE, painted, toy_eye
 
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation import report, segmenter, usefulness
-from retina_monai.evaluation.section import Section
-from retina_monai.evaluation.usefulness import ARMS, MODES, Plan, usefulness_section
+from retina_monai.evaluation.families.usefulness import segmenter, usefulness
+from retina_monai.evaluation.families.usefulness.usefulness import ARMS, MODES, Plan, usefulness_section
+from retina_monai.evaluation.report import report
+from retina_monai.evaluation.report.section import Section
 
 TRAINING = [toy_eye(number) for number in range(8)]
 TEST = [toy_eye(number, "test") for number in range(100, 108)]

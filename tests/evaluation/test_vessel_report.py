@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from retina_monai.evaluation import VesselReport
-from retina_monai.evaluation.vessels import BOTH, INVENTED, METRICS, MISSED, vessel_figures
+from retina_monai.evaluation.cards.vessel_report import BOTH, INVENTED, METRICS, MISSED, vessel_figures
 
 
 def eye(name: str, patient: str, missed: int = 0, invented: int = 0, size: int = 40) -> dict[str, Any]:

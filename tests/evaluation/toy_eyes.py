@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from retina_monai.evaluation.eye import Condition, Eye
+from retina_monai.evaluation.measuring.eye import Condition, Eye
 from retina_monai.transforms.field_of_view import circle
 
 SIZE = 48

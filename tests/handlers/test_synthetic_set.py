@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from retina_monai import __version__
 from retina_monai.data import find_datalist
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import SyntheticSet, finished_samples
 from retina_monai.transforms import Appearance, Texture

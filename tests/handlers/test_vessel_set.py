@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from retina_monai.data import Photographs, find_datalist, find_photographs, generate_phantom
-from retina_monai.data.reading import read_mask, read_photograph
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import VesselSet, finished_samples
 

@@ -144,7 +144,7 @@ def test_times_are_embedded_as_monai_embeds_them() -> None:
 
 def test_control_starts_as_the_blind_network_and_trains_alone() -> None:
     given, controlled = unet(), ControlledUNet(**SMALL)
-    assert controlled.take_over(given.state_dict()) is controlled
+    assert controlled.start_from(given.state_dict()) is controlled
     x, times = noisy()
     blind = torch.cat([x[:, :3], torch.zeros_like(x[:, 3:])], dim=1)
     torch.testing.assert_close(controlled.eval()(x, times), given(blind, times))
@@ -155,9 +155,9 @@ def test_control_starts_as_the_blind_network_and_trains_alone() -> None:
 
 def test_control_refuses_weights_of_another_network() -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
-        ControlledUNet(**SMALL).take_over(unet(features=16).state_dict())
+        ControlledUNet(**SMALL).start_from(unet(features=16).state_dict())
     with pytest.raises(RuntimeError, match="a ControlNet is in it already: controlnet"):
-        ControlledUNet(**SMALL).take_over(unet(ControlledUNet).state_dict())
+        ControlledUNet(**SMALL).start_from(unet(ControlledUNet).state_dict())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,14 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from retina_monai.data.reading import IMAGE_SUFFIXES, check_picture, read_array, read_mask, read_photograph, read_size
+from retina_monai.data.files.reading import (
+    IMAGE_SUFFIXES,
+    check_picture,
+    read_array,
+    read_mask,
+    read_photograph,
+    read_size,
+)
 from retina_monai.errors import RetinaError
 
 SIDE = st.integers(2, 9)  # ITK takes a single column for a single row when it writes

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from retina_monai.data.layout import SPLITS, Datalist
-from retina_monai.data.splits import last_tenth, merge
+from retina_monai.data.listing.layout import SPLITS, Datalist
+from retina_monai.data.listing.splits import last_tenth, merge
 from retina_monai.transforms import Appearance, MatchAppearance, ReduceEyed, apply_appearance, measure_appearance
 from retina_monai.transforms.field_of_view import circle, compute_fov, crop_square, fov_box, resize_area
 

@@ -18,10 +18,10 @@ from scipy.ndimage import median_filter
 import retina_monai
 from retina_monai.bundle import digest
 from retina_monai.data import VesselMaps
-from retina_monai.data.reading import read_photograph
+from retina_monai.data.files.reading import read_photograph
 from retina_monai.errors import RetinaError
-from retina_monai.evaluation.eye import Eye
-from retina_monai.evaluation.painting import find_painter
+from retina_monai.evaluation.families.faithfulness.painting import find_painter
+from retina_monai.evaluation.measuring.eye import Eye
 from retina_monai.synthesis import (
     Chain,
     LoadedBundle,

@@ -15,14 +15,14 @@ from monai.bundle import ConfigParser
 
 from retina_monai.bundle import set_settings
 from retina_monai.data import Appearances, CachedEyes, LoadEyed, VesselMaps, find_datalist
-from retina_monai.data.identities import patient_keys
-from retina_monai.data.prepare import prepare
-from retina_monai.data.reading import read_photograph
-from retina_monai.data.writing import write_png
-from retina_monai.evaluation.leaks import LeakError, refuse_leaks
-from retina_monai.evaluation.sets import EyeSet, list_real, list_synthetic
+from retina_monai.data.export.prepare import prepare
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.files.writing import write_png
+from retina_monai.data.listing.pseudonyms import patient_keys
+from retina_monai.evaluation.families.usefulness.leaks import LeakError, refuse_leaks
+from retina_monai.evaluation.measuring.eye_set import EyeSet, list_real, list_synthetic
 from retina_monai.handlers import AppearanceTable
-from retina_monai.handlers.set_card import set_card
+from retina_monai.handlers.writing.set_card import set_card
 from retina_monai.synthesis import TwoStage, load_chain, synthesize
 
 SIZE = 64

@@ -14,8 +14,8 @@ from monai.bundle import ConfigParser
 
 from retina_monai.bundle import set_settings
 from retina_monai.data import ColorVessels, Photographs, VesselMaps, find_photographs
-from retina_monai.data.reading import read_array
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.reading import read_array
+from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.synthesis import TwoStage, load_chain, synthesize
 

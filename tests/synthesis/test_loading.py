@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 import retina_monai
 from retina_monai.bundle import find_bundle, release
 from retina_monai.data import find_datalist
-from retina_monai.data.reading import read_array, read_mask, read_photograph
+from retina_monai.data.files.reading import read_array, read_mask, read_photograph
 from retina_monai.errors import RetinaError
 from retina_monai.networks import IterNet
 from retina_monai.synthesis import PhotographGenerator, VesselSegmenter

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from retina_monai.data.phantom import generate_phantom
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.transforms.degradation import DEGRADATIONS, blur, degrade, inpaint, shift_colour
 
 SIDE = 128

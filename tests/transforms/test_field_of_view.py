@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.transform import resize_local_mean
 
-from retina_monai.data.reading import read_mask, read_photograph
+from retina_monai.data.files.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError
 from retina_monai.transforms.field_of_view import black_outside, circle, compute_fov, crop_square, fov_box, resize_area
 

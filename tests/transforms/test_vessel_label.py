@@ -12,8 +12,8 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from retina_monai.data import find_datalist, fit_label, fit_vessel_map, generate_phantom
-from retina_monai.data.reading import read_mask
-from retina_monai.data.vessel_maps import warp_vessel_map
+from retina_monai.data.files.reading import read_mask
+from retina_monai.data.sets.vessel_maps import warp_vessel_map
 from retina_monai.transforms.field_of_view import fov_box
 from retina_monai.transforms.vessel_label import cut_label, vessel_label
 from retina_monai.transforms.vessel_warp import draw_warp

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retina_monai.data.phantom import generate_phantom
-from retina_monai.data.vessel_maps import fit_vessel_map, warp_vessel_map
+from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
+from retina_monai.data.sets.vessel_maps import fit_vessel_map, warp_vessel_map
 from retina_monai.metrics import measure_biomarkers
 from retina_monai.transforms.field_of_view import circle
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from retina_monai.data.writing import write_png
+from retina_monai.data.files.writing import write_png
 from wrong_input.material import (
     SPOILED,
     Material,

@@ -1,0 +1,48 @@
+"""Bundles: find them, check what is asked of them, load and publish their weights."""
+
+from functools import partial
+
+from retina_monai.bundle.checks import check_config, check_eyes, check_networks, check_size
+from retina_monai.bundle.find import (
+    REPOSITORY,
+    bundle_names,
+    digest,
+    find_bundle,
+    find_bundle_root,
+    is_bare,
+    new_run_folder,
+    run_folder,
+    weights_of,
+)
+from retina_monai.bundle.in_use import config_in_use
+from retina_monai.bundle.provenance import set_settings
+from retina_monai.bundle.publish import release
+from retina_monai.bundle.weights import load_network, load_network_of, start_network
+from retina_monai.data.sets.appearances import load_appearances
+
+# Names of earlier configs, which copies of bundles may still use.
+check_patch = partial(check_size, key="patch")
+start_control = start_network
+
+__all__ = [
+    "REPOSITORY",
+    "bundle_names",
+    "check_config",
+    "check_eyes",
+    "check_networks",
+    "check_size",
+    "config_in_use",
+    "digest",
+    "find_bundle",
+    "find_bundle_root",
+    "is_bare",
+    "load_appearances",
+    "load_network",
+    "load_network_of",
+    "new_run_folder",
+    "release",
+    "run_folder",
+    "set_settings",
+    "start_network",
+    "weights_of",
+]

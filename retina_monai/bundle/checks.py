@@ -1,0 +1,163 @@
+"""Refuse what cannot work before anything is read or written: the first entries of every ``initialize``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from torch import nn
+
+from retina_monai.bundle.config_keys import nested_settings, references, refuse_unused, written
+from retina_monai.bundle.in_use import config_folders, given, parser_in_use
+from retina_monai.errors import RetinaError, root_error
+from retina_monai.files import check_folder
+from retina_monai.group import group_size
+from retina_monai.handlers.mlflow_store import is_usable
+from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
+
+__all__ = ["check_config", "check_eyes", "check_networks", "check_size"]
+
+LOADERS = ("dataloader", "train::dataloader", "validate::dataloader")
+LOADING = tuple(f"{loader}::{key}" for loader in LOADERS for key in ("batch_size", "num_workers"))
+
+
+def check_config() -> None:
+    """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
+
+    By :func:`retina_monai.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
+    :func:`retina_monai.settings.check_settings`, for ``output_dir`` :func:`retina_monai.files.check_folder`, and for
+    MLflow's store :func:`retina_monai.handlers.mlflow_store.is_usable`; switches are read too. ``~`` in a path becomes
+    the home folder.
+
+    Raises:
+        RetinaError: there are such settings.
+    """
+    parser = parser_in_use()
+    if parser is None:
+        return
+    for key in (key for key in (*PATHS, *ADDRESSES) if key in parser):
+        _set_path(parser, key, key)
+    shipped = _shipped_config(parser)
+    refuse_unused(parser, shipped, *given())
+    if "train::trainer::amp" in parser:  # which MONAI's trainer takes, and ours do not use
+        raise RetinaError("train#trainer#amp has no effect: give --precision bf16, fp16 or fp32")
+    nested = nested_settings(parser, shipped)
+    for id, key in nested.items():
+        _set_path(parser, id, key)
+        if key not in references(parser.get()) and not isinstance(parser[id], dict):  # what is logged is what is in use
+            parser[key] = parser[id]
+    nested |= {id: id.split("::")[-1] for id in LOADING if id in parser}
+    if "switches" in parser:
+        parser.get_parsed_content("switches")
+    keys = {key: key for key in (*RULES, *CHOICES) if key in parser} | nested
+    check_settings({written(id): parser.get_parsed_content(id) for id in keys}, {written(id): keys[id] for id in keys})
+    if "output_dir" in parser:
+        check_folder(parser.get_parsed_content("output_dir"))
+    if "tracker" in parser:
+        _check_tracking(parser)
+
+
+def check_networks() -> None:
+    """Build the networks of the config being evaluated, each ``NAME_def`` and what ``NAME`` makes of it.
+
+    Runs in the ``initialize`` of every config, once the seed is set.
+
+    Raises:
+        RetinaError: a network rejects its arguments or its weights.
+    """
+    parser = parser_in_use()
+    if parser is None:
+        return
+    names = [key.removesuffix("_def") for key in parser.get() if key.endswith("_def")]
+    for key in (key for name in names for key in (f"{name}_def", name) if key in parser):
+        try:
+            parser.get_parsed_content(key)
+        except Exception as error:  # whatever a network raises, MONAI wraps it
+            if root_error(error):
+                raise
+            raise RetinaError(f"{key} cannot be built: {str(_innermost(error)).strip()}") from error
+
+
+def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1, repeats: int = 1) -> None:
+    """Refuse a data set with fewer eyes in a split than one batch of all processes takes.
+
+    Args:
+        datalist: lists of eyes by their split.
+        split: that is needed: ``training``, ``validation`` or ``test``.
+        batch_size: of one process.
+        repeats: how often each eye comes in an epoch.
+
+    Raises:
+        RetinaError: there are fewer.
+    """
+    processes = group_size()
+    eyes = len(datalist[split])
+    if not eyes:
+        raise RetinaError(f"no eye of the data set is for {split}: give one with a datalist.json that names some")
+    if repeats * eyes < batch_size * processes:
+        among = f" of each of {processes} processes" if processes > 1 else ""
+        raise RetinaError(
+            f"batch_size {batch_size}{among} is too large for {eyes} eyes for {split}: give a smaller --batch_size, or "
+            "more eyes"
+        )
+
+
+def check_size(network: nn.Module, size: int, key: str = "size") -> None:
+    """Refuse a size that a network cannot take, before anything is made; ``initialize`` of every config.
+
+    Args:
+        network: halves the size ``levels`` times, or makes one pixel of ``factor``, along a side.
+        size: pixels a side.
+        key: the setting that gives it.
+
+    Raises:
+        RetinaError: ``size`` is not a multiple of ``2 ** levels``, or less than ``2 * factor``.
+    """
+    levels = getattr(network, "levels", 0)
+    if not isinstance(size, int) or size < 1 or size % 2**levels:
+        raise RetinaError(
+            f"{key} {size} does not go through a network that halves it {levels} times: give a --{key} that is a "
+            f"multiple of {2**levels}, or take a network of fewer levels"
+        )
+    factor = getattr(network, "factor", 1)
+    if size < 2 * factor:
+        raise RetinaError(
+            f"{key} {size} is too small for a network that makes one pixel of {factor}: give a --{key} of at least "
+            f"{2 * factor}, or take a network of fewer downsamplings"
+        )
+
+
+def _check_tracking(parser: ConfigParser) -> None:
+    """Refuse a store of MLflow that cannot be used, before data are read; the tracker itself does without if it may."""
+    switches = parser.get_parsed_content("switches")
+    if switches["mlflow"] and switches["tracking_required"]:
+        address = os.environ.get("MLFLOW_TRACKING_URI") or parser.get_parsed_content("tracker#tracking_uri")
+        is_usable(expand_home(address), parser.get_parsed_content("tracker#experiment_name"))
+
+
+def _set_path(parser: ConfigParser, id: str, key: str) -> None:
+    """Check an entry that is a path by its key, and put the home folder for ``~`` in it."""
+    if key in PATHS:
+        check_path(written(id), parser[id])
+    if key in (*PATHS, *ADDRESSES) and (path := expand_home(parser[id])) != parser[id]:
+        parser[id] = path
+
+
+def _shipped_config(parser: ConfigParser) -> dict[str, Any]:
+    """The complete configs (those with imports) of the bundle in use of which the config being evaluated is made."""
+    folders = {*config_folders(), Path(parser.get_parsed_content("bundle_root"))} if "bundle_root" in parser else ()
+    shipped: dict[str, Any] = {}
+    for path in (path for folder in folders for path in sorted((folder / "configs").glob("*.json"))):
+        with suppress(ValueError, OSError):  # of a file that is not in use
+            config = ConfigParser.load_config_file(path)
+            shipped |= config if "imports" in config and config.keys() <= parser.get().keys() else {}
+    return shipped
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error

@@ -1,0 +1,1 @@
+"""Public data sets and the library's own layout, one file each."""

@@ -1,0 +1,104 @@
+"""Anyone's own pictures in folders, and what this project writes: phantoms and generated sets.
+
+``images/`` and ``vessels/`` (and whichever others of :data:`FOLDERS` there are) are paired by name. A csv beside them
+names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient, names that differ in
+left and right alone are of one, and each other name is a patient. A ``datalist.json`` goes before all that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retina_monai.data.adapters.own_table import find_table, read_table
+from retina_monai.data.listing.datalist_file import read_datalist_file
+from retina_monai.data.listing.layout import (
+    LESIONS,
+    SPLITS,
+    Datalist,
+    Item,
+    Layout,
+    describe,
+    folders_at,
+    pair,
+    pictures_by_name,
+)
+from retina_monai.data.listing.patients import identify
+from retina_monai.errors import RetinaError
+
+__all__ = ["FOLDERS", "OWN_LAYOUT", "read_own_layout"]
+
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "image": ("images",),
+    "vessel": ("vessels",),
+    "fov": ("fovs", "fov"),
+    "disc": ("discs",),
+    "cup": ("cups",),
+    "atrophy": ("atrophy",),
+    **{lesion: (lesion,) for lesion in LESIONS},
+}
+"""Where the pictures of each key lie."""
+
+
+def read_own_layout(directory: Path) -> Datalist | None:
+    """Items of a directory with ``datalist.json``, or with ``images`` and ``vessels``.
+
+    Where no csv says who tests, nobody does.
+
+    Raises:
+        RetinaError: a set that is not finished; a ``datalist.json`` as
+            :func:`~retina_monai.data.listing.datalist_file.read_datalist_file`; a csv as
+            :func:`~retina_monai.data.adapters.own_table.read_table`; a photograph without its vessel map, or a mask
+            without its photograph.
+    """
+    if (directory / "datalist.json").is_file():
+        return read_datalist_file(directory / "datalist.json")
+    if not folders_at([directory], "images") or not folders_at([directory], "vessels"):
+        return None
+    if (directory / "manifest.jsonl").is_file():
+        raise RetinaError(f"{directory} is not finished, it has no datalist.json: run again the command that writes it")
+    found = {
+        key: pictures_by_name(folder for name in names for folder in folders_at([directory], name))
+        for key, names in FOLDERS.items()
+    }
+    images = found["image"]
+    if not images and not found["vessel"]:
+        return None
+    pair(images, found["vessel"], *(masks for key, masks in found.items() if key not in ("image", "vessel")))
+    table = find_table(directory)
+    known = identify(images, names=table is None)
+    rows = read_table(table, images) if table else {}
+    datalist: Datalist = {split: [] for split in SPLITS}
+    for key in images:
+        split, item = _item(directory.name, key, found, known[key] | rows.get(key, {}))
+        datalist[split].append(item)
+    return datalist
+
+
+def _item(dataset: str, key: str, found: dict[str, dict[str, Path]], row: Item) -> tuple[str, Item]:
+    """The split and the line of the datalist of a photograph."""
+    pictures = {picture: files.get(key) for picture, files in found.items()}
+    more = {name: value for name, value in row.items() if name in ("laterality", "grade")}
+    return row.get("split", "training"), describe(dataset, key, pictures, row.get("patient", key), **more)
+
+
+OWN_LAYOUT = Layout(
+    name="your own folder",
+    about="your own pictures, or a set that this project wrote (phantoms, generated sets)",
+    tree="images/NAME.png and vessels/NAME.png, or datalist.json",
+    link="put photographs into images/, vessel maps of the same names into vessels/; python -m retina_monai phantom",
+    terms="those of the pictures",
+    read=read_own_layout,
+    details=(
+        "may be there too: fov/, discs/, cups/, atrophy/ and, of lesions, " + "/, ".join(LESIONS) + "/,",
+        "    each with masks of the photographs' names (PNG, JPEG, TIFF, GIF, PPM, BMP, NIfTI, MHA, DICOM)",
+        "and one csv, a row for each photograph, with the columns",
+        "    name         of the photograph, with or without its ending (or: image, file)",
+        "    patient      whose eye it is; all photographs of a patient stand in one split",
+        "    laterality   L or R, left or right, OD (right) or OS (left); may be left out",
+        "    split        training, validation or test; left out: nobody tests",
+        "    if nobody validates, a tenth of the patients who do not test does",
+        "    grade        of diabetic retinopathy, 0 to 4; may be left out",
+        "without a csv, photographs of one DICOM PatientID are of one patient, and so are those whose names differ in",
+        "left and right alone (10_left and 10_right, 12OD and 12OS); each other one is taken to be of another patient",
+    ),
+)

@@ -1,0 +1,296 @@
+"""Find what is wrong with the pictures of a data set before anything is trained on them, all of it at once.
+
+:func:`check_files` looks at headers and structure, which costs little; :func:`check_contents` decodes every picture and
+looks at what it shows; :func:`check_eye` does so for one eye that is decoded already.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from retina_monai.data.files.masks import MASKS, PhotographAsMaskError
+from retina_monai.data.files.reading import check_picture, read_mask, read_photograph
+from retina_monai.data.listing.layout import PICTURES, Item
+from retina_monai.errors import RetinaError, join_first, one_line
+
+__all__ = ["check_contents", "check_eye", "check_files", "read_pictures", "refuse_or_skip"]
+
+logger = logging.getLogger("retina_monai")
+
+PHOTOGRAPHS = ("image", "color_vessel", "vessel_share")
+THREADS = min(8, os.cpu_count() or 1)
+SKIP = "--skip_unreadable true"
+
+NO_MASKS: Mapping[str, NDArray[np.uint8]] = MappingProxyType({})
+
+MOST = 0.5
+COLOUR_GRID = 256  # points a side on which colours are counted
+COLOURS = 8  # of a label map
+DARK, BRIGHT = 32, 223  # a mask with smooth edges, or stored as JPEG, has few pixels between ...
+BETWEEN, BETWEEN_BRIGHT = 0.2, 0.02  # ... at most this share (and this, where most is bright: one channel may be so),
+FEW = 0.005  # and at least this share is brighter, and a quarter of what is between
+GREY = 12  # channels that differ by no more are grey: JPEG rounds
+SMALLEST = 64  # pixels a side from which vessels can be told from noise
+FITS = 0.2  # correlation of a map that lies right: at least 0.33 on real eyes, where one that lies wrong has up to 0.09
+MISSES = 0.1
+GRID = 1024  # points a side on which a photograph is looked at
+
+
+def check_files(items: Sequence[Item], skip_unreadable: bool = False) -> list[Item]:
+    """Check that the pictures of all eyes are there, whole by their structure, and of one size for each eye.
+
+    Args:
+        items: of a datalist.
+        skip_unreadable: leave out the eyes that fail, and log their names, instead of refusing them.
+
+    Returns:
+        The items that pass, in their order.
+
+    Raises:
+        RetinaError: names the pictures that fail, ten at most; no eye is left.
+    """
+    sizes: dict[str, tuple[int, int] | RetinaError] = {}
+    for path in tqdm(_paths(items), desc="checking files", leave=False, disable=None):
+        try:
+            sizes[path] = check_picture(path)
+        except RetinaError as error:
+            sizes[path] = error
+    return _passing(items, [_file_faults(item, sizes) for item in items], skip_unreadable)
+
+
+def check_contents(items: Sequence[Item], skip_unreadable: bool = False) -> list[Item]:
+    """Decode the pictures of all eyes, on several threads, and check what they show as :func:`check_eye` does.
+
+    Args:
+        items, skip_unreadable: as for :func:`check_files`.
+
+    Returns:
+        The items that pass, in their order.
+
+    Raises:
+        RetinaError: as :func:`check_files`.
+    """
+    with ThreadPoolExecutor(THREADS) as threads:
+        found = threads.map(_content_faults, items)
+        faults = list(tqdm(found, desc="checking pictures", total=len(items), leave=False, disable=None))
+    return _passing(items, faults, skip_unreadable)
+
+
+def read_pictures(
+    item: Mapping[Any, Any], keys: Sequence[str] = PICTURES
+) -> tuple[dict[str, NDArray[np.uint8]], list[str]]:
+    """Read the pictures of an eye.
+
+    Args:
+        item: line of a datalist.
+        keys: of the pictures that are wanted; those that the item lacks are left out.
+
+    Returns:
+        Photographs ``(3, H, W)`` in [0, 255] and masks ``(1, H, W)`` of {0, 1}, by their keys; and a sentence for each
+        that cannot be read, or is a photograph where a mask belongs.
+    """
+    pictures: dict[str, NDArray[np.uint8]] = {}
+    faults: dict[str, RetinaError] = {}
+    for key in (key for key in keys if key in item):
+        try:
+            pictures[key] = read_photograph(item[key]) if key in PHOTOGRAPHS else read_mask(item[key], key=key)
+        except RetinaError as error:
+            faults[key] = error
+    swapped = [key for key, fault in faults.items() if isinstance(fault, PhotographAsMaskError)]
+    if swapped and "image" in pictures and _is_mask(pictures["image"]):
+        return pictures, [
+            f"{item['image']} is a mask, black and white, and {item[swapped[0]]} a photograph where a "
+            f"{MASKS[swapped[0]].name} belongs: they have changed places, so swap them"
+        ]
+    return pictures, [str(fault) for fault in faults.values()]
+
+
+def check_eye(
+    image: NDArray[np.uint8],
+    vessel: NDArray[np.uint8] | None,
+    item: Mapping[Any, Any],
+    fov: NDArray[np.uint8] | None = None,
+    masks: Mapping[str, NDArray[np.uint8]] = NO_MASKS,
+) -> None:
+    """Check that a photograph looks like one and its masks like what they are masks of.
+
+    Args:
+        image: ``(3, H, W)`` in [0, 255].
+        vessel: ``(1, H, W)`` of {0, 1}; ``None``: the eye has none.
+        item: line of the datalist, whose paths the error names.
+        fov: ``(1, H, W)`` of {0, 1}; ``None``: the whole frame counts. It is checked if ``item`` has it.
+        masks: of the other structures, by their keys, like ``vessel``.
+
+    Raises:
+        RetinaError: a mask is of another size than the photograph; the photograph is black, or has two values as a
+            mask has, or a few colours as a label map has; or as
+            :func:`retina_monai.data.files.mask_checks.check_masks`; the vessel map fits when it is turned or mirrored,
+            and not as it is; a photograph in colour whose vessels are brighter than what is beside them.
+    """
+    found = ({} if vessel is None else {"vessel": vessel}) | dict(masks)
+    pictures = {"image": image, **found} | ({} if fov is None else {"fov": fov})
+    for fault in _size_faults(item, {key: array.shape[1:] for key, array in pictures.items()}):
+        raise RetinaError(fault)
+    if not image.any():
+        raise RetinaError(f"{item['image']} is black: it shows no eye, so give another photograph")
+    if _is_mask(image):
+        raise RetinaError(
+            f"{item['image']} is a mask, black and white, where a photograph belongs: "
+            "mask and photograph may have changed places"
+        )
+    if _is_label_map(image):
+        raise RetinaError(f"{item['image']} has at most {COLOURS} colours: it is a label map, so give the photograph")
+    from retina_monai.data.files.mask_checks import check_masks  # imports torch, which takes seconds
+
+    check_masks(found, item, fov, image)
+    if "vessel" in found:
+        _check_alignment(image, found["vessel"], item, fov)
+
+
+def _check_alignment(
+    image: NDArray[np.uint8], vessel: NDArray[np.uint8], item: Mapping[Any, Any], fov: NDArray[np.uint8] | None
+) -> None:
+    """Refuse a map that lies on its photograph in another orientation, and warn of one that does not fit at all."""
+    if max(image.shape[1:]) < SMALLEST:
+        return
+    from retina_monai.data.files.orientation import ORIENTATIONS, vessel_fit  # imports torch, which takes seconds
+
+    fits = vessel_fit(image, vessel, fov)
+    size = np.abs(fits)  # in angiograms and OCTA vessels are bright
+    best = int(size.argmax())
+    if size[best] >= FITS and size[0] < size[best] / 2:
+        raise RetinaError(
+            f"{item['vessel']} fits its photograph {item['image']} only when it is {ORIENTATIONS[best]}: save the map "
+            "in the orientation in which the photograph is read"
+        )
+    if fits[0] <= -FITS and not _is_grey(image):
+        raise RetinaError(
+            f"{item['image']} has vessels that are brighter than what is beside them: it is a negative, so give the "
+            "photograph itself"
+        )
+    if size[0] < MISSES and not item.get("synthetic"):
+        logger.warning(
+            "%s fits its photograph %s in no orientation: see whether it is the map of that eye, and of the same crop",
+            item["vessel"],
+            item["image"],
+        )
+
+
+def refuse_or_skip(faults: Sequence[Sequence[str]], total: int, skip_unreadable: bool) -> None:
+    """End with one sentence about all that is wrong, or log what is left out of it.
+
+    Args:
+        faults: of each eye that fails, a sentence for each fault.
+        total: eyes in all.
+        skip_unreadable: log, if an eye is left.
+
+    Raises:
+        RetinaError: there are faults, and they are not skipped or no eye is left.
+    """
+    texts = [text for found in faults for text in found]
+    if not texts:
+        return
+    if skip_unreadable and len(faults) < total:
+        logger.warning("left out %d of %d eyes: %s", len(faults), total, join_first([one_line(text) for text in texts]))
+    elif skip_unreadable:
+        raise RetinaError(f"no eye is left, each of the {total} cannot be used: {join_first(texts)}")
+    elif len(texts) == 1:
+        raise RetinaError(f"{texts[0]} (or leave the eye out with {SKIP})")
+    else:
+        advice = f"mend or remove them, or leave them out with {SKIP}"
+        raise RetinaError(f"{len(faults)} of {total} eyes cannot be used: {join_first(texts)} ({advice})")
+
+
+def _passing(items: Sequence[Item], faults: Sequence[Sequence[str]], skip_unreadable: bool) -> list[Item]:
+    refuse_or_skip([texts for texts in faults if texts], len(items), skip_unreadable)
+    return [item for item, texts in zip(items, faults, strict=True) if not texts]
+
+
+def _paths(items: Sequence[Item]) -> list[str]:
+    """Each picture once, in the order of the items."""
+    return list(dict.fromkeys(str(item[key]) for item in items for key in PICTURES if key in item))
+
+
+def _file_faults(item: Item, sizes: Mapping[str, tuple[int, int] | RetinaError]) -> list[str]:
+    """What is wrong with the files of an eye, or else with their sizes."""
+    found = {key: sizes[str(item[key])] for key in PICTURES if key in item}
+    broken = [str(value) for value in found.values() if isinstance(value, RetinaError)]
+    return broken or _size_faults(item, {key: value for key, value in found.items() if isinstance(value, tuple)})
+
+
+def _size_faults(item: Mapping[Any, Any], sizes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A sentence for each picture that is not as large as the first of its eye."""
+    first, *others = sizes or [""]
+    faults = []
+    for key in (key for key in others if sizes[key] != sizes[first]):
+        turned = tuple(sizes[key]) == tuple(sizes[first])[::-1]
+        advice = (
+            "the mask lies on its side (stored transposed, or without the EXIF turn of the photograph), so save it in "
+            "the orientation in which the photograph is read"
+            if turned
+            else "give masks of the photograph's size"
+        )
+        faults.append(
+            f"{item[key]} is {sizes[key][1]} x {sizes[key][0]} pixels, but its photograph {item[first]} is "
+            f"{sizes[first][1]} x {sizes[first][0]}: {advice}"
+        )
+    return faults
+
+
+def _content_faults(item: Item) -> list[str]:
+    pictures, faults = read_pictures(item)
+    faults += _size_faults(item, {key: picture.shape[1:] for key, picture in pictures.items()})
+    return faults or _eye_faults(item, pictures)
+
+
+def _eye_faults(item: Item, pictures: Mapping[str, NDArray[np.uint8]]) -> list[str]:
+    image, fov = pictures.get("image"), pictures.get("fov")
+    masks = {key: picture for key, picture in pictures.items() if key not in (*PHOTOGRAPHS, "fov")}
+    from retina_monai.data.files.mask_checks import check_masks  # imports torch, which takes seconds
+
+    try:
+        if image is not None:
+            check_eye(image, None, item, fov, masks)
+        else:
+            check_masks(masks, item, fov)
+    except RetinaError as error:
+        return [str(error)]
+    return []
+
+
+def _is_label_map(image: NDArray[np.uint8]) -> bool:
+    """Whether a photograph ``(3, H, W)`` has no more colours than labels, most of it black: seen on a grid."""
+    step = -(-max(image.shape[1:]) // COLOUR_GRID)
+    seen = image[:, ::step, ::step].reshape(3, -1).astype(np.int32)
+    colours, count = np.unique(seen[0] << 16 | seen[1] << 8 | seen[2], return_counts=True)
+    return bool(len(colours) <= COLOURS and colours[0] == 0 and count[0] > MOST * count.sum())
+
+
+def _is_mask(image: NDArray[np.uint8]) -> bool:
+    """Whether a photograph ``(3, H, W)`` is grey and of two values, or nearly: seen on a grid, which is enough."""
+    if not _is_grey(image):
+        return False
+    seen = _seen(image)
+    count = np.bincount(seen[1].ravel(), minlength=256)
+    between, bright = (count[start:end].sum() / seen[1].size for start, end in ((DARK, BRIGHT + 1), (BRIGHT + 1, 256)))
+    clear = between <= (BETWEEN if bright <= MOST else BETWEEN_BRIGHT) and bright >= max(FEW, between / 4)
+    return bool(clear or np.count_nonzero(count) == 2)
+
+
+def _is_grey(image: NDArray[np.uint8]) -> bool:
+    seen = _seen(image)
+    return bool((seen.max(axis=0) - seen.min(axis=0)).max() <= GREY)
+
+
+def _seen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    step = -(-max(image.shape[1:]) // GRID)
+    return image[:, ::step, ::step]

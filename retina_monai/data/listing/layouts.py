@@ -1,0 +1,211 @@
+"""From what a user gives as ``dataset_dir`` to a datalist: the layout tells which data set a directory holds."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from retina_monai.data.adapters.chase_db1 import CHASE_DB1
+from retina_monai.data.adapters.drive import DRIVE
+from retina_monai.data.adapters.fives import FIVES
+from retina_monai.data.adapters.hrf import HRF
+from retina_monai.data.adapters.idrid import IDRID
+from retina_monai.data.adapters.own_layout import OWN_LAYOUT
+from retina_monai.data.adapters.retina_blood_vessel import RETINA_BLOOD_VESSEL
+from retina_monai.data.adapters.stare import STARE
+from retina_monai.data.files.checking import check_files
+from retina_monai.data.listing.datalist_file import read_datalist_file
+from retina_monai.data.listing.layout import PICTURES, SPLITS, Datalist, Item, Layout, full_path
+from retina_monai.data.listing.splits import merge
+from retina_monai.data.listing.twins import join_twins
+from retina_monai.errors import RetinaError
+
+__all__ = [
+    "LAYOUTS",
+    "UnknownLayoutError",
+    "file_digest",
+    "find_datalist",
+    "fingerprint",
+    "list_eyes",
+    "refuse_missing",
+]
+
+LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
+"""In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
+
+PUBLIC = [layout.name for layout in LAYOUTS if layout is not OWN_LAYOUT]
+CHUNK = 2**16
+WHO = ("name", "patient", "dataset", "laterality", "grade", "split", "condition", "condition_dataset", "augmented")
+
+
+class UnknownLayoutError(RetinaError):
+    """A directory that none of the layouts describes."""
+
+
+def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadable: bool = False) -> Datalist:
+    """The eyes of a data set, or of several together, split by patient.
+
+    Photographs that are one picture, or nearly, are of one patient, whatever they are called
+    (:mod:`retina_monai.data.listing.twins`). Where they stand on both sides of a published split, or in several data
+    sets, the eye that tests stays and the other is left out.
+
+    Args:
+        dataset_dir: a directory that is laid out as one of :data:`LAYOUTS`, a ``datalist.json``, a list of such, or
+            the text of such a list as Python writes it.
+        skip_unreadable: leave out eyes with a file that is broken, and log their number and files, instead of
+            refusing the data set.
+
+    Returns:
+        ``training``, ``validation`` and ``test``: lists of items with ``image`` (and ``vessel``, ``fov``,
+        ``vessel_2nd``, ``disc``, ``cup``, ... where there are any) as paths, ``patient``, ``dataset``, ``name``
+        (unique) and ``laterality`` (where it is known).
+
+    Raises:
+        UnknownLayoutError: no layout describes a directory.
+        RetinaError: no such directory; a photograph without its vessel map or the reverse; a directory given twice; one
+            picture in two splits of a user's own data set;
+            as :func:`retina_monai.data.files.checking.check_files`, with all that fail in one sentence.
+    """
+    named = list_eyes(dataset_dir)
+    whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
+    return {split: [item for item in items if item["name"] in whole] for split, items in named.items()}
+
+
+def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True) -> Datalist:
+    """As :func:`find_datalist`, without a check of the files.
+
+    Args:
+        dataset_dir: as for :func:`find_datalist`.
+        join: whether patients whose photographs are one picture are joined (:mod:`retina_monai.data.listing.twins`).
+
+    Raises:
+        UnknownLayoutError: no layout describes a directory.
+        RetinaError: as :func:`find_datalist`, files aside.
+    """
+    refuse_missing(dataset_dir)
+    found = [_read(path) for path in _paths(dataset_dir)]
+    _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
+    datalist = merge(join_twins(found, PUBLIC) if join else found)
+    names = _unique_names([item for split in SPLITS for item in datalist[split]])
+    return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
+
+
+def refuse_missing(dataset_dir: str | Path | Sequence[str | Path]) -> None:
+    """Refuse what is neither a directory nor a datalist, before anything else is looked at.
+
+    Raises:
+        RetinaError: there is one.
+    """
+    for path in _paths(dataset_dir):
+        if not path.is_dir() and not (path.suffix == ".json" and path.is_file()):
+            problem = "is not a directory" if path.exists() else "does not exist"
+            raise RetinaError(f"{path} {problem}: give a directory that holds a data set, or its datalist.json")
+
+
+def fingerprint(datalist: Datalist) -> str:
+    """SHA-256 over a datalist and its pictures, the same wherever they lie on disk.
+
+    Of each picture the size and the first and last 64 KiB count.
+    """
+    digest = sha256()
+    for split in SPLITS:
+        for item in datalist.get(split, []):
+            texts = {key: value for key, value in item.items() if key not in PICTURES}
+            digest.update(json.dumps([split, texts], sort_keys=True, default=str).encode())
+            for key in (key for key in PICTURES if key in item):
+                digest.update(key.encode() + _ends(Path(item[key])))
+    return digest.hexdigest()
+
+
+def conditions_fingerprint(items: Sequence[Item], pictures: Sequence[str] = PICTURES) -> str:
+    """SHA-256 over the eyes that samples are made from, in their order: who they are, and their picture files.
+
+    As :func:`fingerprint`, it is quick and does not depend on where the files lie.
+
+    Args:
+        items: of a datalist.
+        pictures: keys of the pictures that are used.
+    """
+    digest = sha256()
+    for item in items:
+        digest.update(json.dumps({key: item[key] for key in WHO if key in item}, sort_keys=True, default=str).encode())
+        for key in (key for key in pictures if key in item):
+            digest.update(key.encode() + _ends(Path(item[key])))
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 over the size and the first and last 64 KiB of a file."""
+    return sha256(_ends(path)).hexdigest()
+
+
+def _paths(dataset_dir: str | Path | Sequence[str | Path]) -> list[Path]:
+    if isinstance(dataset_dir, str) and dataset_dir.lstrip().startswith("["):
+        try:
+            dataset_dir = ast.literal_eval(dataset_dir.strip())
+        except (SyntaxError, ValueError) as error:
+            raise RetinaError(f"dataset_dir {dataset_dir} is no list: write it as ['first', 'second']") from error
+    paths = [dataset_dir] if isinstance(dataset_dir, str | Path) else list(dataset_dir)
+    if not paths or not all(isinstance(path, str | Path) and str(path).strip() for path in paths):
+        raise RetinaError(f"dataset_dir is {dataset_dir!r}: give a directory, or a list of directories")
+    return [Path(path).expanduser() for path in paths]
+
+
+def _read(path: Path) -> Datalist:
+    if path.suffix == ".json" and path.is_file():
+        return read_datalist_file(full_path(path))
+    try:
+        found = _recognised(path.resolve())
+        inside = [] if found else [folder.name for folder in sorted(path.iterdir()) if _is_known(folder)]
+    except OSError as error:
+        raise RetinaError(f"{path} cannot be read ({error.strerror}): change its permissions") from error
+    if found is None:
+        looked_for = "; ".join(f"{layout.name} ({layout.tree})" for layout in LAYOUTS)
+        hint = f"; its folders {', '.join(inside)} hold a data set: give those" if inside else ""
+        raise UnknownLayoutError(f"{path} is laid out as none of the data sets that are known: {looked_for}{hint}")
+    return found
+
+
+def _recognised(directory: Path) -> Datalist | None:
+    datalists = (layout.read(directory) for layout in LAYOUTS)
+    return next((datalist for datalist in datalists if datalist is not None), None)
+
+
+def _is_known(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and _recognised(folder) is not None
+    except RetinaError:
+        return False
+
+
+def _refuse_repeated(items: Sequence[Item]) -> None:
+    count = Counter(os.path.realpath(item["image"]) for item in items)
+    repeated = next((path for path, times in count.items() if times > 1), None)
+    if repeated is not None:
+        raise RetinaError(f"{repeated} is in the list twice: give each directory once")
+
+
+def _unique_names(items: Sequence[Item]) -> Iterator[str]:
+    """Each item's name as a file can bear it, with a number where two sets use one name."""
+    used: set[str] = set()
+    for item in items:
+        plain = re.sub(r"[^\w.-]+", "_", str(item["name"]))
+        name, number = plain, 2
+        while name in used:
+            name, number = f"{plain}_{number}", number + 1
+        used.add(name)
+        yield name
+
+
+def _ends(path: Path) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(CHUNK)
+        file.seek(max(size - CHUNK, 0))
+        return f":{size}:".encode() + head + file.read(CHUNK)

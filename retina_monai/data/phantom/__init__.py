@@ -1,0 +1,1 @@
+"""Procedural eyes with exact ground truth."""

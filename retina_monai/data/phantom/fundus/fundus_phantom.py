@@ -1,0 +1,275 @@
+"""A procedural fundus photograph with exact ground truth: the data of a clone that has downloaded nothing.
+
+`phantom_eye` chooses an eye in mm of retina, `vessel_tree` grows its vessels, `phantom_myopia` and `phantom_lesions`
+make it ill, `phantom_paint` photographs it with a camera of `phantom_camera`. All is elementwise arithmetic in one
+thread on numbers of PCG64, so that the same seed gives the same bytes; all geometry is in mm, so that one seed is one
+eye at every size; each part has a seed sequence of its own, so that it is one eye healthy and ill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from retina_monai.data.files.writing import software, write_png
+from retina_monai.data.listing.layout import LESIONS
+from retina_monai.data.phantom.fundus.camera import CAMERAS, find_camera
+from retina_monai.data.phantom.fundus.canvas import Canvas
+from retina_monai.data.phantom.fundus.lesion_paint import LesionMaps, draw_lesion_maps
+from retina_monai.data.phantom.fundus.lesions import draw_lesions
+from retina_monai.data.phantom.fundus.myopia import Myopia, draw_myopia, reach_of_atrophy
+from retina_monai.data.phantom.fundus.paint import photograph
+from retina_monai.data.phantom.fundus.phantom_eye import Eye, draw_eye, generator
+from retina_monai.data.phantom.fundus.vessel_raster import rasterise
+from retina_monai.errors import RetinaError
+from retina_monai.files import make_partial, replacing, write_json
+
+__all__ = ["generate_phantom", "write_phantoms"]
+
+SMALLEST = 32
+THINNEST = 0.18  # radius in pixels below which a vessel is not drawn
+NARROWEST = 0.52  # radius in pixels to which what is drawn is widened in the masks, so that it stays connected
+FOLDERS = {"image": "images", "vessel": "vessels", "fov": "fovs", "disc": "discs", "cup": "cups"}
+ANNOTATED = ("vessel", "fov", "disc", "cup", "atrophy", *LESIONS)
+MIXED_GRADES = (0.4, 0.15, 0.25, 0.1, 0.1)  # shares of the grades 0 to 4 where the seed chooses
+MYOPIC = 0.4  # share of myopic eyes where the seed chooses
+LEAST_MYOPIA = 0.4  # of an eye that is called myopic without a degree; the most is 1
+
+
+def generate_phantom(
+    seed: int, size: int = 256, grade: int | None = 0, myopia: float | bool | None = 0.0, camera: str | None = None
+) -> dict[str, Any]:
+    """Make one phantom: healthy, unless told otherwise.
+
+    Args:
+        seed: not negative; the same seed is the same eye at every size, healthy or ill.
+        size: height and width in pixels, at least 32.
+        grade: of diabetic retinopathy, 0 to 4 (Wilkinson et al., Ophthalmology 2003); ``None``: the seed chooses, with
+            the shares ``MIXED_GRADES``.
+        myopia: degree of its signs, 0 to 1; ``True``: the seed chooses a degree from 0.4 to 1; ``None``: it does so in
+            two eyes of five.
+        camera: one of ``CAMERAS``; ``None``: a random one. The named ones see one eye, each its own part of it; what a
+            random one sees has vessels of its own.
+
+    Returns:
+        ``image`` uint8 (3, S, S); ``vessel`` (= ``artery`` | ``vein``), ``artery``, ``vein``, ``disc``, ``cup``,
+        ``fov``, ``atrophy``, ``microaneurysms``, ``haemorrhages``, ``hard_exudates``, ``soft_exudates`` and
+        ``neovascularisation`` uint8 {0, 1} (1, S, S); ``grade``; ``laterality`` 'L' or 'R'. Outside of ``fov``
+        everything is 0. New vessels are not in ``vessel``; vessels that blood hides are.
+
+    Raises:
+        RetinaError: ``seed`` is negative, ``size`` too small, ``grade`` or ``myopia`` out of range, or no such camera.
+    """
+    if size < SMALLEST:
+        raise RetinaError(f"size is the phantom's side in pixels, {SMALLEST} or more, not {size}")
+    grade, degree, view = choose_grade(seed, grade), choose_myopia(seed, myopia), find_camera(camera)
+    eye, signs = draw_eye(seed, view), None
+    if degree:
+        eye, signs = draw_myopia(seed, eye, degree)
+    canvas = _canvas(eye, size)
+    lesions = draw_lesion_maps(canvas, draw_lesions(seed, eye, signs, grade)) if grade else None
+    arrays = _masks(canvas, signs, lesions)
+    arrays["image"] = photograph(np.random.SeedSequence((seed, 1)), canvas, view, signs, lesions) * arrays["fov"]
+    if eye.laterality == "L":
+        arrays = {key: np.ascontiguousarray(array[..., ::-1]) for key, array in arrays.items()}
+    return {**arrays, "grade": grade, "laterality": eye.laterality}
+
+
+def choose_grade(seed: int, grade: int | None) -> int:
+    """The grade asked for, or that which the seed chooses.
+
+    Raises:
+        RetinaError: there is no such grade, or ``seed`` is negative.
+    """
+    if grade is None:
+        return int(np.searchsorted(np.cumsum(MIXED_GRADES)[:-1], generator(seed, 5).random(), side="right"))
+    if isinstance(grade, bool) or grade not in range(len(MIXED_GRADES)):
+        raise RetinaError(f"grade is that of diabetic retinopathy, 0, 1, 2, 3 or 4, not {grade}")
+    return int(grade)
+
+
+def choose_myopia(seed: int, myopia: float | bool | None) -> float:
+    """The degree of myopia asked for, or that which the seed chooses.
+
+    Raises:
+        RetinaError: it is not in [0, 1], or ``seed`` is negative.
+    """
+    if myopia is None or myopia is True:
+        has, degree = generator(seed, 6).random(2)
+        return float(LEAST_MYOPIA + (1 - LEAST_MYOPIA) * degree) if myopia or has < MYOPIC else 0.0
+    if isinstance(myopia, str) or not 0 <= myopia <= 1:
+        raise RetinaError(f"myopia is a degree from 0 to 1, true or false, not {myopia}")
+    return float(myopia)
+
+
+def _canvas(eye: Eye, size: int) -> Canvas:
+    scale = eye.margin * size / 2 / eye.extent
+    step = (np.arange(size) - (size - 1) / 2) / scale
+    x, y = np.meshgrid((step + eye.view.real).astype(np.float32), (step + eye.view.imag).astype(np.float32))
+    arteries, veins = (rasterise(tree, size, scale, eye.view, THINNEST) for tree in (eye.arteries, eye.veins))
+    return Canvas(eye, x, y, scale, arteries, veins)
+
+
+def _masks(canvas: Canvas, myopia: Myopia | None, lesions: LesionMaps | None) -> dict[str, NDArray[np.uint8]]:
+    """Every mask, (1, S, S), within the field of view."""
+    eye, nowhere = canvas.eye, np.zeros(canvas.x.shape, np.bool_)
+    fov = canvas.distance(eye.view) <= eye.extent
+    fov &= np.abs(canvas.y - eye.view.imag) <= eye.clip * eye.extent
+    artery, vein = (gap <= np.maximum(NARROWEST - radius, 0) for gap, radius in (canvas.arteries, canvas.veins))
+    disc = canvas.ellipse(0j, eye.disc, eye.turn) <= 1
+    cup = disc & (canvas.ellipse(eye.cup_centre, eye.cup, eye.turn) <= 1)
+    atrophy = nowhere if myopia is None else (reach_of_atrophy(canvas, myopia) <= 1) & ~disc
+    masks = {"vessel": artery | vein, "artery": artery, "vein": vein, "disc": disc, "cup": cup, "fov": fov}
+    masks |= {"atrophy": atrophy, **(dict.fromkeys(LESIONS, nowhere) if lesions is None else lesions.masks)}
+    return {key: (mask & fov)[None].astype(np.uint8) for key, mask in masks.items()}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every eye of a set has; 'mixed' where the eye's seed chooses."""
+
+    size: int
+    seed: int
+    grade: int | Literal["mixed"]
+    myopia: float | bool | Literal["mixed"]
+    camera: str | None
+
+    def of(self, own: int) -> dict[str, Any]:
+        """Grade, degree of myopia and camera of the eye with the seed ``own``."""
+        named = list(CAMERAS)[int(generator(own, 7).integers(len(CAMERAS)))] if self.camera == "mixed" else self.camera
+        return {
+            "grade": choose_grade(own, None if self.grade == "mixed" else self.grade),
+            "myopia": choose_myopia(own, None if self.myopia == "mixed" else self.myopia),
+            "camera": named,
+        }
+
+    def folders(self) -> dict[str, str]:
+        """Those of pictures and of every mask that an eye of the set may need, empty ones included."""
+        atrophy = {"atrophy": "atrophy"} if self.myopia else {}
+        return FOLDERS | atrophy | (dict(zip(LESIONS, LESIONS, strict=True)) if self.grade else {})
+
+    def words(self) -> str:
+        """What sets it apart from a set of healthy eyes; nothing where nothing does."""
+        myopia = f", myopia {self.myopia}" if self.myopia else ""
+        return (f", grade {self.grade}" if self.grade else "") + myopia + (f", {self.camera}" if self.camera else "")
+
+
+def write_phantoms(
+    directory: str | Path,
+    count: int,
+    size: int,
+    seed: int,
+    grade: int | Literal["mixed"] = 0,
+    myopia: float | bool | Literal["mixed"] = False,
+    camera: str | None = None,
+) -> Path:
+    """Write a data set of phantoms in the layout of the package: complete, or not at all.
+
+    It is made in a hidden folder beside ``directory`` and then renamed. A set of the same description that is there
+    already, or that another process finished first, is used as it is.
+
+    Args:
+        directory: the folder to make, with ``images``, ``vessels``, ``fovs``, ``discs``, ``cups``, ``datalist.json`` (a
+            fifth of the eyes test, a tenth validation, each at least one) and ``manifest.jsonl``; with ``atrophy``
+            unless ``myopia`` is off, and with a folder for each type of lesion unless ``grade`` is 0.
+        count: number of eyes. Of two one trains and one tests; one alone trains.
+        size: height and width in pixels.
+        seed: of the set; eye ``i`` depends on ``(seed, i)`` alone.
+        grade: of diabetic retinopathy in all eyes, or 'mixed': each eye's own, with the shares ``MIXED_GRADES``.
+        myopia: its degree in all eyes; true: each eye's own, from 0.4 to 1; 'mixed': so in two eyes of five.
+        camera: one of ``CAMERAS`` for all eyes; ``None``: a random one for each; 'mixed': one of the named for each.
+
+    Returns:
+        ``directory`` as a path.
+
+    Raises:
+        RetinaError: ``directory`` cannot be written or holds something else, or a number is out of range.
+    """
+    directory = Path(directory).expanduser()
+    if count < 1:
+        raise RetinaError(f"count is the number of phantoms and must be at least 1, not {count}")
+    if grade is None or myopia is None:
+        raise RetinaError("grade and myopia of a set are numbers, or 'mixed' for each eye's own, not None")
+    plan = _Plan(size, seed, grade, myopia, camera)
+    find_camera(plan.of(0)["camera"])
+    description = f"{count} procedural fundus phantoms of {size} px, seed {seed}{plan.words()}"
+    if _finished(directory, description):
+        return directory
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = make_partial(directory)
+    except OSError as error:
+        raise RetinaError(f"{directory} cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        _write_set(partial, count, plan, description)
+        _take_place(partial, directory, description)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return directory
+
+
+def _finished(directory: Path, description: str) -> bool:
+    """Whether the set is there.
+
+    Raises:
+        RetinaError: ``directory`` holds something else.
+    """
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return False
+    try:
+        found = json.loads((directory / "datalist.json").read_text())["description"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = "something else"
+    if found != description:
+        raise RetinaError(f"{directory} holds {found}, not {description}: remove it or choose another folder")
+    return True
+
+
+def _take_place(partial: Path, directory: Path, description: str) -> None:
+    """Rename ``partial`` to ``directory``, unless another process has made the same set meanwhile."""
+    try:
+        os.rename(partial, directory)
+    except OSError as error:
+        if not _finished(directory, description):
+            raise RetinaError(f"{directory} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _write_set(directory: Path, count: int, plan: _Plan, description: str) -> None:
+    lines = [_write_phantom(directory, i, plan) for i in tqdm(range(count), "phantoms", unit="eye", disable=None)]
+    with replacing(directory / "manifest.jsonl") as file:
+        file.writelines(f"{json.dumps(line)}\n".encode() for line in lines)
+    test = count - (max(1, round(count / 5)) if count > 1 else 0)
+    validation = test - (max(1, round(count / 10)) if count > 2 else 0)
+    items = [_item(line, plan.folders()) for line in lines]
+    datalist = {"training": items[:validation], "validation": items[validation:test], "test": items[test:]}
+    write_json(directory / "datalist.json", {"name": "phantom", "description": description, **datalist})
+
+
+def _write_phantom(directory: Path, index: int, plan: _Plan) -> dict[str, Any]:
+    """Write the pictures of one eye; returns its line of the manifest."""
+    own = int(np.random.SeedSequence((plan.seed, index)).generate_state(1, np.uint64)[0])
+    traits = plan.of(own)
+    name, arrays = f"phantom_{index:05d}", generate_phantom(own, plan.size, **traits)
+    for key, folder in plan.folders().items():
+        write_png(directory / folder / f"{name}.png", arrays[key] * np.uint8(1 if key == "image" else 255))
+    who = {"name": name, "patient": f"phantom/{plan.seed}-{index:05d}", "laterality": arrays["laterality"]}
+    about = {"index": index, "seed": own, "size": plan.size, **traits}
+    return {**who, **about, "software": software(), "synthetic": True}
+
+
+def _item(line: dict[str, Any], folders: dict[str, str]) -> dict[str, Any]:
+    """The entry of the datalist for a line of the manifest; paths are relative to the datalist.
+
+    Nothing is unknown of a phantom: ``annotated`` names every kind of mask, those without a picture are empty.
+    """
+    paths = {key: f"{folder}/{line['name']}.png" for key, folder in folders.items()}
+    texts = {key: line[key] for key in ("patient", "name", "laterality", "grade")}
+    return {**paths, "dataset": "phantom", **texts, "annotated": list(ANNOTATED)}

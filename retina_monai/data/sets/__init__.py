@@ -1,0 +1,1 @@
+"""Data sets that load and cache eyes for training and inference."""

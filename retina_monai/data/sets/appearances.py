@@ -1,0 +1,221 @@
+"""The appearances that a generated photograph can be given: of a camera, of an eye drawn by the seed, of a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from retina_monai.data.files.reading import read_photograph
+from retina_monai.data.sets.dataset import CachedEyes
+from retina_monai.errors import RetinaError
+from retina_monai.files import write_text
+from retina_monai.settings import expand_home
+from retina_monai.transforms.appearance import Appearance, measure_appearance
+from retina_monai.transforms.field_of_view import compute_fov, resize_area
+from retina_monai.transforms.texture import Texture, measure_texture
+
+__all__ = ["Appearances", "load_appearances", "photograph_appearance"]
+
+AVERAGE, DRAWN = "average", "random"
+
+
+class Appearances:
+    """The appearance of each training eye, as a table that travels with the weights.
+
+    Args:
+        eyes: one dictionary per eye: ``name``, ``dataset`` (the camera), ``mean``, ``std``, and ``texture`` (of
+            :class:`retina_monai.transforms.Texture`) where it was measured.
+
+    Raises:
+        RetinaError: no eyes.
+    """
+
+    def __init__(self, eyes: Sequence[dict[str, Any]]) -> None:
+        if not eyes:
+            raise RetinaError("a table of appearances needs at least one eye")
+        self.eyes = list(eyes)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Appearances:
+        """Read ``appearances.json``.
+
+        Raises:
+            RetinaError: missing, or not such a table.
+        """
+        try:
+            eyes = json.loads(Path(path).read_text())["eyes"]
+            return cls([_read(eye) for eye in eyes])
+        except OSError as error:
+            raise RetinaError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RetinaError(f"{path} is not a table of appearances: it needs eyes with mean and std") from error
+
+    @classmethod
+    def measure(cls, eyes: CachedEyes, size: int | None = None) -> Appearances:
+        """Measure a data set's photographs, uint8, inside their fields of view.
+
+        Args:
+            eyes: with ``image`` and ``fov``, and ``vessel`` where textures are asked for.
+            size: pixels a side of the photographs whose textures are measured, reduced by area; ``None``: no textures.
+        """
+        measured = []
+        for place in tqdm(range(len(eyes)), "measuring appearances", leave=False, disable=None):
+            eye = eyes.deterministic(place)
+            appearance = measure_appearance(eye["image"].float() / 127.5 - 1, eye["fov"] >= 128)
+            about = {"name": eye["name"], "dataset": eye["dataset"], "mean": appearance.mean, "std": appearance.std}
+            texture = None if size is None else _texture(eye, size)
+            measured.append(about if texture is None else {**about, "texture": texture})
+        return cls(measured)
+
+    def save(self, path: str | Path) -> None:
+        """Write what :meth:`load` reads, an eye a line, with four digits (a hundredth of a grey level).
+
+        Raises:
+            RetinaError: the file cannot be written.
+        """
+        eyes = ",\n        ".join(json.dumps(_written(eye)) for eye in self.eyes)
+        head = '    "scale": "[-1, 1]",\n    "channels": "RGB"'
+        write_text(path, f'{{\n{head},\n    "eyes": [\n        {eyes}\n    ]\n}}\n')
+
+    @property
+    def cameras(self) -> list[str]:
+        """Names of the data sets."""
+        return sorted({eye["dataset"] for eye in self.eyes})
+
+    def average(self, camera: str | None = None) -> Appearance:
+        """Mean of the eyes' means, standard deviations and textures, of one camera or of all.
+
+        Raises:
+            RetinaError: no eye of that camera.
+        """
+        eyes = self._of(camera)
+        mean, std = (np.mean([eye[key] for eye in eyes], axis=0).tolist() for key in ("mean", "std"))
+        return Appearance(tuple(mean), tuple(std), _mean_texture([eye.get("texture") for eye in eyes]))
+
+    def drawn(self, seed: int, index: int, camera: str | None = None) -> Appearance:
+        """The appearance of one eye; sample ``index`` of a run draws the same whatever was drawn before.
+
+        Raises:
+            RetinaError: no eye of that camera.
+        """
+        eyes = self._of(camera)
+        digest = hashlib.sha256(json.dumps(["appearance", seed, index]).encode()).digest()
+        eye = eyes[int.from_bytes(digest[:8], "big") % len(eyes)]
+        return Appearance(tuple(eye["mean"]), tuple(eye["std"]), eye.get("texture"))
+
+    def choose(self, choice: str, seed: int = 0, index: int = 0) -> Appearance:
+        """What a user asks for.
+
+        Args:
+            choice: ``average`` of all training eyes; a camera (``HRF``): its average; ``random``: drawn from the
+                training eyes by the seed, ``random:HRF`` from that camera's; or the path of a photograph, whose
+                colours it gets, and the average texture, since where its vessels are is not known.
+            seed, index: of the draw.
+
+        Raises:
+            RetinaError: none of these.
+        """
+        choice = expand_home(choice)
+        kind, _, camera = choice.partition(":")
+        if choice == AVERAGE:
+            return self.average()
+        if choice in self.cameras:
+            return self.average(choice)
+        if kind == DRAWN and (not camera or camera in self.cameras):
+            return self.drawn(seed, index, camera or None)
+        if Path(choice).is_file():
+            return replace(photograph_appearance(choice), texture=self.average().texture)
+        raise RetinaError(
+            f"appearance {choice} is unknown: give {AVERAGE}, {DRAWN}, a camera ({', '.join(self.cameras)}), "
+            f"{DRAWN}:CAMERA, or the path of a photograph"
+        )
+
+    def settings(self, choice: str) -> dict[str, str]:
+        """What a set's colours depend on: ``appearance``, the choice, and ``appearances``, the digest of this table.
+
+        Of a photograph the digest of its file, which is not named.
+        """
+        known = (AVERAGE, *self.cameras)
+        choice = expand_home(choice)
+        named = choice in known or choice.partition(":")[0] == DRAWN or not Path(choice).is_file()
+        table = json.dumps([_written(eye) for eye in self.eyes]).encode()
+        return {
+            "appearance": choice if named else f"photograph {_digest(Path(choice).read_bytes())}",
+            "appearances": _digest(table),
+        }
+
+    def _of(self, camera: str | None) -> list[dict[str, Any]]:
+        if camera is None:
+            return self.eyes
+        eyes = [eye for eye in self.eyes if eye["dataset"] == camera]
+        if not eyes:
+            raise RetinaError(f"camera {camera} is none of the table's: there are {', '.join(self.cameras)}")
+        return eyes
+
+
+def photograph_appearance(path: str | Path) -> Appearance:
+    """The appearance of a photograph inside its field of view, which is computed.
+
+    Raises:
+        RetinaError: it cannot be read.
+    """
+    image = read_photograph(path)
+    return measure_appearance(torch.from_numpy(image).float() / 127.5 - 1, torch.from_numpy(compute_fov(image)))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _texture(eye: Mapping[str, Any], size: int) -> Texture | None:
+    """Of an eye in uint8, at another size."""
+    image, fov, vessel = (
+        torch.from_numpy(resize_area(eye[key].numpy().astype(np.float32), size)) for key in ("image", "fov", "vessel")
+    )
+    return measure_texture(image / 127.5 - 1, fov >= 128, vessel >= 128)
+
+
+def _mean_texture(textures: Sequence[Texture | None]) -> Texture | None:
+    """Of those that are known; ``None`` where none is."""
+    known = [texture for texture in textures if texture is not None]
+    if not known:
+        return None
+    mean = np.mean([texture.covariances for texture in known], axis=0).tolist()
+    return _as_texture(mean, float(np.mean([texture.patchiness for texture in known])))
+
+
+def _as_texture(covariances: Sequence[Sequence[Sequence[float]]], patchiness: float) -> Texture:
+    return Texture(tuple(tuple(tuple(row) for row in band) for band in covariances), float(patchiness))
+
+
+def _written(eye: Mapping[str, Any]) -> dict[str, Any]:
+    """An eye of the table as JSON holds it."""
+    texture = {"texture": _rounded(asdict(eye["texture"]))} if eye.get("texture") else {}
+    return {**eye, **{key: np.round(eye[key], 4).tolist() for key in ("mean", "std")}, **texture}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with four digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, tuple) else float(f"{value:.4g}")
+
+
+def _read(eye: Mapping[str, Any]) -> dict[str, Any]:
+    """An eye of the table as :class:`Appearances` holds it."""
+    texture = {"texture": _as_texture(**eye["texture"])} if "texture" in eye else {}
+    return {**eye, "mean": tuple(eye["mean"]), "std": tuple(eye["std"]), **texture}
+
+
+def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appearances:
+    """The appearances of the eyes that a checkpoint was trained on: beside it, or in the ``configs`` of the bundle."""
+    beside = Path(checkpoint).with_name("appearances.json")
+    return Appearances.load(beside if beside.is_file() else Path(bundle_root) / "configs" / "appearances.json")

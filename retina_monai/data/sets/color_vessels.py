@@ -1,0 +1,166 @@
+"""Colour vessel masks to paint around: those that ``pix2pix_color_vessel`` wrote, or those of photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Hashable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import Dataset
+from numpy.typing import NDArray
+
+from retina_monai.data.files.mask_checks import check_masks
+from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.listing.layout import SPLITS, Item
+from retina_monai.data.listing.layouts import conditions_fingerprint, find_datalist
+from retina_monai.data.listing.manifest import read_manifest
+from retina_monai.data.listing.pseudonyms import pseudonymised
+from retina_monai.data.sets.eyes import LoadEyed, with_vessels
+from retina_monai.data.sets.vessel_maps import field_of_view, fit_label
+from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.transforms.appearance import CANONICAL, apply_appearance
+from retina_monai.transforms.vessel_label import HALF
+
+__all__ = ["FOLDER", "HALF", "SHARES", "ColorVessels", "outpainting_input"]
+
+ALL = "all"  # splits
+FOLDER = "color_vessels"
+"""Where a set of colour vessel masks has them."""
+SHARES = "vessel_shares"
+"""Where such a set tells what of each pixel vessels cover, in [0, 255]."""
+
+TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condition_dataset", "augmented")
+
+
+class ColorVessels(Dataset):
+    """Conditions for outpainting: ``image`` (colour vessel mask, and where to paint), ``vessel`` and ``fov``.
+
+    Args:
+        input_dir: a set that ``pix2pix_color_vessel`` wrote, or a data set of photographs with vessel maps, which are
+            brought to the canonical appearance and of which the vessels alone are shown.
+        size: pixels a side that the network takes.
+        finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
+        transform: applied to the items: ``image`` float32 ``(4, size, size)`` in [0, 255] (:func:`outpainting_input`),
+            ``vessel`` float32 ``(1, size, size)`` of {0, 255}, where it has a colour; ``vessel_share``, ``label`` and
+            ``fov`` and texts as :class:`retina_monai.data.VesselMaps` has them.
+        skip_unreadable: a switch: leave out eyes of a data set whose files are broken.
+        split: ``training``, ``validation`` or ``test``: eyes of that split of a data set only; ``all``.
+        keep_names: a switch: as for :class:`retina_monai.data.VesselMaps`, of eyes of a data set.
+
+    Raises:
+        RetinaError: no such folder or data set, or nothing in it, or not of that split; of an item, a file that is
+            broken, of another size than ``size``, or that shows no vessel.
+    """
+
+    def __init__(
+        self,
+        input_dir: str | Path,
+        size: int,
+        finished: Container[str] = (),
+        transform: Callable[..., Any] | None = None,
+        skip_unreadable: bool | str = False,
+        split: str = ALL,
+        keep_names: bool | str = False,
+    ) -> None:
+        if split not in (ALL, *SPLITS):
+            raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
+        self.size, self.split = size, split
+        folder = Path(input_dir)
+        if not folder.is_dir():
+            raise RetinaError(f"input_dir {folder} is not a directory: name the folder of colour vessel masks, or eyes")
+        written = (folder / FOLDER).is_dir()
+        keep = parse_switch(keep_names, "keep_names")
+        self.items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable, keep)
+        super().__init__([item for item in self.items if item["name"] not in finished], transform)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the samples depend on: ``size``, ``split``, and a fingerprint of all masks."""
+        return {"size": self.size, "split": self.split, "inputs": conditions_fingerprint(self.items)}
+
+    def _transform(self, index: int) -> Any:
+        item: dict[Any, Any] = dict(self.data[index])
+        color, share, label, fov = self._read(item) if "color_vessel" in item else self._show(item)
+        sample: Item = {key: item[key] for key in TEXTS} | {"fov": fov, "label": label, "vessel_share": share}
+        sample |= {"image": outpainting_input(color, share, fov), "vessel": (share >= HALF) * np.float32(255)}
+        return sample if self.transform is None else self.transform(sample)
+
+    def _read(self, item: Item) -> tuple[NDArray[np.uint8], ...]:
+        """What was written, as it is."""
+        color, share = (read_photograph(item[key]) for key in ("color_vessel", "vessel_share"))
+        label, fov = (read_mask(item[key], key=key) for key in ("vessel", "fov"))
+        for key, picture in {"color_vessel": color, "vessel_share": share, "vessel": label, "fov": fov}.items():
+            if picture.shape[1:] != (self.size, self.size):
+                height, width = picture.shape[1:]
+                raise RetinaError(
+                    f"{item[key]} has {height} x {width} pixels, and the network takes {self.size} x {self.size}: "
+                    f"colour the vessels with --size {self.size}"
+                )
+        check_masks({"vessel": (share[:1] >= HALF).astype(np.uint8)}, item | {"vessel": item["vessel_share"]}, fov)
+        return color, share[:1], label, fov
+
+    def _show(self, item: Mapping[Hashable, Any]) -> tuple[NDArray[np.uint8], ...]:
+        """Of a photograph, in the canonical appearance."""
+        eye = LoadEyed(self.size)(item)
+        fov = (eye["fov"] >= 128).to(torch.uint8)
+        image = apply_appearance(eye["image"].float() / 127.5 - 1, fov, CANONICAL)
+        label = fit_label(read_mask(item["vessel"]), field_of_view(item), self.size)
+        return ((image + 1) * 127.5).round().byte().numpy(), eye["vessel"].numpy(), label, fov.numpy()
+
+
+def outpainting_input(
+    color: NDArray[np.uint8], share: NDArray[np.uint8], fov: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """What the network of ``lama_fundus`` is given, before scaling.
+
+    Args:
+        color: ``(3, H, W)``, RGB; counts on vessels alone.
+        share: ``(1, H, W)`` in [0, 255], what of each pixel vessels cover: vessel from half of it on.
+        fov: ``(1, H, W)`` in {0, 1}.
+
+    Returns:
+        ``(4, H, W)`` in [0, 255]: the colours on vessels inside the field of view, black elsewhere; and what vessels
+        leave of a pixel where to paint, which is inside the field of view and no vessel, 0 elsewhere.
+    """
+    known = (share >= HALF) & (fov > 0)
+    return np.concatenate([color * known, (255 - share) * ((fov > 0) & ~known)]).astype(np.float32)
+
+
+def _written(folder: Path, split: str) -> list[Item]:
+    if split != ALL:
+        raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
+    lines = list(read_manifest(folder))
+    if not lines or not all("vessel_share" in line for line in lines):
+        raise RetinaError(
+            f"input_dir {folder} has no manifest.jsonl that names colour vessel masks and {SHARES}: write them anew"
+        )
+    items = [_told(folder, line) for line in lines]
+    return sorted(items, key=lambda item: int(item["index"]))
+
+
+def _told(folder: Path, line: Item) -> Item:
+    condition = line.get("condition", {})
+    return {
+        **{key: line[key] for key in ("name", "patient", "index")},
+        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "vessel", "fov")},
+        "source": str(line.get("source", line["color_vessel"])),
+        "laterality": str(line.get("laterality", "")),
+        "condition": str(condition.get("name", line["name"])),
+        "condition_dataset": str(condition.get("dataset", "")),
+        "augmented": int(bool(condition.get("augmented"))),
+    }
+
+
+def _photographed(folder: Path, split: str, skip_unreadable: bool | str, keep_names: bool) -> list[Item]:
+    datalist = find_datalist(str(folder), parse_switch(skip_unreadable, "skip_unreadable"))
+    eyes = with_vessels([item for name in SPLITS if split in (ALL, name) for item in datalist[name]])
+    if not eyes:
+        raise RetinaError(f"input_dir {folder} has no eye with a vessel map for {split}: give another --split, or eyes")
+    told = [
+        {"laterality": "", **eye, "condition": eye["name"], "condition_dataset": eye.get("dataset", "")}
+        for eye in pseudonymised(sorted(eyes, key=lambda eye: str(eye["name"])), keep_names)
+    ]
+    return [{"source": item["image"], **item, "index": index, "augmented": 0} for index, item in enumerate(told)]

@@ -1,0 +1,1 @@
+"""The figures of model cards."""

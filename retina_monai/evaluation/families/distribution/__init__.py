@@ -1,0 +1,1 @@
+"""Does the set look like a real one?"""

@@ -1,0 +1,1 @@
+"""Do photographs show what their masks say?"""

@@ -1,0 +1,156 @@
+"""What is measured on each eye for faithfulness: numbers are kept, pictures are not.
+
+What a judge finds in the photograph is held against the masks, and vessels, disc and atrophy have their biomarkers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from retina_monai.evaluation.measuring.eye import Eye, Eyes, Judge, as_image, as_mask
+from retina_monai.metrics import (
+    betti_0_error,
+    betti_1_error,
+    biomarker_values,
+    cldice,
+    convergence,
+    dice,
+    measure_biomarkers,
+    measure_region,
+    region_contrast,
+    roc_auc,
+)
+from retina_monai.progress import progress
+
+__all__ = ["MEASURES", "REGIONS", "VESSEL", "Measured", "measure_eyes", "run_judge", "stack_values"]
+
+Map = NDArray[np.float32]
+
+VESSEL = 0.5  # probability, or share of a pixel, from which on a pixel is vessel (or disc)
+BATCH = 4  # eyes that a judge sees at once
+REGIONS = ("disc", "atrophy")
+MEASURES: Mapping[str, Mapping[str, Callable[..., Tensor]]] = {
+    "vessel": {
+        "dice": dice,
+        "cldice": cldice,
+        "roc_auc": roc_auc,
+        "betti_0_error": betti_0_error,
+        "betti_1_error": betti_1_error,
+    },
+    "disc": {"dice": dice, "roc_auc": roc_auc},
+}
+"""What a judge's map of each kind of mask is measured by."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers of one eye.
+
+    Attributes:
+        name, dataset, patient, split: as of the eye.
+        agreement: ``vessel/dice``, ... -> of the judge's map with the mask; nothing where the eye has no such mask.
+        values: ``photograph/tortuosity``, ``mask/tortuosity``, ``disc/area``, ... -> (K,) values of a biomarker.
+    """
+
+    name: str
+    dataset: str
+    patient: str
+    split: str
+    agreement: Mapping[str, float]
+    values: Mapping[str, Map]
+
+
+def measure_eyes(
+    eyes: Eyes, judges: Mapping[str, Judge], title: str
+) -> Iterator[tuple[Eye, Mapping[str, Map], Measured]]:
+    """Go through a set once: each eye, the judges' maps of its photograph, (S, S), and its numbers.
+
+    Args:
+        eyes: of the set.
+        judges: kind of mask -> who finds it in photographs.
+        title: of the progress bar.
+
+    Raises:
+        ValueError: a judge returns anything but one probability per pixel.
+    """
+    with progress(title=title, total=len(eyes)) as bar:
+        for start in range(0, len(eyes), BATCH):
+            batch = [eyes[place] for place in range(start, min(start + BATCH, len(eyes)))]
+            maps = {key: run_judge(judge, batch) for key, judge in judges.items()}
+            for place, eye in enumerate(batch):
+                own = {key: array[place] for key, array in maps.items()}
+                yield eye, own, _measure(eye, own)
+                bar.update()
+
+
+def run_judge(judge: Judge, eyes: Sequence[Eye]) -> Map:
+    """Probabilities (N, S, S) of what a judge finds in some photographs, 0 outside of their fields of view.
+
+    Raises:
+        ValueError: as :func:`measure_eyes`.
+    """
+    image, fov = torch.cat([as_image(eye) for eye in eyes]), torch.cat([as_mask(eye.fov) for eye in eyes])
+    with torch.inference_mode():
+        found = torch.as_tensor(judge(image, fov)).as_subclass(Tensor).float().cpu()
+    if found.shape != fov.shape or not ((found >= 0) & (found <= 1)).all():
+        raise ValueError(f"a judge must return probabilities in [0, 1] of shape {tuple(fov.shape)}")
+    return np.asarray((found * fov)[:, 0], np.float32)
+
+
+def stack_values(measured: Sequence[Measured], key: str) -> NDArray[np.float64]:
+    """(N, K) values of a biomarker, NaN for eyes that lack it; (N, 1) of NaN where all do."""
+    length = max((len(eye.values[key]) for eye in measured if key in eye.values), default=1)
+    empty = np.full(length, np.nan)
+    return np.array([eye.values.get(key, empty) for eye in measured], np.float64).reshape(len(measured), length)
+
+
+def _measure(eye: Eye, maps: Mapping[str, Map]) -> Measured:
+    masks = {key: (mask >= VESSEL) & eye.fov for key, mask in eye.masks.items()}
+    agreement = {
+        f"{key}/{name}": value
+        for key, found in maps.items()
+        if key in masks and masks[key].any()
+        for name, value in _agreement(key, found, masks[key], eye.fov).items()
+    }
+    vessels = {"photograph": maps["vessel"] >= VESSEL} if "vessel" in maps else {}
+    vessels |= {"mask": masks["vessel"]} if "vessel" in masks else {}
+    values = {
+        f"{where}/{name}": value for where, own in vessels.items() for name, value in _vessels(own, eye.fov).items()
+    }
+    tree = vessels.get("mask", vessels.get("photograph"))
+    for key in REGIONS:
+        if key in masks:
+            values |= {
+                f"{key}/{name}": np.array([value], np.float32) for name, value in _region(eye, masks, key, tree).items()
+            }
+    return Measured(eye.name, eye.dataset, eye.patient, eye.split, agreement, values)
+
+
+def _agreement(key: str, found: Map, mask: NDArray[np.bool_], fov: NDArray[np.bool_]) -> dict[str, float]:
+    pred, target, inside = as_mask(found), as_mask(mask), as_mask(fov)
+    return {
+        name: float(measure(pred if measure is roc_auc else pred >= VESSEL, target, inside))
+        for name, measure in MEASURES[key].items()
+    }
+
+
+def _vessels(mask: NDArray[np.bool_], fov: NDArray[np.bool_]) -> dict[str, Map]:
+    values = biomarker_values(measure_biomarkers(mask, fov))
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+
+def _region(
+    eye: Eye, masks: Mapping[str, NDArray[np.bool_]], key: str, tree: NDArray[np.bool_] | None
+) -> dict[str, Any]:
+    measured = asdict(measure_region(masks[key], eye.fov))
+    measured["contrast"] = region_contrast(eye.image, masks[key], eye.fov)
+    if key == "disc" and tree is not None:
+        measured["convergence"] = convergence(tree, masks[key], eye.fov)
+    return measured

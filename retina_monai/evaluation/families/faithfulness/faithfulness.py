@@ -1,0 +1,322 @@
+"""Faithfulness: whether photographs show what their masks say.
+
+A judge, a segmentation network that was trained on real photographs and on nothing generated, finds the vessels of each
+generated photograph; the map that it was made from is held against them. The same judge on real photographs against the
+maps that people drew is the ceiling. (A frozen segmenter as the judge of a conditional generator: Konz et al.,
+"Anatomically-controllable medical image generation with segmentation-guided diffusion models", MICCAI 2024.) Then
+branches are taken out of maps, to see whether they go from the photograph, and biomarkers are compared, measured with
+the same judge on both sides. Disc and atrophy in the same way, where a set has masks of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retina_monai.errors import RetinaError, counted
+from retina_monai.evaluation.families.faithfulness.branch_trials import BranchTrials, Paint, RealBranches
+from retina_monai.evaluation.families.faithfulness.eye_measurements import VESSEL, Measured, measure_eyes, stack_values
+from retina_monai.evaluation.families.faithfulness.faithfulness_figures import Findings, Score, summarize_findings
+from retina_monai.evaluation.families.faithfulness.faithfulness_plots import (
+    BRIGHTER,
+    colour_errors,
+    draw_eyes,
+    draw_trials,
+    plot_distributions,
+    plot_scores,
+)
+from retina_monai.evaluation.families.faithfulness.faithfulness_tables import (
+    BIOMARKERS,
+    TITLES,
+    biomarker_name,
+    faithfulness_tables,
+)
+from retina_monai.evaluation.measuring.comparing import Distance
+from retina_monai.evaluation.measuring.eye import Eye, Eyes, Judge
+from retina_monai.evaluation.report.section import Light, Picture, Section
+from retina_monai.evaluation.report.tables import FEWEST
+
+__all__ = ["faithfulness_section"]
+
+QUESTION = "Do the photographs show what their masks say?"
+
+NEAR = 0.05  # of Dice and clDice below the ceiling: twice what parts good networks on one set (DRIVE: 0.80 to 0.825)
+PASSING = 0.9  # share of the branches shown that must go, and nothing else: one in ten may be the judge's mistake
+DISTANT = 3.0  # times the real-to-real Wasserstein distance: what KID is allowed, too
+FEW_PATIENTS = 6  # with fewer, halves of the real set are of one patient or two, and their distance is chance
+ALIKE = 10.0  # grey levels between a photograph and the same painted anew, above which the report says so
+SHOWN = 3  # worst and best eyes in a picture
+NAMED = 3  # data sets that a sentence names; of more, the worst
+JUDGED = {"vessel": ("dice", "cldice"), "disc": ("dice",)}  # what the light goes by
+SEVERITY: Sequence[Light] = ("grey", "green", "amber", "red")
+
+Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def faithfulness_section(
+    synthetic: Eyes,
+    real: Eyes,
+    *,
+    judge: Judge | None,
+    judge_name: str,
+    paint: Paint | None,
+    seed: int,
+    output_dir: Path,
+    disc_judge: Judge | None = None,
+) -> Section:
+    """Measure whether photographs show the vessels, the disc and the atrophy of their masks.
+
+    The light is green where Dice and clDice of the judge on generated photographs are at least those on real ones of
+    the same data set, up to the 95 % interval of the difference, and the interval ends above ``-NEAR``; amber where the
+    mean is above that, where the interval reaches 0, or where branches or biomarkers do not hold; red below; grey
+    without a judge, without vessel maps, without a ceiling, or with fewer than four patients on either side.
+
+    Args:
+        synthetic: eyes with ``vessel``, or with ``disc``, and the photographs that were generated from them.
+        real: eyes to compare with. Those of the test split are the ceiling; of a data set without one, all.
+        judge: finds vessels in photographs; nothing where there is none.
+        judge_name: with its version or digest.
+        paint: the generator of the set; nothing where it is not at hand: then no branches are taken out.
+        seed: of bootstraps, halves, eyes and branches.
+        output_dir: where pictures are written.
+        disc_judge: finds the disc in photographs; nothing where there is none.
+
+    Raises:
+        RetinaError: an empty set, or pictures cannot be written.
+        ValueError: a judge returns anything but one probability per pixel.
+    """
+    for name, eyes in (("synthetic", synthetic), ("real", real)):
+        if not len(eyes):
+            raise RetinaError(f"the {name} set has no eye: faithfulness compares synthetic with real eyes")
+    judges = {key: own for key, own in (("vessel", judge), ("disc", disc_judge)) if own is not None}
+    trials = None if judge is None or paint is None else BranchTrials(paint, judge, len(synthetic), seed)
+    branches, examples = RealBranches(0 if trials is None else len(real), seed), _Examples()
+    made, true = [], []
+    for place, (eye, maps, measured) in enumerate(measure_eyes(synthetic, judges, "faithfulness, synthetic")):
+        made.append(measured)
+        examples.add(place, eye, maps, measured)
+        if trials is not None:
+            trials.add(place, eye)
+    for place, (eye, maps, measured) in enumerate(measure_eyes(real, judges, "faithfulness, real")):
+        true.append(measured)
+        branches.add(place, eye, maps)
+    findings = summarize_findings(made, true, trials, branches, seed)
+    light, answer = _verdict(findings, judge is not None)
+    return Section(
+        key="faithfulness",
+        question=QUESTION,
+        light=light,
+        answer=answer,
+        figures={"judge": judge_name if judges else None, **findings.figures},
+        tables=faithfulness_tables(findings),
+        pictures=_pictures(findings, examples, trials, Path(output_dir)),
+        notes=_notes(findings, judge_name, judges, trials),
+    )
+
+
+def _verdict(findings: Findings, has_judge: bool) -> tuple[Light, str]:
+    """The light, and the sentences that give its reason."""
+    key = next((key for key in JUDGED if key in findings.scores), None)
+    if key is None:
+        return "grey", _why_grey(findings, has_judge)
+    lights = {
+        dataset: max((_light(scores[name]) for name in JUDGED[key]), key=SEVERITY.index)
+        for dataset, scores in findings.scores[key].items()
+    }
+    worst = max(lights.values(), key=SEVERITY.index)
+    reservations = _reservations(findings)
+    sentences = [_in_words(findings.scores[key], key), *reservations]
+    if few := [dataset for dataset, light in lights.items() if light == "grey"]:
+        sentences.append(f"Not judged: {_join(few)}, since that takes {FEWEST} patients, generated and real.")
+    if findings.lines and not any(sentence == _branches_in_words(findings) for sentence in reservations):
+        sentences.insert(1, _branches_in_words(findings))
+    return "amber" if worst == "green" and reservations else worst, " ".join(sentences)
+
+
+def _light(score: Score) -> Light:
+    difference = score.difference
+    if math.isnan(difference.low):
+        return "grey"
+    if difference.high >= 0 and difference.low >= -NEAR:
+        return "green"
+    return "amber" if difference.high >= 0 or difference.mean >= -NEAR else "red"
+
+
+def _why_grey(findings: Findings, has_judge: bool) -> str:
+    if not has_judge:
+        return "There is no judge at hand that would find the vessels in the photographs."
+    if not any("vessel/dice" in eye.agreement for eye in findings.made):
+        return "No eye of the synthetic set has a vessel map that its photograph could be held against."
+    return "No eye of the real set has a vessel map, so the judge's own score on real photographs is not known."
+
+
+def _in_words(scores: Mapping[str, Mapping[str, Score]], key: str) -> str:
+    names = JUDGED[key]
+
+    def shortfall(dataset: str) -> float:
+        return min(scores[dataset][name].difference.mean for name in names)
+
+    listed = list(scores) if len(scores) <= NAMED else [min(scores, key=shortfall)]
+    parts = [
+        " and ".join(
+            f"{TITLES[name]} {scores[dataset][name].generated.mean:.2f} (real: {scores[dataset][name].real.mean:.2f})"
+            for name in names
+        )
+        + f" on {dataset}"
+        for dataset in listed
+    ]
+    worst = "" if len(listed) == len(scores) else ", the worst of its data sets"
+    found = "vessels" if key == "vessel" else key
+    return f"The {found} that the judge finds in generated photographs reach {'; '.join(parts)}{worst}."
+
+
+def _reservations(findings: Findings) -> list[str]:
+    """What turns green into amber, a sentence each."""
+    line = findings.lines.get("all")
+    reasons = [_branches_in_words(findings)] if line is not None and not line.passed_of_shown >= PASSING else []
+    if distant := [biomarker_name(key) for key, own in findings.distances.items() if _is_distant(key, own)]:
+        reasons.append(
+            f"More than {DISTANT:.0f} times as far from real eyes as these are from each other: {_join(distant)}."
+        )
+    return reasons
+
+
+def _branches_in_words(findings: Findings) -> str:
+    line = findings.lines["all"]
+    if not line.shown:
+        return f"The photographs showed no branch of those that were to be taken out ({line.branches})."
+    return (
+        f"Of the branches to be taken out of vessel maps ({line.branches}), the photographs showed {line.shown:.0%}, "
+        f"and of these {line.passed_of_shown:.0%} went, and nothing else."
+    )
+
+
+def _is_distant(key: str, distance: Distance) -> bool:
+    """Masks are what the generator was given: only what a photograph shows of them counts."""
+    shows = key.startswith("photograph/") or key.endswith(("/contrast", "/convergence"))
+    return shows and distance.real_patients >= FEW_PATIENTS and distance.ratio > DISTANT
+
+
+def _pictures(findings: Findings, examples: _Examples, trials: BranchTrials | None, folder: Path) -> list[Picture]:
+    pictures = []
+    if "vessel" in findings.scores:
+        path = folder / "faithfulness_scores.png"
+        plot_scores(_vessel_scores(findings), path)
+        caption = "Generated photographs are to reach what the judge reaches on real ones. Bars: 95 % intervals."
+        pictures.append(Picture("Vessels found, generated and real", path, caption))
+    if samples := _samples(findings):
+        path = folder / "faithfulness_biomarkers.png"
+        plot_distributions(samples, path)
+        caption = (
+            "The largest gap of two curves is their KS distance, the area between them their Wasserstein distance."
+        )
+        pictures.append(Picture("Biomarkers of the vessels in photographs", path, caption))
+    if rows := examples.rows():
+        path = folder / "faithfulness_eyes.png"
+        draw_eyes(rows, path)
+        caption = "The worst eyes by Dice, then the best. Orange: found, not in the map. Blue: in the map, not found."
+        pictures.append(Picture("Worst and best", path, caption))
+    if trials is not None and trials.pictures:
+        path = folder / "faithfulness_branches.png"
+        draw_trials(trials.pictures, path)
+        caption = f"The orange branch is taken out of the map. The change is shown {BRIGHTER} times as bright."
+        pictures.append(Picture("Branches taken out", path, caption))
+    return pictures
+
+
+def _vessel_scores(findings: Findings) -> dict[str, dict[str, Score]]:
+    sets = findings.scores["vessel"]
+    return {TITLES[name]: {dataset: scores[name] for dataset, scores in sets.items()} for name in JUDGED["vessel"]}
+
+
+def _samples(findings: Findings) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    samples = {}
+    for key in (key for key in findings.distances if key.startswith("photograph/")):
+        title, unit = BIOMARKERS[key.split("/")[1]]
+        made, true = (unit * _known(eyes, key) for eyes in (findings.made, findings.true))
+        if len(made) and len(true):
+            samples[title] = (made, true)
+    return samples
+
+
+def _known(eyes: Sequence[Measured], key: str) -> NDArray[np.float64]:
+    values = stack_values(eyes, key)
+    return values[~np.isnan(values)]
+
+
+def _notes(findings: Findings, judge_name: str, judges: Mapping[str, Judge], trials: BranchTrials | None) -> list[str]:
+    notes = []
+    if judges:
+        notes += [f"Judge: {judge_name}.", *_notes_on_ceiling(findings)]
+    if "vessel" in judges and trials is None:
+        notes.append("The set's generator is not at hand, so no branch was taken out of its vessel maps.")
+    if trials is not None and not findings.lines:
+        notes.append("No vessel map had a branch that could be taken out without cutting others off.")
+    if trials is not None and trials.from_labels:
+        notes.append(
+            f"Of {counted(trials.from_labels, 'synthetic eye')} the set does not hold what its generator was given "
+            "(`vessel_shares/`): branches were taken out of their labels, which are not what synthesis paints from."
+        )
+    if findings.repainted > ALIKE:
+        notes.append(
+            "Photographs with and without a branch are painted without texture. The former differ from those of the "
+            f"set by {findings.repainted:.1f} grey levels in the mean."
+        )
+    return notes
+
+
+def _notes_on_ceiling(findings: Findings) -> list[str]:
+    notes = []
+    if findings.unmarked:
+        notes.append(
+            f"No eye of {_join(sorted(findings.unmarked))} is marked as test: all of them are the ceiling, and the "
+            "judge may have been trained on them, which raises it."
+        )
+    known = {eye.dataset for eye in findings.ceiling}
+    if strange := sorted({eye.dataset for eye in findings.made} - known):
+        notes.append(f"No real eye is of {_join(strange)}: the ceiling beside it is that of all data sets.")
+    empty = sum(
+        "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.made
+    )
+    if empty:
+        maps = counted(empty, "vessel map", "shows no vessel and was", "show no vessel and were")
+        notes.append(f"{maps} left out of the scores.")
+    return notes
+
+
+def _join(names: Sequence[str]) -> str:
+    """In a sentence: commas, and an ``and`` before the last."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+@dataclass
+class _Examples:
+    """The eyes with the lowest and with the highest Dice, with their pictures."""
+
+    worst: list[tuple[float, int, Pictures]] = field(default_factory=list)
+    best: list[tuple[float, int, Pictures]] = field(default_factory=list)
+
+    def add(self, place: int, eye: Eye, maps: Mapping[str, NDArray[np.float32]], measured: Measured) -> None:
+        dice = measured.agreement.get("vessel/dice", math.nan)
+        for heap, rank in ((self.worst, -dice), (self.best, dice)):
+            if len(heap) < SHOWN and not math.isnan(dice):
+                heapq.heappush(heap, (rank, place, _shown(eye, maps["vessel"])))
+            elif heap and rank > heap[0][0]:
+                heapq.heapreplace(heap, (rank, place, _shown(eye, maps["vessel"])))
+
+    def rows(self) -> list[Pictures]:
+        """Worst first, each eye once."""
+        eyes = {place: pictures for _, place, pictures in (*sorted(self.worst, reverse=True), *sorted(self.best))}
+        return list(eyes.values())
+
+
+def _shown(eye: Eye, found: NDArray[np.float32]) -> Pictures:
+    told = (eye.masks["vessel"] >= VESSEL) & eye.fov
+    share, probability = (np.rint(255 * array).astype(np.uint8)[None] for array in (eye.masks["vessel"], found))
+    return share, eye.image, probability, colour_errors(found >= VESSEL, told)

@@ -1,0 +1,1 @@
+"""Is each photograph like the real one of the same vessel map?"""

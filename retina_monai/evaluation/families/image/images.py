@@ -1,0 +1,363 @@
+"""Is each synthetic photograph like the real one of the same vessel map: pairs of pictures, inside the field of view.
+
+A vessel map does not determine a photograph: neither its colours, nor lesions, nor the background. So each pair is
+compared as it is and after the synthetic photograph was given the real one's colours; and beside it stands what
+another real eye of the same data set gets, with the same colours: how like photographs are that share nothing but a
+camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from retina_monai.data.files.writing import write_png
+from retina_monai.errors import counted
+from retina_monai.evaluation.families.distribution.distribution_plots import REAL, SYNTHETIC, WIDTH
+from retina_monai.evaluation.families.distribution.overview import NO_POWER
+from retina_monai.evaluation.families.image.spectral_ratio import BAND, describe_ratio
+from retina_monai.evaluation.measuring.eye import Eye, Eyes, as_image, as_mask
+from retina_monai.evaluation.report.plots import image_grid, plot_spectrum
+from retina_monai.evaluation.report.section import Light, Picture, Section, Table
+from retina_monai.evaluation.report.tables import FEWEST, Interval, bootstrap_interval
+from retina_monai.files import replacing
+from retina_monai.metrics import cosine_similarity, frequencies, ms_ssim, mse, psnr, radial_power_spectrum, ssim
+from retina_monai.metrics.image_quality import MS_WEIGHTS, WINDOW
+from retina_monai.progress import progress
+from retina_monai.transforms import apply_appearance, measure_appearance
+
+__all__ = ["image_section"]
+
+RANGE = 2.0
+"""Of values in [-1, 1]."""
+COARSE = 1 / 32
+"""Standard deviation, in sides of the picture, of the blur that is taken off before pictures are correlated: vessels
+and lesions stay, shading goes."""
+FLAT = 1e-6
+MOST = 100.0
+"""Decibels given to pictures that are equal, as flat ones with equal colours are: so that means stay finite."""
+SHOWN = 3
+"""Pairs in the picture: the least like, the middle, the most like."""
+QUESTION = "Is each photograph like the real one of the same vessel map?"
+METRICS = ("mse", "psnr", "ssim", "ms_ssim", "cosine_similarity", "correlation")
+TITLES = {
+    "mse": "MSE",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "cosine_similarity": "cosine",
+    "correlation": "correlation of detail",
+}
+AS_IS, MATCHED, OTHER = "as it is", "colours matched", "another real eye, colours matched"
+
+Row = dict[str, Any]
+Spectra = dict[tuple[str, str], np.ndarray]
+"""Data set and way of comparing -> sums over pairs of the power of both, ``(2, rings)``: compared, real."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Places of a synthetic eye, of the real eye that it was made from, and of another real eye of the data set."""
+
+    synthetic: int
+    real: int
+    other: int | None
+
+
+def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
+    """Compare synthetic photographs with the real ones of the same vessel maps.
+
+    Pairs are the synthetic eyes whose condition is an eye of the real set, its map as it was. Metrics are those of
+    :mod:`retina_monai.metrics.image_quality` inside the field of view, on the [-1, 1] scale; MS-SSIM has as many of
+    its five scales as the size allows. Good is a set whose pairs are more alike (by the correlation of their detail)
+    than a real eye is to another one of the same data set, by an interval over patients. It is not SSIM that decides,
+    since smooth pictures are more like any eye by it than another eye is.
+
+    Args:
+        synthetic: eyes, gone through once, and a few of them again for the picture.
+        real: eyes, gone through once, and those of pairs again.
+        output_dir: where the pictures go.
+
+    Returns:
+        The section ``image``; grey where there are no pairs.
+
+    Raises:
+        RetinaError: a picture cannot be written.
+    """
+    pairs = find_pairs(synthetic, real)
+    if not pairs:
+        reason = (
+            "Not judged: no synthetic photograph was made from the vessel map, as it is, of an eye of the real set."
+        )
+        return Section("image", QUESTION, "grey", reason, {"pairs": 0})
+    rows, spectra, copies = _measure(pairs, synthetic, real)
+    if not rows:
+        answer = f"All {copies} pairs are one and the same photograph, pixel by pixel: nothing was generated."
+        return Section("image", QUESTION, "red", answer, {"pairs": len(pairs), "identical_to_real": copies})
+    gain = _gain(rows)
+    light, answer = _judge(rows, gain, copies)
+    figures = {
+        "pairs": len(pairs),
+        "identical_to_real": copies,
+        "gain_of_correlation": None if gain is None else gain._asdict(),
+        "by_dataset": _summary(rows),
+        "spectrum": _spectral_figures(spectra),
+    }
+    paths = {name: output_dir / f"{name}.png" for name in ("similarity", "spectrum", "pairs")}
+    _plot(rows, paths["similarity"])
+    size = real[pairs[0].real].image.shape[-1]
+    made, true = np.sum([power for (_, kind), power in spectra.items() if kind == AS_IS], axis=0)
+    plot_spectrum(frequencies(size).numpy(), {"real": true, "synthetic": made}, paths["spectrum"])
+    _draw_pairs(rows, synthetic, real, paths["pairs"])
+    pictures = [
+        Picture("How like the pairs are", paths["similarity"], "Orange should lie to the right of blue."),
+        Picture("Detail of each size in the pairs", paths["spectrum"], "Below 1 on the right: too smooth."),
+        Picture(
+            "The least like, the middle and the most like pair", paths["pairs"], "By the correlation of their detail."
+        ),
+    ]
+    return Section(
+        "image", QUESTION, light, answer, figures, [_table(rows, spectra)], pictures, _notes(rows, copies, size)
+    )
+
+
+def find_pairs(synthetic: Eyes, real: Eyes) -> list[Pair]:
+    """Synthetic eyes with the real eye of their vessel map, and another of its data set and of another patient."""
+    places: dict[tuple[str, str], int] = {}
+    others: dict[str, list[tuple[str, int]]] = {}
+    datasets: list[str] = []
+    for place, eye in enumerate(progress(real, "image: real photographs")):
+        places[eye.patient, eye.name] = place
+        others.setdefault(eye.dataset, []).append((eye.patient, place))
+        datasets.append(eye.dataset)
+    pairs = []
+    for place, eye in enumerate(progress(synthetic, "image: looking for pairs")):
+        condition = eye.condition
+        if condition is None or condition.augmented:
+            continue
+        match = places.get((condition.patient, condition.name))
+        if match is not None:
+            pairs.append(Pair(place, match, _other(others[datasets[match]], condition.patient, match)))
+    return pairs
+
+
+def _other(eyes: Sequence[tuple[str, int]], patient: str, place: int) -> int | None:
+    """The first eye of another patient behind a place, or from the beginning."""
+    strangers = [other for whose, other in eyes if whose != patient]
+    return next((other for other in strangers if other > place), strangers[0] if strangers else None)
+
+
+def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[Row], Spectra, int]:
+    """A row per pair and way of comparing, their spectra, and the number of pairs that are one picture."""
+    rows: list[Row] = []
+    spectra: Spectra = {}
+    copies = 0
+    for pair in progress(pairs, "image: comparing", "pair"):
+        made, true = synthetic[pair.synthetic], real[pair.real]
+        inside = made.fov & true.fov
+        if np.array_equal(made.image[:, inside], true.image[:, inside]):
+            copies += 1
+            continue
+        about = {"dataset": true.dataset, "patient": true.patient, "name": made.name, "pair": pair}
+        other = None if pair.other is None else real[pair.other]
+        for kind, (pred, fov) in _compared(made, true, other).items():
+            rows.append({**about, "kind": kind, **_figures(pred, as_image(true), fov)})
+            power = np.stack([_spectrum(pred, fov), _spectrum(as_image(true), fov)])
+            spectra[true.dataset, kind] = spectra.get((true.dataset, kind), 0) + power
+    return rows, spectra, copies
+
+
+def _compared(made: Eye, true: Eye, other: Eye | None) -> dict[str, tuple[Tensor, Tensor]]:
+    """What is held against a real photograph, and inside which field of view."""
+    fov = as_mask(made.fov & true.fov)
+    found = {AS_IS: (as_image(made), fov), MATCHED: (_matched(made, true, fov), fov)}
+    if other is not None and (both := other.fov & true.fov).any():
+        found[OTHER] = (_matched(other, true, as_mask(both)), as_mask(both))
+    return found
+
+
+def _matched(eye: Eye, like: Eye, fov: Tensor) -> Tensor:
+    appearance = measure_appearance(as_image(like)[0], fov[0])
+    return apply_appearance(as_image(eye), fov, appearance)
+
+
+def _figures(pred: Tensor, target: Tensor, fov: Tensor) -> dict[str, float]:
+    measures: dict[str, Callable[..., Tensor]] = {
+        "mse": mse,
+        "psnr": partial(psnr, data_range=RANGE),
+        "ssim": partial(ssim, data_range=RANGE),
+        "ms_ssim": partial(ms_ssim, data_range=RANGE, weights=MS_WEIGHTS[: _scales(pred.shape[-1])]),
+        "cosine_similarity": cosine_similarity,
+    }
+    figures = {name: float(measure(pred, target, fov=fov)) for name, measure in measures.items()}
+    cosine = figures["cosine_similarity"]
+    figures |= {"psnr": min(figures["psnr"], MOST), "cosine_similarity": 0.0 if np.isnan(cosine) else cosine}
+    return figures | {"correlation": _correlation(pred, target, fov)}
+
+
+def _correlation(pred: Tensor, target: Tensor, fov: Tensor) -> float:
+    """Pearson's, inside the field of view, of what is finer than :data:`COARSE`; 0 where a picture is flat.
+
+    Unlike SSIM it gives nothing to a picture without detail, and colours do not enter.
+    """
+    inside = fov[0, 0].numpy() > 0
+    one, other = (_detail(picture[0].mean(0).numpy(), inside)[inside] for picture in (pred, target))
+    one, other = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum() / scale) if scale > FLAT else 0.0
+
+
+def _detail(grey: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    sigma = len(grey) * COARSE
+    share = gaussian_filter(inside.astype(np.float32), sigma)
+    detail: np.ndarray = grey - gaussian_filter(grey * inside, sigma) / np.maximum(share, FLAT)
+    return detail
+
+
+def _scales(size: int) -> int:
+    """How many of the scales of MS-SSIM a picture has room for."""
+    return max(scales for scales in range(1, len(MS_WEIGHTS) + 1) if scales == 1 or size >= WINDOW * 2 ** (scales - 1))
+
+
+def _spectrum(image: Tensor, fov: Tensor) -> np.ndarray:
+    spectrum: np.ndarray = radial_power_spectrum(image, fov)[0].double().numpy()
+    return np.maximum(spectrum, NO_POWER)
+
+
+def _spectral_figures(spectra: Spectra) -> dict[str, dict[str, dict[str, float]]]:
+    """Data set -> way of comparing -> what is said of the mean spectrum over the real one."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (dataset, kind), (compared, true) in spectra.items():
+        found.setdefault(dataset, {})[kind] = describe_ratio(compared / true)
+    return found
+
+
+def _gain(rows: Sequence[Row]) -> Interval | None:
+    """Correlation of pairs over that of another real eye, with its interval over patients."""
+    others = {row["pair"].synthetic: row["correlation"] for row in rows if row["kind"] == OTHER}
+    matched = [row for row in rows if row["kind"] == MATCHED and row["pair"].synthetic in others]
+    patients = [row["patient"] for row in matched]
+    if len(set(patients)) < FEWEST:
+        return None
+    gains = [row["correlation"] - others[row["pair"].synthetic] for row in matched]
+    return bootstrap_interval(gains, groups=patients)
+
+
+def _judge(rows: Sequence[Row], gain: Interval | None, copies: int) -> tuple[Light, str]:
+    pairs = [row for row in rows if row["kind"] == MATCHED]
+    means = {kind: np.mean([row["psnr"] for row in rows if row["kind"] == kind]) for kind in (AS_IS, MATCHED)}
+    ssims, correlations = ([row[name] for row in pairs] for name in ("ssim", "correlation"))
+    answer = (
+        f"{counted(len(pairs), 'photograph', 'reaches', 'reach')} {means[AS_IS]:.1f} dB and {means[MATCHED]:.1f} dB "
+        f"with the real one's colours, an SSIM of {np.mean(ssims):.3f}, and a correlation of detail of "
+        f"{np.mean(correlations):.2f}."
+    )
+    if copies:
+        more = "is the real photograph itself" if copies == 1 else "are the real photographs themselves"
+        return "red", f"{answer} {copies} more {more}, pixel by pixel."
+    if gain is None:
+        return "grey", f"{answer} Not judged: that takes pairs of {FEWEST} patients."
+    apart = f"{abs(gain.mean):.3f} (95 % interval of the difference {gain.low:.3f} to {gain.high:.3f})"
+    if gain.low > 0:
+        return (
+            "green",
+            f"{answer} They are nearer to their own eye than another real eye is, by {apart} of correlation.",
+        )
+    if gain.mean > 0:
+        return (
+            "amber",
+            f"{answer} They are hardly nearer to their own eye than another real eye is, by {apart} of correlation.",
+        )
+    return (
+        "red",
+        f"{answer} They are no nearer to their own eye than another real eye is: {apart} of correlation behind.",
+    )
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Data set -> way of comparing -> metric -> mean with its interval."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        for kind in (AS_IS, MATCHED, OTHER):
+            own = [row for row in rows if row["dataset"] == dataset and row["kind"] == kind]
+            patients = [row["patient"] for row in own]
+            if own:
+                found.setdefault(dataset, {})[kind] = {
+                    name: bootstrap_interval([row[name] for row in own], groups=patients)._asdict() for name in METRICS
+                }
+    return found
+
+
+def _table(rows: Sequence[Row], spectra: Spectra) -> Table:
+    spectral = _spectral_figures(spectra)
+    cells: list[list[str | float | None]] = []
+    for dataset, kinds in _summary(rows).items():
+        for kind, metrics in kinds.items():
+            count = metrics["mse"]["N"]
+            rings = f"{spectral[dataset][kind]['within']:.0%}"
+            cells.append([dataset, kind, count, *(_with_interval(metrics[name]) for name in METRICS), rings])
+    columns = ("data set", "compared", "pairs", *TITLES.values(), f"rings within {BAND:.0%}")
+    note = (
+        "Inside the field of view, on the [-1, 1] scale; means over pairs, 95 % intervals over patients. Rings: of "
+        "the mean power spectrum, whose power is that near the real photographs'."
+    )
+    return Table("Synthetic photographs and the real ones of the same vessel maps", columns, cells, note)
+
+
+def _with_interval(figure: Mapping[str, Any]) -> str:
+    mean, low, high = figure["mean"], figure["low"], figure["high"]
+    digits = 1 if abs(mean) >= 10 else 3
+    return f"{mean:.{digits}f}" + ("" if np.isnan(low) else f" ({low:.{digits}f} to {high:.{digits}f})")
+
+
+def _plot(rows: Sequence[Row], path: Path) -> None:
+    """Correlation of each pair, and with another real eye, data set by data set."""
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.9 * len(datasets)), layout="constrained")
+    axes = figure.subplots()
+    for kind, colour, marker, shift in ((OTHER, REAL, "o", 0.15), (MATCHED, SYNTHETIC, "x", -0.15)):
+        own = [row for row in rows if row["kind"] == kind]
+        heights = [datasets.index(row["dataset"]) + shift for row in own]
+        axes.scatter([row["correlation"] for row in own], heights, color=colour, marker=marker, alpha=0.7, label=kind)
+    axes.set_yticks(range(len(datasets)), datasets)
+    axes.set(xlabel="correlation of detail with the real photograph", ylim=(-0.6, len(datasets) - 0.4))
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
+    FigureCanvasAgg(figure)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=120, format="png")
+
+
+def _draw_pairs(rows: Sequence[Row], synthetic: Eyes, real: Eyes, path: Path) -> None:
+    ranked = sorted((row for row in rows if row["kind"] == MATCHED), key=lambda row: float(row["correlation"]))
+    chosen = [ranked[place] for place in sorted({0, len(ranked) // 2, len(ranked) - 1})][:SHOWN]
+    pictures = []
+    for row in chosen:
+        made, true = synthetic[row["pair"].synthetic], real[row["pair"].real]
+        matched = _matched(made, true, as_mask(made.fov & true.fov))[0]
+        shown = torch.round((matched + 1) * 127.5).to(torch.uint8).numpy()
+        pictures.append([made.image, shown, true.image])
+    write_png(path, image_grid(pictures, ["synthetic", "colours matched", "real"]))
+
+
+def _notes(rows: Sequence[Row], copies: int, size: int) -> list[str]:
+    notes = [
+        "A vessel map does not say what colours, lesions and background an eye has: no generator can reach the real "
+        "photograph, and one that does has memorised it.",
+        f"MS-SSIM has {_scales(size)} of its {len(MS_WEIGHTS)} scales at {size} px.",
+    ]
+    if copies:
+        pairs = counted(copies, "pair", "that is one photograph does", "that are one photograph do")
+        notes.append(f"{pairs} not enter the means.")
+    if not any(row["kind"] == OTHER for row in rows):
+        notes.append("No data set has a second patient: there is no other real eye to compare with.")
+    return notes

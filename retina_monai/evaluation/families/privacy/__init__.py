@@ -1,0 +1,1 @@
+"""Does the set give its training patients away?"""

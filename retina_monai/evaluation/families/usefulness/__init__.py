@@ -1,0 +1,1 @@
+"""What do networks learn from the set?"""

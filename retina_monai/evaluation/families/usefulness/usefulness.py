@@ -1,0 +1,417 @@
+"""Is the set of use: networks that learn from it, from real eyes, and from both, each tested on real test patients.
+
+Train on synthetic, test on real (Esteban et al., https://arxiv.org/abs/1706.02633). All arms take equally many steps of
+the same loop, so that none wins by training longer. Nothing that was made from a test patient's mask may teach: such
+sets are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from retina_monai.engines.process import choose_device
+from retina_monai.errors import counted
+from retina_monai.evaluation.families.usefulness import leaks, segmenter
+from retina_monai.evaluation.families.usefulness.usefulness_plots import plot_dice, write_segmentations
+from retina_monai.evaluation.measuring.eye import Eye, Eyes, as_mask
+from retina_monai.evaluation.report.section import Light, Picture, Section, Table
+from retina_monai.evaluation.report.tables import FEWEST, Interval, bootstrap_interval, in_words
+from retina_monai.handlers.checkpoints import load_file, save_atomically
+from retina_monai.metrics import dice, roc_auc
+from retina_monai.networks import iternet
+from retina_monai.progress import progress
+
+__all__ = ["MODES", "Plan", "usefulness_section"]
+
+QUESTION = "Does the set train a network that works on real eyes?"
+ARMS = ("synthetic", "real", "real + synthetic")
+
+NEAR = 0.05  # Dice. Two human observers of CHASE_DB1 agree to 0.77 and networks reach 0.81: a loss of that size
+FAR = 0.10  # makes a network as bad as an observer who hurries, twice that size makes it of no use
+LEARNED = 0.10  # Dice by which real eyes alone must beat a network that marks every pixel, else nothing is compared
+PLATEAU = NEAR / 2  # Dice that the last doubling of its steps may give the real arm: half of what is called good. Real
+# eyes of CHASE_DB1 reach 0.726 in 225 steps, 0.751 in 450 and 0.770 in 900; networks trained less hide differences
+FEWEST_SEEDS = 3  # trainings of each arm below which no light is given
+SHOWN = 3  # test eyes in the picture
+UNTRAINED = "Not judged: quick mode trains no networks, since a few steps are too few to judge by: use --mode full."
+
+Example = dict[str, NDArray]
+Dice = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is trained.
+
+    Attributes:
+        networks: names of :data:`retina_monai.evaluation.families.usefulness.segmenter.NETWORKS`.
+        steps: of each training, an even number.
+        seeds: trainings of each arm.
+        most: eyes of a set that are trained on, drawn by the seed where there are more; they are kept in memory.
+    """
+
+    networks: tuple[str, ...]
+    steps: int
+    seeds: int
+    most: int
+
+
+MODES: dict[str, Plan | None] = {
+    "quick": None,
+    "full": Plan(("U-Net",), steps=900, seeds=3, most=1000),
+    "thorough": Plan(("U-Net", "IterNet"), steps=1800, seeds=5, most=1000),
+}
+"""``quick`` trains nothing; ``full`` takes about a quarter of an hour on one core; ``thorough`` needs a GPU."""
+
+
+@dataclass
+class _Arms:
+    """What one network did: for each arm, seed by seed, the figures of each test eye, (seeds, eyes).
+
+    ``halfway`` is the Dice of real eyes alone after half as many steps, by a schedule of its own.
+    """
+
+    dice: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
+    auc: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
+    halfway: list[list[float]] = field(default_factory=list)
+    found: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+
+
+def usefulness_section(
+    synthetic: Eyes,
+    training: Eyes,
+    test: Eyes,
+    *,
+    mode: str,
+    seed: int,
+    output_dir: Path,
+    cache_dir: Path,
+    key: str = "vessel",
+) -> Section:
+    """Train on synthetic eyes, on real ones and on both, and test on real ones.
+
+    Finished trainings are kept in ``cache_dir`` by all that they depend on, and not done again.
+
+    Args:
+        synthetic: with their conditions.
+        training: real eyes for training.
+        test: real eyes of other patients.
+        mode: of :data:`MODES`.
+        seed: of the trainings, the draws and the intervals.
+        output_dir: where the plot and the picture are written.
+        cache_dir: where trained networks are kept.
+        key: of the mask that is learned: ``vessel``, ``disc``, ...
+
+    Returns:
+        The section. Green: synthetic eyes alone cost at most 0.05 Dice, or help beside real ones, by the 95 % interval
+        over patients. Red: they cost more than 0.10, and more than 0.05 by the interval. Amber: anything between. Grey:
+        fewer than four test patients or three seeds, a network that real eyes do not teach or that still learned from
+        them in the second half of its steps, or ``quick``, which trains nothing.
+
+    Raises:
+        RetinaError: as :func:`retina_monai.evaluation.families.usefulness.leaks.refuse_leaks`.
+    """
+    if reason := _missing(synthetic, training, test, key):
+        return Section("usefulness", QUESTION, "grey", reason, {"key": key})
+    leaks.refuse_leaks(synthetic, training, test, key)
+    plan = MODES[mode]
+    if plan is None:
+        return Section("usefulness", QUESTION, "grey", UNTRAINED, {"key": key, "mode": mode})
+    pools = {"synthetic": _examples(synthetic, key, plan.most, seed), "real": _examples(training, key, plan.most, seed)}
+    if reason := _without_masks(pools, test, key):
+        return Section("usefulness", QUESTION, "grey", reason, {"key": key})
+    tested = [eye for eye in test if _has(eye, key)]
+    results = _run(pools, tested, plan, seed, Path(cache_dir), key)
+    return _section(results, pools, tested, plan, mode, seed, Path(output_dir), key)
+
+
+def _missing(synthetic: Eyes, training: Eyes, test: Eyes, key: str) -> str:
+    names = {"synthetic": synthetic, "real training": training, "real test": test}
+    if empty := [name for name, eyes in names.items() if not len(eyes)]:
+        return f"This cannot be judged: there are no {' and no '.join(empty)} eyes."
+    return ""
+
+
+def _without_masks(pools: Mapping[str, Sequence[Example]], test: Eyes, key: str) -> str:
+    empty = [f"{name} eye for training" for name, examples in pools.items() if not examples]
+    empty += [] if any(_has(eye, key) for eye in test) else ["test eye"]
+    return f"This cannot be judged: no {' and no '.join(empty)} has a {key} mask." if empty else ""
+
+
+def _has(eye: Eye, key: str) -> bool:
+    return key in eye.masks and bool((eye.masks[key][eye.fov] >= 0.5).any())
+
+
+def _examples(eyes: Eyes, key: str, most: int, seed: int) -> list[Example]:
+    """What is learned from a set; of a large one, as many eyes as are kept, drawn by the seed."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(eyes))[:most])
+    drawn = (eyes[int(place)] for place in progress(chosen, "usefulness: reading eyes"))
+    return [_example(eye, key) for eye in drawn if _has(eye, key)]
+
+
+def _example(eye: Eye, key: str) -> Example:
+    mask = (eye.masks[key] >= 0.5) & eye.fov
+    return {"image": segmenter.local_contrast(eye.image, eye.fov), "mask": mask[None].astype(np.uint8)}
+
+
+def _run(
+    pools: Mapping[str, list[Example]], test: Sequence[Eye], plan: Plan, seed: int, cache_dir: Path, key: str
+) -> dict[str, _Arms]:
+    """Train what is not kept, and measure all."""
+    results = {network: _Arms() for network in plan.networks}
+    half = plan.steps // 2
+    total = len(plan.networks) * plan.seeds * (len(ARMS) * plan.steps + half)
+    with progress(title="usefulness: training", unit="step", total=total) as bar:
+        for network, arms in results.items():
+            for number in range(plan.seeds):
+                for arm in ARMS:
+                    bar.set_postfix_str(f"{network}, {arm}, seed {number}")
+                    model = _trained(network, arm, pools, plan.steps, seed + number, cache_dir, bar)
+                    _measure(arms, arm, model, test, key)
+                bar.set_postfix_str(f"{network}, real with half the steps, seed {number}")
+                model = _trained(network, "real", pools, half, seed + number, cache_dir, bar)
+                arms.halfway.append([dice for dice, _, _ in _tested(model, test, key)])
+    return results
+
+
+def _trained(
+    network: str,
+    arm: str,
+    pools: Mapping[str, list[Example]],
+    steps: int,
+    seed: int,
+    cache_dir: Path,
+    bar: Any,
+) -> nn.Module:
+    """A network from the cache, or trained and put there; on a bar, both are as many steps."""
+    device = choose_device()
+    parts = [examples for name, examples in pools.items() if name in arm]
+    eyes, weights = _mixed(parts)
+    patch = _patch(eyes)
+    depends = {
+        "code": [_digest(inspect.getsource(module).encode()) for module in (segmenter, iternet)],
+        "network": network,
+        "arm": arm,
+        "steps": steps,
+        "seed": seed,
+        "patch": patch,
+        "device": device.type,
+        "eyes": [_fingerprint(part) for part in parts],
+    }
+    path = cache_dir / "usefulness" / f"{_digest(json.dumps(depends, sort_keys=True).encode())[:32]}.pt"
+    if path.is_file():
+        model = segmenter.NETWORKS[network]().to(device)
+        model.load_state_dict(load_file(path))
+        bar.update(steps)
+        return model.eval()
+    how: dict[str, Any] = {"patch": patch, "weights": weights, "device": device}
+    model = segmenter.train_segmenter(network, eyes, steps, seed, **how, after_step=lambda *_: bar.update())
+    save_atomically({name: tensor.cpu() for name, tensor in model.state_dict().items()}, path)
+    return model
+
+
+def _mixed(parts: Sequence[list[Example]]) -> tuple[list[Example], list[float] | None]:
+    """The eyes of an arm, and how likely each is drawn: of two sets, each gives half of what is seen."""
+    eyes = [example for part in parts for example in part]
+    if len(parts) == 1:
+        return eyes, None
+    return eyes, [1 / len(part) / len(parts) for part in parts for _ in part]
+
+
+def _patch(eyes: Sequence[Example]) -> int:
+    """Three quarters of the eyes' size, as a multiple of 8."""
+    return max(8, 3 * eyes[0]["image"].shape[-1] // 4 // 8 * 8)
+
+
+def _measure(arms: _Arms, arm: str, model: nn.Module, test: Sequence[Eye], key: str) -> None:
+    measured = list(_tested(model, test, key))
+    if not arms.dice[arm]:
+        arms.found[arm] = [found for _, _, found in measured[:SHOWN]]
+    arms.dice[arm].append([dice for dice, _, _ in measured])
+    arms.auc[arm].append([auc for _, auc, _ in measured])
+
+
+def _tested(model: nn.Module, test: Sequence[Eye], key: str) -> Iterator[tuple[float, float, NDArray[np.float32]]]:
+    """Dice, AUC and the map that was found, of each test eye."""
+    for eye in test:
+        found = segmenter.segment(model, _padded(segmenter.local_contrast(eye.image, eye.fov)))
+        found = found[: eye.fov.shape[0], : eye.fov.shape[1]].clip(0, 1)
+        pred, mask, fov = as_mask(found), as_mask(eye.masks[key] >= 0.5), as_mask(eye.fov)
+        yield dice((pred >= 0.5).float(), mask, fov).item(), roc_auc(pred, mask, fov).item(), found
+
+
+def _padded(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """To a multiple of 8, which networks halve three times."""
+    rest = -image.shape[-1] % 8
+    return np.pad(image, ((0, 0), (0, rest), (0, rest)))
+
+
+def _section(
+    results: Mapping[str, _Arms],
+    pools: Mapping[str, list[Example]],
+    test: Sequence[Eye],
+    plan: Plan,
+    mode: str,
+    seed: int,
+    output_dir: Path,
+    key: str,
+) -> Section:
+    patients = [eye.patient for eye in test]
+    floor = float(np.mean([_dice_of_everything(eye, key) for eye in test]))
+    networks = {name: _figures(arms, patients, seed) for name, arms in results.items()}
+    verdicts = {name: judge(figures, floor, plan) for name, figures in networks.items()}
+    worst = max(verdicts, key=lambda name: ("green", "amber", "red", "grey").index(verdicts[name][0]))
+    counts = {"synthetic": len(pools["synthetic"]), "real": len(pools["real"]), "test": len(test)}
+    about = {"key": key, "mode": mode, "seed": seed, "test_patients": len(set(patients)), **asdict(plan)}
+    return Section(
+        key="usefulness",
+        question=QUESTION,
+        light=verdicts[worst][0],
+        answer=verdicts[worst][1].format(network=worst),
+        figures={**about, "eyes": counts, "dice_of_marking_everything": floor, "results": networks},
+        tables=_tables(networks, counts, plan),
+        pictures=_pictures(results, test, key, output_dir),
+        notes=_notes(plan, key, len(set(patients))),
+    )
+
+
+def _dice_of_everything(eye: Eye, key: str) -> float:
+    share = float((eye.masks[key] >= 0.5)[eye.fov].mean())
+    return 2 * share / (1 + share)
+
+
+def _figures(arms: _Arms, patients: Sequence[str], seed: int) -> dict[str, Any]:
+    """Means over eyes and seeds with intervals over patients; differences eye by eye."""
+    mean = {arm: np.mean(arms.dice[arm], axis=0) for arm in ARMS}
+    return {
+        "arms": {
+            arm: {
+                "dice": _interval(mean[arm], patients, seed),
+                "auc": _interval(np.mean(arms.auc[arm], axis=0), patients, seed),
+                "dice_of_seeds": [float(np.mean(row)) for row in arms.dice[arm]],
+            }
+            for arm in ARMS
+        },
+        "real_minus_synthetic": _interval(mean["real"] - mean["synthetic"], patients, seed),
+        "both_minus_real": _interval(mean["real + synthetic"] - mean["real"], patients, seed),
+        "gain_of_second_half": _interval(mean["real"] - np.mean(arms.halfway, axis=0), patients, seed),
+    }
+
+
+def _interval(values: Dice, patients: Sequence[str], seed: int) -> dict[str, float]:
+    if not np.isfinite(values).all():  # a test eye of one class alone has no AUC
+        return Interval(float("nan"), float("nan"), float("nan"), len(values), len(set(patients)))._asdict()
+    return bootstrap_interval(values, seed=seed, groups=patients)._asdict()
+
+
+def judge(figures: Mapping[str, Any], floor: float, plan: Plan) -> tuple[Light, str]:
+    """The light of one network, and the sentences, in which {network} stands for its name."""
+    loss, gain, late = (figures[key] for key in ("real_minus_synthetic", "both_minus_real", "gain_of_second_half"))
+    reached = {arm: figures["arms"][arm]["dice"]["mean"] for arm in ARMS}
+    text = (
+        f"A {{network}} trained on synthetic eyes alone reaches a Dice of {reached['synthetic']:.3f} on real test "
+        f"eyes, one trained on real eyes {reached['real']:.3f}: a loss of {in_words(loss)}. Trained on both it reaches "
+        f"{reached['real + synthetic']:.3f}, {in_words(gain, '+.3f')} against real eyes alone."
+    )
+    if reached["real"] < floor + LEARNED:
+        return "grey", (
+            f"Not judged: a {{network}} trained on real eyes alone reaches a Dice of only {reached['real']:.3f} on "
+            f"test eyes, where marking everything gives {floor:.3f}."
+        )
+    if late["mean"] > PLATEAU:
+        return "grey", (
+            f"{text} Not judged: real eyes alone still gained {late['mean']:.3f} when the steps were doubled to "
+            f"{plan.steps}, where {PLATEAU} is the limit, and networks that are still learning hide differences: use "
+            "--mode thorough."
+        )
+    if loss["groups"] < FEWEST or plan.seeds < FEWEST_SEEDS:
+        return "grey", (
+            f"{text} Not judged: that takes {FEWEST} test patients and {FEWEST_SEEDS} seeds, and there are "
+            f"{loss['groups']} and {plan.seeds}."
+        )
+    if loss["high"] <= NEAR or gain["low"] > 0:
+        return "green", text
+    return "red" if loss["mean"] > FAR and loss["low"] > NEAR else "amber", text
+
+
+def _tables(networks: Mapping[str, Any], counts: Mapping[str, int], plan: Plan) -> list[Table]:
+    columns = ("network", "learned from", "eyes", "Dice", "low", "high", "each seed", "AUC", "low", "high")
+    eyes = {
+        "synthetic": counts["synthetic"],
+        "real": counts["real"],
+        "real + synthetic": counts["real"] + counts["synthetic"],
+    }
+    rows: list[list[str | float | None]] = []
+    differences: list[list[str | float | None]] = []
+    for name, figures in networks.items():
+        for arm in ARMS:
+            of = figures["arms"][arm]
+            seeds = " ".join(f"{value:.3f}" for value in of["dice_of_seeds"])
+            rows.append([name, arm, eyes[arm], *_cells(of["dice"]), seeds, *_cells(of["auc"])])
+        differences.append([name, "real - synthetic", *_cells(figures["real_minus_synthetic"])])
+        differences.append([name, "(real + synthetic) - real", *_cells(figures["both_minus_real"])])
+        halves = f"real, {plan.steps} steps - {plan.steps // 2} steps"
+        differences.append([name, halves, *_cells(figures["gain_of_second_half"])])
+    note = f"Means over test eyes and seeds; 95 % bootstrap intervals over patients, from {FEWEST} patients."
+    return [
+        Table("Tested on real eyes", columns, rows, note),
+        Table(
+            "Differences in Dice", ("network", "difference", "mean", "low", "high"), differences, "Eye by eye. " + note
+        ),
+    ]
+
+
+def _cells(interval: Mapping[str, float]) -> list[float | None]:
+    values = (interval[name] for name in ("mean", "low", "high"))
+    return [None if np.isnan(value) else round(value, 4) for value in values]
+
+
+def _pictures(results: Mapping[str, _Arms], test: Sequence[Eye], key: str, output_dir: Path) -> list[Picture]:
+    pictures = []
+    for name, arms in results.items():
+        stem = name.lower().replace("-", "")
+        plot, grid = output_dir / f"usefulness_{stem}.png", output_dir / f"usefulness_{stem}_eyes.png"
+        plot_dice(arms.dice, plot)
+        pictures.append(
+            Picture(f"Dice on real test eyes, {name}", plot, "A dot is a test eye, a column a seed, a bar its mean.")
+        )
+        write_segmentations(test[:SHOWN], key, arms.found, grid)
+        caption = "White: found and there; orange: found and not there; blue: there and not found. First seed."
+        pictures.append(Picture(f"What each {name} finds in test eyes", grid, caption))
+    return pictures
+
+
+def _notes(plan: Plan, key: str, patients: int) -> list[str]:
+    return [
+        f"Every network took {plan.steps} steps of 8 patches, whatever it learned from; of real + synthetic, each set "
+        "gives half of what is seen.",
+        f"Light: green if synthetic eyes alone cost at most {NEAR} Dice, or if real + synthetic is better than real "
+        f"alone, with the whole 95 % interval; red if they cost more than {FAR}, with the whole interval above {NEAR}; "
+        "amber otherwise. Of several networks the worst counts.",
+        f"A light takes {FEWEST} test patients, {FEWEST_SEEDS} seeds, and a real arm near its plateau: trained for "
+        f"half of the steps, by a schedule of its own, it loses at most {PLATEAU} Dice.",
+        f"Of a set with more than {plan.most} eyes, {plan.most} drawn by the seed are learned from.",
+        f"The intervals are over {counted(patients, 'test patient')}; the table shows how seeds differ.",
+        f"Refused is a set with a condition of a test patient, by the manifest or by the {key} map itself.",
+    ]
+
+
+def _fingerprint(examples: Sequence[Example]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(example["image"].tobytes() + example["mask"].tobytes())
+    return digest.hexdigest()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

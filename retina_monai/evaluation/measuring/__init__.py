@@ -1,0 +1,1 @@
+"""What measures: sets of eyes, judges and feature extractors."""

@@ -1,0 +1,166 @@
+"""Two sets compared by one number per eye, or by a few: the difference of their means, the distance of their spreads.
+
+An interval is over patients, as in :mod:`retina_monai.evaluation.report.tables`. A distance says little alone: beside
+it stand that of two halves of the real set, with no patient in both (the floor), and that of synthetic eyes to one
+half, taken in the same number and of no patient of that half, so that the two compare.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retina_monai.evaluation.report.tables import FEWEST, Interval
+from retina_monai.metrics import halve, kolmogorov_smirnov, wasserstein
+
+__all__ = ["Distance", "compare_samples", "difference_interval"]
+
+Floats = NDArray[np.float64]
+
+DRAWS_AT_ONCE = 2**22  # numbers held in memory while resampling
+HALVINGS = 20  # random ones, over which floors are averaged: one is one draw
+LARGEST = 1000  # eyes of a half: more only cost time
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two samples are apart.
+
+    Attributes:
+        kolmogorov_smirnov, wasserstein: of all synthetic to all real eyes; NaN where either have no value.
+        floor_ks, floor_wasserstein: between halves of the real eyes, averaged over random halves; NaN with less than
+            two patients.
+        ratio: mean Wasserstein distance of synthetic eyes to one half over that of the other half, in equal numbers:
+            1 where synthetic eyes are like real ones; NaN where there is no floor.
+        N, real_N: numbers of eyes.
+        real_patients: number of patients of the real eyes.
+    """
+
+    kolmogorov_smirnov: float
+    wasserstein: float
+    floor_ks: float
+    floor_wasserstein: float
+    ratio: float
+    N: int
+    real_N: int
+    real_patients: int
+
+
+def difference_interval(
+    first: ArrayLike,
+    second: ArrayLike,
+    first_groups: Sequence[Hashable],
+    second_groups: Sequence[Hashable],
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Interval:
+    """Mean of the first values minus that of the second, with its percentile bootstrap interval.
+
+    Patients are drawn, with all their values in both; those of both lists, of the first and of the second alone are
+    drawn apart from each other, so that pairs stay pairs and numbers stay numbers (stratified cluster bootstrap;
+    Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.2).
+
+    Args:
+        first: (N,), finite.
+        second: (M,), finite.
+        first_groups, second_groups: the patient of each value.
+        level: confidence, between 0 and 1.
+        seed: of the resampling.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        The interval, with N of the first values; its ends are NaN where either list has fewer than
+        :data:`retina_monai.evaluation.report.tables.FEWEST` patients.
+
+    Raises:
+        ValueError: no values, a value that is not finite, groups of another length.
+
+    Example:
+        >>> patients = ["ann", "bob", "cy", "di"]
+        >>> interval = difference_interval([2.0, 3.0, 1.0, 2.0], [1.0, 2.0, 0.0, 1.0], patients, patients)
+        >>> interval.mean, interval.low, interval.high
+        (1.0, 1.0, 1.0)
+    """
+    values = [np.asarray(side, np.float64) for side in (first, second)]
+    for side, groups in zip(values, (first_groups, second_groups), strict=True):
+        if side.ndim != 1 or not side.size or not np.isfinite(side).all() or len(groups) != len(side):
+            raise ValueError("values must be finite, at least one, and have a group each")
+    mean = float(values[0].mean() - values[1].mean())
+    number = {group: place for place, group in enumerate(dict.fromkeys([*first_groups, *second_groups]))}
+    members = [np.array([number[group] for group in groups]) for groups in (first_groups, second_groups)]
+    sums, counts = _per_group(values, members, len(number)), _per_group([None, None], members, len(number))
+    if min((counts > 0).sum(axis=1)) < FEWEST:
+        return Interval(mean, math.nan, math.nan, len(values[0]), len(number))
+    drawn = np.concatenate(list(_resample(sums, counts, np.random.default_rng(seed), resamples)))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(low), float(high), len(values[0]), len(number))
+
+
+def compare_samples(
+    synthetic: ArrayLike,
+    real: ArrayLike,
+    patients: Sequence[str],
+    real_patients: Sequence[str],
+    seed: int = 0,
+) -> Distance:
+    """Distances of a biomarker's distributions, with their floor.
+
+    Args:
+        synthetic: (N, K), K values of each eye (its quantiles, say), all of one weight; NaN where one has none.
+        real: (M, K).
+        patients, real_patients: of each eye; a synthetic eye's is that of its condition.
+        seed: of the halves.
+    """
+    made, true = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
+    floors, matched = [], []
+    if len(set(real_patients)) > 1:
+        generator = np.random.default_rng(seed)
+        for _ in range(HALVINGS):
+            half, other = (_some(part, LARGEST, generator) for part in halve(len(true), generator, real_patients))
+            strangers = _strangers(patients, {real_patients[place] for place in half})
+            like = made[generator.choice(strangers, min(len(other), len(strangers)), replace=False)]
+            floors.append(_distances(true[other][: len(like)], true[half]))
+            matched.append(_distances(like, true[half]))
+    floor_ks, floor = np.mean(floors, axis=0) if floors else (math.nan, math.nan)
+    ratio = float(np.mean(matched, axis=0)[1] / floor) if floors and floor > 0 else math.nan
+    distances = _distances(made, true)
+    return Distance(*distances, float(floor_ks), float(floor), ratio, len(made), len(true), len(set(real_patients)))
+
+
+def _per_group(values: Sequence[Floats | None], members: Sequence[NDArray[np.intp]], count: int) -> Floats:
+    """Sums of each side's values over groups, or their numbers: (2, groups)."""
+    return np.stack(
+        [np.bincount(member, own, count).astype(float) for own, member in zip(values, members, strict=True)]
+    )
+
+
+def _resample(sums: Floats, counts: Floats, generator: np.random.Generator, resamples: int) -> Iterator[Floats]:
+    """Differences of means over groups that are drawn anew; groups of both sides, or of one, in their own number."""
+    kinds = (counts[0] > 0) + 2 * (counts[1] > 0)
+    strata = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+    at_once = max(1, DRAWS_AT_ONCE // counts.shape[1])
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        drawn = np.concatenate([generator.choice(stratum, (size, len(stratum))) for stratum in strata], axis=1)
+        totals, numbers = sums[:, drawn].sum(axis=2), counts[:, drawn].sum(axis=2)
+        means = totals / numbers
+        yield means[0] - means[1]
+
+
+def _some(places: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    return generator.permutation(places)[:count]
+
+
+def _strangers(patients: Sequence[str], known: set[str]) -> NDArray[np.int64]:
+    """Places of those whose patient is not known; of all, where each is."""
+    places = np.array([place for place, patient in enumerate(patients) if patient not in known], np.int64)
+    return places if len(places) else np.arange(len(patients))
+
+
+def _distances(first: Floats, second: Floats) -> tuple[float, float]:
+    return kolmogorov_smirnov(first, second), wasserstein(first, second)

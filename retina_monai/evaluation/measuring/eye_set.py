@@ -1,0 +1,421 @@
+"""The two sets that are compared, synthetic and real, read eye by eye when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from monai.transforms import Transform
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from retina_monai.data.adapters.own_layout import FOLDERS
+from retina_monai.data.files.checking import check_files
+from retina_monai.data.files.reading import read_photograph, read_size
+from retina_monai.data.listing.layout import (
+    LESIONS,
+    SPLITS,
+    Datalist,
+    Item,
+    NoVesselMapsError,
+    folders_at,
+    lonely,
+    pictures_by_name,
+    refuse_unpaired,
+)
+from retina_monai.data.listing.layouts import UnknownLayoutError, fingerprint, list_eyes
+from retina_monai.data.listing.manifest import read_manifest
+from retina_monai.data.listing.patients import identify
+from retina_monai.data.listing.pseudonyms import Aliases
+from retina_monai.data.listing.splits import merge
+from retina_monai.data.listing.twins import join_twins
+from retina_monai.data.sets.dataset import CachedEyes
+from retina_monai.data.sets.eyes import fit, read_eye
+from retina_monai.errors import RetinaError
+from retina_monai.evaluation.measuring.eye import Condition, Eye
+from retina_monai.progress import progress
+from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box
+from retina_monai.transforms.vessel_label import cut_label, vessel_label
+
+__all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_settings", "refuse_real"]
+
+Place = str | Path | Sequence[str | Path]
+"""Where a set lies: a directory, a ``datalist.json``, or several of them."""
+
+MASKS = ("vessel", "disc", "cup", "atrophy", *LESIONS)
+SHARE = "vessel_share"
+MEMORY_MB = 128  # of eyes kept in memory, whatever the set's size; the others come from the disk cache
+PHANTOM = "phantom/"  # how a phantom's patient begins
+FEWEST = 2
+
+
+class EyeSet(Sequence[Eye]):
+    """The eyes of a set; each is read when it is asked for, and prepared once.
+
+    Args:
+        place: what the user gave.
+        items: of the datalist, with ``split`` and, of synthetic eyes, ``condition``.
+        size: pixels a side of the eyes.
+        cache_dir: where prepared eyes are kept between families and runs.
+        skip_unreadable: leave out eyes with a file that is broken or makes no sense, and log their names.
+
+    Attributes:
+        items: those that are left, in the order of the eyes.
+        left_out: names of the others.
+
+    Raises:
+        RetinaError: all that is wrong with the files, in one sentence; fewer than two eyes are left.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        items: Sequence[Item],
+        size: int,
+        cache_dir: str | Path | None = None,
+        skip_unreadable: bool = False,
+    ) -> None:
+        self.place = place
+        self.size = size
+        whole = check_files(items, skip_unreadable)
+        self._packed = CachedEyes(whole, PackEyed(size), cache_dir, MEMORY_MB, skip_unreadable=skip_unreadable)
+        self._places: Sequence[int] = range(len(self._packed.data))
+        kept = {item["image"] for item in self._packed.data}
+        self.left_out = [str(item["name"]) for item in items if item["image"] not in kept]
+        _refuse_few(place, len(self))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Eye: ...
+    @overload
+    def __getitem__(self, index: slice) -> EyeSet: ...
+    def __getitem__(self, index: int | slice) -> Eye | EyeSet:
+        if isinstance(index, slice):
+            return self._part(self._places[index])
+        place = self._places[index]
+        return _unpack(self._packed.data[place], self._packed.deterministic(place))
+
+    @property
+    def items(self) -> list[Item]:
+        return [self._packed.data[place] for place in self._places]
+
+    def of_split(self, *splits: str) -> EyeSet:
+        """The eyes of these splits, in their order; nothing is read."""
+        return self.where([item["split"] in splits for item in self.items])
+
+    def where(self, chosen: Sequence[bool]) -> EyeSet:
+        """The eyes that are chosen, one by one, in their order; nothing is read."""
+        return self._part([place for place, one in zip(self._places, chosen, strict=True) if one])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the eyes' names, patients, splits, conditions and files, wherever they lie."""
+        return fingerprint({"training": self.items})  # whose splits are in the items
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Width x height of the photographs' files, the most frequent first, and how many there are of each."""
+        return dict(Counter("{1} x {0}".format(*read_size(item["image"])) for item in self.items).most_common())
+
+    def about(self) -> dict[str, Any]:
+        """What the report says about the set; no path but what the user gave."""
+        items = self.items
+        masks = {key: sum(key in item for item in items) for key in MASKS}
+        splits = {split: sum(item["split"] == split for item in items) for split in SPLITS}
+        return {
+            "place": [str(place) for place in _as_list(self.place)],
+            "eyes": len(items),
+            "patients": len({item["patient"] for item in items}),
+            "datasets": dict(sorted(Counter(str(item["dataset"]) for item in items).items())),
+            "splits": {split: count for split, count in splits.items() if count},
+            "masks": {key: count for key, count in masks.items() if count},
+            "sizes": self.sizes,
+            "left_out": self.left_out,
+            "fingerprint": self.fingerprint,
+        }
+
+    def _part(self, places: Sequence[int]) -> EyeSet:
+        part = object.__new__(EyeSet)
+        part.place, part.size, part.left_out = self.place, self.size, self.left_out
+        part._packed, part._places = self._packed, places
+        return part
+
+
+class PackEyed(Transform):
+    """Datalist item -> photograph, field of view and masks of one eye as PNG in memory, which is small and exact.
+
+    All are cropped to the field of view (computed where the set has none), padded square and resized by area; a mask
+    holds the share of each pixel that it covers, in steps of 1/255. Of vessels there are two: ``vessel``, the label,
+    whose topology stays (:func:`retina_monai.transforms.vessel_label.vessel_label`), and ``vessel_share``.
+
+    Args:
+        size: pixels a side.
+
+    Raises:
+        RetinaError: as :func:`retina_monai.data.sets.eyes.read_eye`.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.keys = (*MASKS, SHARE)  # of which a cache has to know
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Tensor]:
+        eye = read_eye(data, MASKS)
+        fov = eye["fov"]
+        image, box = black_outside(eye["image"], fov), fov_box(fov)
+        inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
+        shares = {key: fit(eye[key] * np.uint8(255), box, self.size) for key in MASKS if key in eye}
+        if "vessel" in eye:
+            given = read_photograph(data[SHARE])[:1] if SHARE in data else None
+            shares[SHARE] = shares["vessel"] if given is None else fit(given, box, self.size)
+            label = vessel_label(crop_square(eye["vessel"], box)[0], self.size)
+            shares["vessel"] = cut_label(label, inside[0])[None] * np.uint8(255)
+        pictures = {"image": fit(image, box, self.size), "fov": inside, **shares}
+        return {key: _as_png(picture) for key, picture in pictures.items()}
+
+
+def list_real(real_dir: Place) -> list[Item]:
+    """Items of the real set, or of several, with their ``split``; a folder of photographs alone is one, too.
+
+    Raises:
+        RetinaError: no such directory, no photograph in it, fewer than two; photographs and masks that do not pair.
+    """
+    return _listed(real_dir, join=True)
+
+
+def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item]:
+    """Items of a synthetic set, with the ``condition`` (patient, name, augmented) that each was made from.
+
+    The manifest tells it; pseudonyms of eyes of the real set are resolved. Where it does not, as in older sets and
+    those of others, an eye was made from the real one that has its name, unless its patient is told and is another; or
+    from its patient, if that is of the real set.
+
+    Args:
+        synthetic_dir: a set that this project wrote, a folder that a layout recognises, or photographs alone.
+        real: items of the real set.
+
+    Raises:
+        RetinaError: as :func:`list_real`; some of its photographs are files of the real set.
+    """
+    items = [item | {"split": ""} for item in _listed(synthetic_dir, join=False)]
+    _refuse_shared(synthetic_dir, items, real)
+    told, names, aliases = _told_conditions(Path(synthetic_dir), items), _Names(real), Aliases(real)
+    lines = [_without_pseudonyms(told.get(os.path.realpath(item["image"]), {}), aliases) for item in items]
+    return [
+        _conditioned(item | {"patient": aliases.patient(str(item["patient"]))}, line, names)
+        for item, line in zip(items, lines, strict=True)
+    ]
+
+
+def refuse_real(synthetic: EyeSet, real: EyeSet) -> None:
+    """Refuse a synthetic set that is a copy of the real one: each photograph equals a real one, pixel by pixel.
+
+    Raises:
+        RetinaError: it is.
+    """
+    known = {_digest(eye) for eye in progress(real, "reading real eyes")}
+    if all(_digest(eye) in known for eye in progress(synthetic, "reading synthetic eyes")):
+        raise RetinaError(_is_real(synthetic.place, len(synthetic)))
+
+
+def read_settings(synthetic_dir: str | Path) -> dict[str, Any]:
+    """What the generator wrote about itself: bundle, digest of its weights, appearance, seed; nothing for others' sets.
+
+    Raises:
+        RetinaError: the file is there and holds no JSON object.
+    """
+    path = Path(synthetic_dir) / "settings.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise RetinaError(f"{path} cannot be read as JSON: write the set anew, or remove the file") from error
+    if not isinstance(settings, dict):
+        raise RetinaError(f"{path} is no JSON object: write the set anew, or remove the file")
+    return settings
+
+
+class _Names:
+    """Real eyes by their names, by the names of their files, and by patient."""
+
+    def __init__(self, real: Sequence[Item]) -> None:
+        stems = Counter(_stem(item) for item in real)
+        self.eyes = {_stem(item): item for item in real if stems[_stem(item)] == 1 and not _stem(item).isdecimal()}
+        self.eyes |= {str(item["name"]): item for item in real}
+        self.patients = {str(item["patient"]): str(item["dataset"]) for item in real}
+
+
+def _listed(place: Place, join: bool) -> list[Item]:
+    """Items with their split; with ``join``, photographs that are one picture are of one patient."""
+    datalist = _recognised(place, join)
+    if isinstance(datalist, RetinaError):  # not raised above: of errors inside each other the first is shown
+        items = _photographs(Path(place), join) if isinstance(place, str | Path) else []
+        if not items:
+            raise RetinaError(f"{datalist}; nor does it hold photographs alone")
+        alone: list[Datalist] = [{"training": items}]
+        datalist = merge(join_twins(alone) if join else alone)
+    items = [item | {"split": split} for split in SPLITS for item in datalist[split]]
+    _refuse_few(place, len(items))
+    return items
+
+
+def _recognised(place: Place, join: bool) -> Datalist | UnknownLayoutError | NoVesselMapsError:
+    try:
+        return list_eyes(place, join)
+    except (UnknownLayoutError, NoVesselMapsError) as error:
+        return error
+
+
+def _photographs(folder: Path, join: bool) -> list[Item]:
+    """Of a folder that no layout recognises: its pictures, or those in ``images``, with the masks beside that.
+
+    With ``join``, photographs of one person are of one patient, as far as files and names say so.
+    """
+    if not folder.is_dir():
+        return []
+    images = pictures_by_name([folder]) or pictures_by_name(folders_at([folder], *FOLDERS["image"]))
+    masks = {
+        key: pictures_by_name(inner for name in names for inner in folders_at([folder], name))
+        for key, names in FOLDERS.items()
+        if key != "image"
+    }
+    refuse_unpaired(lonely(images, *masks.values()))
+    texts, known = {"dataset": folder.resolve().name}, identify(images) if join else {}
+    return [
+        {"image": str(path), "patient": name, "name": name}
+        | known.get(name, {})
+        | texts
+        | {key: str(found[name]) for key, found in masks.items() if name in found}
+        for name, path in images.items()
+    ]
+
+
+def _told_conditions(folder: Path, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+    """Lines of the manifest by the full path of their photograph; the manifest of phantoms says nothing else."""
+    if not folder.is_dir() or all(str(item["patient"]).startswith(PHANTOM) for item in items):
+        return {}
+    return {os.path.realpath(folder / line["image"]): line for line in read_manifest(folder)}
+
+
+def _without_pseudonyms(line: Mapping[str, Any], aliases: Aliases) -> dict[str, Any]:
+    """A line of the manifest with the names of the real set, for the eyes that are in it."""
+    plain = dict(line)
+    if "patient" in line:
+        plain["patient"] = aliases.patient(str(line["patient"]))
+    told = line.get("condition")
+    if isinstance(told, Mapping) and isinstance(told.get("name"), str):
+        plain["condition"] = {**told, "name": aliases.eye(told["name"])}
+    return plain
+
+
+def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
+    """An item with its condition, and with the data set of that."""
+    told = line.get("condition")
+    patient = str(line.get("patient", item["patient"]))
+    if isinstance(told, Mapping) and isinstance(told.get("name"), str):
+        dataset = str(told.get("dataset") or real.patients.get(patient, item["dataset"]))
+        latent = line.get("latent")
+        known = latent if isinstance(latent, int) and 0 <= latent < 2**63 else 0
+        return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)), known)
+    eye = real.eyes.get(str(item["name"])) or real.eyes.get(_stem(item))
+    if eye is not None and (
+        patient == eye["patient"] or _own(patient) in (item["name"], _stem(item), _own(eye["patient"]))
+    ):
+        return _made_from(item, eye["patient"], eye["name"], eye["dataset"])
+    if patient in real.patients or patient.startswith(PHANTOM):
+        return _made_from(item, patient, str(item["name"]), real.patients.get(patient) or str(item["dataset"]))
+    return item | {"patient": patient}
+
+
+def _own(patient: str) -> str:
+    """A patient's name without that of the data set."""
+    return patient.rpartition("/")[2]
+
+
+def _made_from(item: Item, patient: str, name: str, dataset: str, augmented: bool = False, latent: int = 0) -> Item:
+    condition = {"patient": patient, "name": name, "augmented": augmented, "latent": latent}
+    return item | {"patient": patient, "dataset": dataset, "condition": condition}
+
+
+def _unpack(item: Item, packed: Mapping[str, Tensor]) -> Eye:
+    pictures = {key: _from_png(content) for key, content in packed.items()}
+    shape = pictures["fov"].shape
+    empty = [key for key in item.get("annotated", ()) if key in MASKS and key not in pictures]
+    masks = {key: pictures[key].astype(np.float32) / 255 for key in MASKS if key in pictures}
+    return Eye(
+        name=str(item["name"]),
+        patient=str(item["patient"]),
+        dataset=str(item["dataset"]),
+        image=np.ascontiguousarray(pictures["image"].transpose(2, 0, 1)),
+        fov=pictures["fov"] > 0,
+        masks=masks | {key: np.zeros(shape, np.float32) for key in empty},
+        vessel_share=pictures[SHARE].astype(np.float32) / np.float32(255) if SHARE in pictures else None,
+        split=item["split"],
+        condition=Condition(**item["condition"]) if "condition" in item else None,
+    )
+
+
+def _as_png(picture: NDArray[np.uint8]) -> Tensor:
+    """(C, H, W) as a tensor of bytes, which torch keeps in a file without pickling anything else."""
+    content = BytesIO()
+    pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(content, "PNG", compress_level=1)
+    return torch.frombuffer(bytearray(content.getvalue()), dtype=torch.uint8)
+
+
+def _from_png(content: Tensor) -> NDArray[np.uint8]:
+    with Image.open(BytesIO(content.numpy().tobytes()), formats=("PNG",)) as picture:
+        return np.asarray(picture)
+
+
+def _refuse_few(place: Place, count: int) -> None:
+    if count < FEWEST:
+        raise RetinaError(
+            f"{_named(place)} has {count} photograph{'s' * (count != 1)}: an evaluation takes two or more"
+        )
+
+
+def _refuse_shared(synthetic_dir: str | Path, items: Sequence[Item], real: Iterable[Item]) -> None:
+    files = {os.path.realpath(item["image"]) for item in real}
+    shared = sum(os.path.realpath(item["image"]) in files for item in items)
+    if shared == len(items):
+        raise RetinaError(_is_real(synthetic_dir, shared))
+    if shared:
+        raise RetinaError(
+            f"{shared} of the {len(items)} photographs of {synthetic_dir} are files of the real set: give a synthetic "
+            "set without them"
+        )
+
+
+def _is_real(place: Place, count: int) -> str:
+    return (
+        f"{_named(place)} is the real set, or a part of it: each of its {count} photographs is a real one; give a set "
+        "that was generated"
+    )
+
+
+def _digest(eye: Eye) -> bytes:
+    return hashlib.sha256(eye.image.tobytes()).digest()
+
+
+def _stem(item: Item) -> str:
+    return Path(item["image"]).name.split(".")[0]
+
+
+def _as_list(place: Place) -> list[str | Path]:
+    return [place] if isinstance(place, str | Path) else list(place)
+
+
+def _named(place: Place) -> str:
+    return ", ".join(map(str, _as_list(place)))

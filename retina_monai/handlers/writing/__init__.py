@@ -1,0 +1,1 @@
+"""Handlers that write what a network makes as a data set."""
