@@ -28,9 +28,10 @@ import atheris
 with atheris.instrument_imports(include=["retina_monai"]):
     from retina_monai.data.adapters.own_table import read_table
     from retina_monai.data.listing.datalist_file import read_datalist_file
-    from retina_monai.data.listing.layout import PICTURES, SPLITS
+    from retina_monai.data.listing.layout import SPLITS
     from retina_monai.data.listing.manifest import read_manifest
     from retina_monai.errors import RetinaError
+    from retina_monai.kinds import PICTURES
 
 MAX_BYTES = 4096
 MEMORY = "/dev/shm"

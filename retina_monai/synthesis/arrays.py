@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retina_monai.data.files.masks import MASKS, refuse_values, to_mask
+from retina_monai.data.files.masks import refuse_values, to_mask
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import MASKS
 
 __all__ = ["as_mask", "as_numbers"]
 
@@ -42,7 +43,7 @@ def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
     Args:
         value: ``(H, W)``, ``(1, H, W)`` or ``(H, W, 1)``: Boolean, {0, 1}, or in [0, 255] with what is marked at 128 or
             more.
-        name: of the argument, a key of :data:`retina_monai.data.files.masks.MASKS`.
+        name: of the argument, a key of :data:`retina_monai.kinds.MASKS`.
 
     Returns:
         ``(1, H, W)`` of {0, 1}.

@@ -15,21 +15,13 @@ from monai.transforms import MapTransform, Randomizable, Transform
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, interpolate
 
+from retina_monai.kinds import LESIONS
 from retina_monai.transforms.degradation import degrade, erase, shift_colour
 
 __all__ = ["STRUCTURES", "TRAITS", "EncoderAnswersd", "RandSpoiltd", "RandViewd", "ToldStructuresd"]
 
-STRUCTURES = (
-    "vessel",
-    "disc",
-    "atrophy",
-    "microaneurysms",
-    "haemorrhages",
-    "hard_exudates",
-    "soft_exudates",
-    "neovascularisation",
-)
-"""Keys of the masks that the encoder learns to locate, in the order of its maps."""
+STRUCTURES = ("vessel", "disc", "atrophy", *LESIONS)
+"""Kinds of the masks that the encoder learns to locate, in the order of its maps."""
 
 DONE = ("blur", "noise", "pattern", "erased", "vessels", "disc")
 LIGHT = ("red", "green", "blue", "red_spread", "green_spread", "blue_spread", "tilt_right", "tilt_down")

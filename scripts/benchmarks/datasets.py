@@ -17,8 +17,9 @@ from benchmarks.measuring import Effort, table
 from benchmarks.networks import bundle_config
 from retina_monai.data import CachedEyes, find_datalist
 from retina_monai.data.export.prepare import prepare
-from retina_monai.data.listing.layout import PICTURES, SPLITS, Item
+from retina_monai.data.listing.layout import SPLITS, Item
 from retina_monai.engines import keep_big_blocks
+from retina_monai.kinds import PICTURES
 
 
 def measure_datasets(eyes: Path, effort: Effort) -> str:

@@ -15,10 +15,11 @@ from PIL import Image
 from retina_monai.data.files.checking import check_contents, check_eye, check_files, refuse_or_skip
 from retina_monai.data.files.mask_checks import check_masks
 from retina_monai.data.files.reading import read_mask, read_photograph
-from retina_monai.data.listing.layout import LESIONS, SPLITS
+from retina_monai.data.listing.layout import SPLITS
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom, write_phantoms
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import LESIONS
 
 SIZE = 64
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]

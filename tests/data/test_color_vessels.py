@@ -148,7 +148,7 @@ def test_refused(written: Path, phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(RetinaError, match=r"phantom_00000.png has 64 x 64 pixels, and the network takes 32 x 32:"):
         ColorVessels(written, 32)[0]
     (tmp_path / "color_vessels").mkdir()
-    words = r"has no manifest.jsonl that names colour vessel masks and vessel_shares: write them anew"
+    words = r"has no manifest.jsonl with colour vessel masks and vessel shares"
     with pytest.raises(RetinaError, match=words):
         ColorVessels(tmp_path, SIZE)
     lines = [json.loads(line) for line in (written / "manifest.jsonl").read_text().splitlines()]

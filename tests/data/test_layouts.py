@@ -37,11 +37,12 @@ from miniatures import (
 from PIL import Image
 
 from retina_monai.data.files.reading import read_mask, read_photograph
-from retina_monai.data.listing.layout import LESIONS, PICTURES, SPLITS, Datalist, last_fifth
+from retina_monai.data.listing.layout import SPLITS, Datalist, last_fifth
 from retina_monai.data.listing.layouts import LAYOUTS, UnknownLayoutError, find_datalist, fingerprint
 from retina_monai.data.listing.splits import last_tenth, merge
 from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import LESIONS, PICTURES
 
 
 def names(datalist: Datalist, split: str) -> list[str]:

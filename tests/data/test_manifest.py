@@ -63,7 +63,7 @@ def test_of_two_lines_of_a_sample_the_later_counts(tmp_path: Path) -> None:
     assert [(line["name"], line["index"]) for line in read_manifest(tmp_path)] == [("a", 9), ("b", 3)]
 
 
-NO_SAMPLE = ["{}", "[]", "null", "3", '"text"', '{"name": "a"}', A.replace('"fov"', '"of"'), A.replace('"a"', "7")]
+NO_SAMPLE = ["{}", "[]", "null", "3", '"text"', '{"name": "a"}', A.replace('"patient"', '"whose"'), A.replace('"a"', "7")]
 
 
 @pytest.mark.parametrize("line", [*NO_SAMPLE, A.replace('"a"', '" "'), A.replace('"HRF/01"', "null")])
@@ -73,8 +73,8 @@ def test_json_that_is_no_sample_is_named_with_its_line(tmp_path: Path, line: str
     with pytest.raises(RetinaError) as error:
         read_manifest(tmp_path)
     assert str(error.value) == (
-        f"{path}: line {before.count(chr(10)) + 1} is no sample: each has name, image, vessel, fov, patient and "
-        "dataset as text; remove it, or give another folder"
+        f"{path}: line {before.count(chr(10)) + 1} is no sample: each has name, patient, dataset and the path "
+        "of a picture as text; remove it, or give another folder"
     )
 
 

@@ -153,7 +153,7 @@ def test_values_that_no_picture_has_are_refused(value: float) -> None:
 
 def test_every_kind_of_mask_in_a_datalist_is_described() -> None:
     from retina_monai.data.files.checking import PHOTOGRAPHS as photographs
-    from retina_monai.data.listing.layout import PICTURES
+    from retina_monai.kinds import PICTURES
 
     assert set(MASKS) == set(PICTURES) - set(photographs)
 

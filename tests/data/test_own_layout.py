@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from miniatures import PHOTOGRAPH, SHAPE, make_own, save, save_mask, vessels
 
-from retina_monai.data.adapters.own_layout import FOLDERS, read_own_layout
+from retina_monai.data.adapters.own_layout import read_own_layout
 from retina_monai.data.adapters.own_table import read_table
 from retina_monai.data.export.prepare import list_layouts
-from retina_monai.data.listing.layout import LESIONS, PICTURES
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import KINDS, LESIONS
 
 IMAGES = {name: Path(f"{name}.png") for name in ("a", "b c", "Übung", "d.1")}
 TABLE = "name,patient\na,p1\nb c,p1\nÜbung,p2\nd.1,p3\n"
@@ -61,12 +61,11 @@ def test_without_a_split_column_a_tenth_of_the_patients_validates(tmp_path: Path
 
 def test_every_kind_of_mask_has_its_folder(tmp_path: Path) -> None:
     save(tmp_path / "Images" / "a.png", PHOTOGRAPH)
-    for number, (key, names) in enumerate(FOLDERS.items()):
+    for number, (key, kind) in enumerate(KINDS.items()):
         if key != "image":
-            save_mask(tmp_path / names[-1] / "a.png", vessels(number))
+            save_mask(tmp_path / kind.folders[-1] / "a.png", vessels(number))
     (item,) = find_datalist(tmp_path)["training"]
-    assert {key for key in item if key in PICTURES} == set(FOLDERS)
-    assert {"vessel", "fov", "disc", "cup", "atrophy", *LESIONS} <= set(FOLDERS)
+    assert {key for key in item if key in KINDS} == set(KINDS)
     assert Path(item["haemorrhages"]).parent.name == "haemorrhages"
     save_mask(tmp_path / "fovs" / "a.tif", np.ones(SHAPE, dtype=bool))
     with pytest.raises(RetinaError, match="one picture twice"):

@@ -15,13 +15,13 @@ from monai.data import load_decathlon_datalist
 from PIL import Image
 from scipy import ndimage
 
-from retina_monai.data.listing.layout import LESIONS
 from retina_monai.data.phantom.fundus import fundus_phantom as phantom
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom, write_phantoms
 from retina_monai.data.phantom.fundus.phantom_eye import Eye, draw_eye
 from retina_monai.data.phantom.fundus.vessel_raster import rasterise
 from retina_monai.data.phantom.fundus.vessel_tree import VesselTree, branching_angles
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import LESIONS
 
 SEEDS = range(12)
 MASKS = ("vessel", "artery", "vein", "disc", "cup", "fov")

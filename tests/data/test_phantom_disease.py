@@ -17,7 +17,6 @@ from PIL import Image
 from scipy import ndimage
 
 from retina_monai.__main__ import phantom as write_on_command
-from retina_monai.data.listing.layout import LESIONS
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.data.phantom.fundus import fundus_phantom as phantom
 from retina_monai.data.phantom.fundus.camera import CAMERAS
@@ -34,6 +33,7 @@ from retina_monai.data.phantom.fundus.myopia import draw_myopia
 from retina_monai.data.phantom.fundus.phantom_eye import draw_eye, generator
 from retina_monai.data.phantom.fundus.spots import HALF_DIAGONAL, Spots, draw_spots, rasterise_spots
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import LESIONS
 
 SEEDS = range(4)
 GRADES = range(1, 5)

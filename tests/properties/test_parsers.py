@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retina_monai.data.listing.datalist_file import read_datalist_file
-from retina_monai.data.listing.layout import PICTURES, SPLITS
+from retina_monai.data.listing.layout import SPLITS
 from retina_monai.data.listing.manifest import read_manifest
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import PICTURES
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
 FILE_NAME = TEXT.filter(lambda text: text not in (".", "..") and not set(text) & {"/", "\\"})

@@ -1,8 +1,9 @@
 """Anyone's own pictures in folders, and what this project writes: phantoms and generated sets.
 
-``images/`` and ``vessels/`` (and whichever others of :data:`FOLDERS` there are) are paired by name. A csv beside them
-names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient, names that differ in
-left and right alone are of one, and each other name is a patient. A ``datalist.json`` goes before all that.
+``images/`` and ``vessels/`` (and the folders of all other kinds in :data:`retina_monai.kinds.KINDS`) are paired by
+name. A csv beside them names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient,
+names that differ in left and right alone are of one patient, and each other name is a patient. A ``datalist.json``
+takes precedence over all that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from pathlib import Path
 from retina_monai.data.adapters.own_table import find_table, read_table
 from retina_monai.data.listing.datalist_file import read_datalist_file
 from retina_monai.data.listing.layout import (
-    LESIONS,
     SPLITS,
     Datalist,
     Item,
@@ -24,19 +24,9 @@ from retina_monai.data.listing.layout import (
 )
 from retina_monai.data.listing.patients import identify
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import KINDS, LESIONS
 
-__all__ = ["FOLDERS", "OWN_LAYOUT", "read_own_layout"]
-
-FOLDERS: dict[str, tuple[str, ...]] = {
-    "image": ("images",),
-    "vessel": ("vessels",),
-    "fov": ("fovs", "fov"),
-    "disc": ("discs",),
-    "cup": ("cups",),
-    "atrophy": ("atrophy",),
-    **{lesion: (lesion,) for lesion in LESIONS},
-}
-"""Where the pictures of each key lie."""
+__all__ = ["OWN_LAYOUT", "read_own_layout"]
 
 
 def read_own_layout(directory: Path) -> Datalist | None:
@@ -57,8 +47,8 @@ def read_own_layout(directory: Path) -> Datalist | None:
     if (directory / "manifest.jsonl").is_file():
         raise RetinaError(f"{directory} is not finished, it has no datalist.json: run again the command that writes it")
     found = {
-        key: pictures_by_name(folder for name in names for folder in folders_at([directory], name))
-        for key, names in FOLDERS.items()
+        key: pictures_by_name(folder for name in kind.folders for folder in folders_at([directory], name))
+        for key, kind in KINDS.items()
     }
     images = found["image"]
     if not images and not found["vessel"]:

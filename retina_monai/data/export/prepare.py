@@ -10,10 +10,11 @@ from pathlib import Path
 from retina_monai.data.export.nnunet import nnunet_folder, write_nnunet
 from retina_monai.data.files.checking import check_contents
 from retina_monai.data.files.reading import read_size
-from retina_monai.data.listing.layout import LESIONS, PICTURES, SPLITS, Datalist, Item, Layout, full_path
+from retina_monai.data.listing.layout import SPLITS, Datalist, Item, Layout, full_path
 from retina_monai.data.listing.layouts import LAYOUTS, find_datalist, fingerprint, refuse_missing
 from retina_monai.errors import RetinaError
 from retina_monai.files import write_json
+from retina_monai.kinds import LESIONS, PICTURES
 
 __all__ = ["describe_datalist", "list_layouts", "prepare", "write_datalist"]
 

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from retina_monai.data.files.masks import MASKS, PhotographAsMaskError
+from retina_monai.data.files.masks import PhotographAsMaskError
 from retina_monai.data.files.reading import check_picture, read_mask, read_photograph
-from retina_monai.data.listing.layout import PICTURES, Item
+from retina_monai.data.listing.layout import Item
 from retina_monai.errors import RetinaError, join_first, one_line
+from retina_monai.kinds import MASKS, PICTURES
 
 __all__ = ["check_contents", "check_eye", "check_files", "read_pictures", "refuse_or_skip"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from retina_monai.data.files.masks import MASKS, MaskKind
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import MASKS, Kind
 from retina_monai.transforms.field_of_view import fov_box
 
 __all__ = ["check_masks"]
@@ -36,7 +36,7 @@ def check_masks(
     """Check that masks look like what they are masks of: neither black, nor inverted, nor another kind of mask.
 
     Args:
-        masks: ``(1, H, W)`` of {0, 1}, by their keys in :data:`retina_monai.data.files.masks.MASKS`.
+        masks: ``(1, H, W)`` of {0, 1}, by their keys in :data:`retina_monai.kinds.MASKS`.
         item: line of the datalist, whose paths the error names.
         fov: ``(1, H, W)`` of {0, 1}; ``None``: the frame counts, of vessels their bounding box if it is as large as an
             eye. It is checked if ``item`` has it.
@@ -92,7 +92,7 @@ def _check_fov(
     )
 
 
-def _check_mask(mask: NDArray[np.uint8], path: Any, kind: MaskKind, fov: NDArray[np.uint8] | None) -> None:
+def _check_mask(mask: NDArray[np.uint8], path: Any, kind: Kind, fov: NDArray[np.uint8] | None) -> None:
     inside = mask if fov is None else mask & fov
     whole = _extent(mask, kind) if fov is None else int(np.count_nonzero(fov))
     marked = np.count_nonzero(inside)
@@ -115,7 +115,7 @@ def _check_mask(mask: NDArray[np.uint8], path: Any, kind: MaskKind, fov: NDArray
         _check_form(mask, path, kind, whole)
 
 
-def _check_form(mask: NDArray[np.uint8], path: Any, kind: MaskKind, whole: int) -> None:
+def _check_form(mask: NDArray[np.uint8], path: Any, kind: Kind, whole: int) -> None:
     """By the largest circle inside a mask: much of a disc, little of vessels."""
     step = -(-max(mask.shape[1:]) // GRID)
     small = np.pad(mask[0, ::step, ::step], 1)
@@ -129,11 +129,11 @@ def _check_form(mask: NDArray[np.uint8], path: Any, kind: MaskKind, whole: int) 
         raise RetinaError(f"{path} marks lines or spots and not one {kind.one}: give the {kind.name} of the eye")
 
 
-def _left_out(kind: MaskKind) -> str:
+def _left_out(kind: Kind) -> str:
     return "the eye" if kind is MASKS["vessel"] else "the mask"
 
 
-def _extent(mask: NDArray[np.uint8], kind: MaskKind) -> int:
+def _extent(mask: NDArray[np.uint8], kind: Kind) -> int:
     """Pixels that are taken for the eye where its field of view is not known."""
     if kind.form == "tree" and mask.any() and max(mask.shape[1:]) >= SMALLEST:
         top, left, bottom, right = fov_box(mask)

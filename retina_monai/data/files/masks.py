@@ -6,7 +6,6 @@ them, on the edges of what is marked. Labels fill areas with them, and a photogr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import MASKS, Kind
 
-__all__ = ["DEPTHS", "MASKS", "MaskKind", "PhotographAsMaskError", "refuse_values", "shows_photograph", "to_mask"]
+__all__ = ["DEPTHS", "PhotographAsMaskError", "refuse_values", "shows_photograph", "to_mask"]
 
 DEPTHS = (8, 10, 12, 14, 16)
 NOISE = 1e-3  # of floating-point numbers about whole ones
@@ -47,49 +47,7 @@ FLAT = 6  # grey levels among neighbours in an area of one label, after JPEG
 WIDE, ALONE = 3, 3  # its grey levels each way, and how many times as much as the levels beside they hold
 
 
-@dataclass(frozen=True)
-class MaskKind:
-    """What a mask of a structure looks like.
-
-    Attributes:
-        name: of the mask, in sentences.
-        one, many: words for what it marks.
-        most: share of the eye that it may mark at most.
-        empty: whether it may mark nothing.
-        form: ``tree`` (thin lines), ``disc`` (a compact area) or empty (any).
-    """
-
-    name: str
-    one: str
-    many: str
-    most: float = 0.5
-    empty: bool = True
-    form: str = ""
-
-
-MASKS: dict[str, MaskKind] = {
-    "vessel": MaskKind("vessel map", "vessel", "vessels", empty=False, form="tree"),
-    "vessel_2nd": MaskKind("vessel map", "vessel", "vessels", empty=False, form="tree"),
-    "artery": MaskKind("artery map", "artery", "arteries", empty=False, form="tree"),
-    "vein": MaskKind("vein map", "vein", "veins", empty=False, form="tree"),
-    "fov": MaskKind("field of view", "eye", "the eye", most=1, empty=False),
-    "disc": MaskKind("disc mask", "optic disc", "optic disc", empty=False, form="disc"),
-    "cup": MaskKind("cup mask", "optic cup", "optic cup", form="disc"),
-    "atrophy": MaskKind("atrophy mask", "atrophy", "atrophy", most=0.8),
-    "lesion": MaskKind("lesion mask", "lesion", "lesions"),
-    "microaneurysms": MaskKind("mask of microaneurysms", "microaneurysm", "microaneurysms"),
-    "haemorrhages": MaskKind("mask of haemorrhages", "haemorrhage", "haemorrhages"),
-    "hard_exudates": MaskKind("mask of hard exudates", "hard exudate", "hard exudates"),
-    "soft_exudates": MaskKind("mask of soft exudates", "soft exudate", "soft exudates"),
-    "neovascularisation": MaskKind("mask of neovascularisation", "new vessel", "neovascularisation"),
-}
-"""Kinds of mask by the keys of a datalist.
-
-In real maps vessels cover at most 0.17 of the eye (0.48 with the capillaries of OCTA), a disc 0.03, lesions 0.1;
-atrophy can cover more than half.
-"""
-
-ANY = MaskKind("mask", "structure", "one structure")
+ANY = Kind((), "mask", "mask", one="structure", many="one structure")
 
 
 class PhotographAsMaskError(RetinaError):
@@ -106,7 +64,7 @@ def to_mask(array: NDArray, name: str | Path, key: str = "", threshold: int = 12
     Args:
         array: ``(H, W)`` or ``(H, W, 3)``: Boolean, whole numbers or floating point.
         name: file or argument, for the error.
-        key: of :data:`MASKS`; empty: a mask of anything.
+        key: of :data:`retina_monai.kinds.MASKS`; empty: a mask of anything.
         threshold: on the scale of [0, 255]; what reaches it is inside.
 
     Returns:

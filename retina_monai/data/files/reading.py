@@ -113,7 +113,7 @@ def read_mask(path: str | Path, threshold: int = 128, key: str = "") -> NDArray[
     Args:
         path: as for :func:`read_array`.
         threshold: what is at least this, on the scale of [0, 255], is inside.
-        key: what it marks (of :data:`retina_monai.data.files.masks.MASKS`), for the error.
+        key: what it marks (of :data:`retina_monai.kinds.MASKS`), for the error.
 
     Returns:
         ``(1, H, W)`` of {0, 1}.

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from retina_monai.data.files.reading import IMAGE_SUFFIXES
-from retina_monai.data.listing.layout import PICTURES, ROLES, SPLITS, Datalist, Item, full_path
+from retina_monai.data.listing.layout import ROLES, SPLITS, Datalist, Item, full_path
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import PICTURES
 
 __all__ = ["read_datalist_file"]
 

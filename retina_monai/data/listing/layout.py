@@ -15,8 +15,6 @@ from retina_monai.errors import RetinaError, join_first
 
 __all__ = [
     "ENDING",
-    "LESIONS",
-    "PICTURES",
     "ROLES",
     "SPLITS",
     "Datalist",
@@ -48,30 +46,6 @@ ROLES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """The words, in lower case, by which tables and datalists call a split."""
-
-LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
-"""Keys of the masks of diabetic retinopathy's lesions, one per type."""
-
-PICTURES = (
-    "image",
-    "vessel",
-    "vessel_2nd",
-    "fov",
-    "disc",
-    "cup",
-    "artery",
-    "vein",
-    "atrophy",
-    "lesion",
-    "color_vessel",
-    "vessel_share",
-    *LESIONS,
-)
-"""Keys of an item whose values are paths of pictures of one size.
-
-An item may also have ``annotated``, the list of kinds of mask that somebody looked for: one that it names and that has
-no key of its own is empty.
-"""
 
 ENDING = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
 """Pattern of the endings of all pictures that can be read."""

@@ -21,10 +21,11 @@ from retina_monai.data.adapters.retina_blood_vessel import RETINA_BLOOD_VESSEL
 from retina_monai.data.adapters.stare import STARE
 from retina_monai.data.files.checking import check_files
 from retina_monai.data.listing.datalist_file import read_datalist_file
-from retina_monai.data.listing.layout import PICTURES, SPLITS, Datalist, Item, Layout, full_path
+from retina_monai.data.listing.layout import SPLITS, Datalist, Item, Layout, full_path
 from retina_monai.data.listing.splits import merge
 from retina_monai.data.listing.twins import join_twins
 from retina_monai.errors import RetinaError
+from retina_monai.kinds import PICTURES
 
 __all__ = [
     "LAYOUTS",

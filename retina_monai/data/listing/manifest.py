@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from retina_monai.errors import RetinaError
 from retina_monai.files import replacing
+from retina_monai.kinds import PICTURES
 
 __all__ = ["iterate_manifest", "manifest_path", "merge_manifest", "read_manifest"]
 
-NEEDED = ("name", "image", "vessel", "fov", "patient", "dataset")
+NEEDED = ("name", "patient", "dataset")
 FILL = b" \t\r\n\0"  # zeros are what file systems put, after a power cut, where the end of a line was to be
 PLACE = np.dtype([("index", np.int64), ("file", np.int64), ("offset", np.int64)])
 
@@ -43,8 +44,8 @@ def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
         folder: of the generated set; one without a manifest has no finished samples.
 
     Returns:
-        Of each sample what its line says: ``name`` (what its files are called), ``image``, ``vessel``, ``fov`` (paths
-        relative to the folder), ``patient``, ``dataset``, and more.
+        The line of each sample: ``name`` (what its files are called), the paths of its pictures by kind, relative to
+        the folder, ``patient``, ``dataset``, and more.
 
     Raises:
         RetinaError: the file cannot be read, or a line is JSON but no sample.
@@ -121,9 +122,12 @@ def _sample(line: bytes, where: str) -> dict[str, Any] | None:
         if not line or (line.startswith(b"{") and not isinstance(error, RecursionError)):
             return None
         raise RetinaError(f"{where} is not JSON: remove it, or give another folder") from error
-    if not isinstance(sample, dict) or not all(_is_text(sample.get(key)) for key in NEEDED):
-        needed = f"{', '.join(NEEDED[:-1])} and {NEEDED[-1]}"
-        raise RetinaError(f"{where} is no sample: each has {needed} as text; remove it, or give another folder")
+    pictures = [key for key in PICTURES if key in sample] if isinstance(sample, dict) else []
+    if not pictures or not all(_is_text(sample.get(key)) for key in (*NEEDED, *pictures)):
+        raise RetinaError(
+            f"{where} is no sample: each has {', '.join(NEEDED)} and the path of a picture as text; remove it, or give "
+            "another folder"
+        )
     if not _is_file_name(sample["name"]):
         raise RetinaError(f"{where}: name is {sample['name']!r:.80}, which no file can be called: remove the line")
     return sample

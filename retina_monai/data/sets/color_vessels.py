@@ -21,17 +21,14 @@ from retina_monai.data.listing.pseudonyms import pseudonymised
 from retina_monai.data.sets.eyes import LoadEyed, with_vessels
 from retina_monai.data.sets.vessel_maps import field_of_view, fit_label
 from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.kinds import KINDS
 from retina_monai.transforms.appearance import CANONICAL, apply_appearance
 from retina_monai.transforms.vessel_label import HALF
 
-__all__ = ["FOLDER", "HALF", "SHARES", "ColorVessels", "outpainting_input"]
+__all__ = ["HALF", "ColorVessels", "outpainting_input"]
 
 ALL = "all"  # splits
-FOLDER = "color_vessels"
-"""Where a set of colour vessel masks has them."""
-SHARES = "vessel_shares"
-"""Where such a set tells what of each pixel vessels cover, in [0, 255]."""
-
+WRITTEN = ("color_vessel", "vessel_share", "vessel", "fov")  # kinds of picture in such a set
 TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condition_dataset", "augmented")
 
 
@@ -71,7 +68,7 @@ class ColorVessels(Dataset):
         folder = Path(input_dir)
         if not folder.is_dir():
             raise RetinaError(f"input_dir {folder} is not a directory: name the folder of colour vessel masks, or eyes")
-        written = (folder / FOLDER).is_dir()
+        written = (folder / KINDS["color_vessel"].folders[0]).is_dir()
         keep = parse_switch(keep_names, "keep_names")
         self.items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable, keep)
         super().__init__([item for item in self.items if item["name"] not in finished], transform)
@@ -133,9 +130,9 @@ def _written(folder: Path, split: str) -> list[Item]:
     if split != ALL:
         raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
     lines = list(read_manifest(folder))
-    if not lines or not all("vessel_share" in line for line in lines):
+    if not lines or not all(key in line for line in lines for key in WRITTEN):
         raise RetinaError(
-            f"input_dir {folder} has no manifest.jsonl that names colour vessel masks and {SHARES}: write them anew"
+            f"input_dir {folder} has no manifest.jsonl with colour vessel masks and vessel shares: write the set again"
         )
     items = [_told(folder, line) for line in lines]
     return sorted(items, key=lambda item: int(item["index"]))
@@ -145,7 +142,7 @@ def _told(folder: Path, line: Item) -> Item:
     condition = line.get("condition", {})
     return {
         **{key: line[key] for key in ("name", "patient", "index")},
-        **{key: str(folder / line[key]) for key in ("color_vessel", "vessel_share", "vessel", "fov")},
+        **{key: str(folder / line[key]) for key in WRITTEN},
         "source": str(line.get("source", line["color_vessel"])),
         "laterality": str(line.get("laterality", "")),
         "condition": str(condition.get("name", line["name"])),

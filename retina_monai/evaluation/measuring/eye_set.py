@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from retina_monai.data.adapters.own_layout import FOLDERS
 from retina_monai.data.files.checking import check_files
 from retina_monai.data.files.reading import read_photograph, read_size
 from retina_monai.data.listing.layout import (
-    LESIONS,
     SPLITS,
     Datalist,
     Item,
@@ -43,6 +41,7 @@ from retina_monai.data.sets.dataset import CachedEyes
 from retina_monai.data.sets.eyes import fit, read_eye
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.measuring.eye import Condition, Eye
+from retina_monai.kinds import KINDS, MASKS
 from retina_monai.progress import progress
 from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box
 from retina_monai.transforms.vessel_label import cut_label, vessel_label
@@ -52,7 +51,7 @@ __all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_s
 Place = str | Path | Sequence[str | Path]
 """Where a set lies: a directory, a ``datalist.json``, or several of them."""
 
-MASKS = ("vessel", "disc", "cup", "atrophy", *LESIONS)
+MEASURED = tuple(key for key in MASKS if key not in ("fov", "vessel_2nd"))
 SHARE = "vessel_share"
 MEMORY_MB = 128  # of eyes kept in memory, whatever the set's size; the others come from the disk cache
 PHANTOM = "phantom/"  # how a phantom's patient begins
@@ -132,7 +131,7 @@ class EyeSet(Sequence[Eye]):
     def about(self) -> dict[str, Any]:
         """What the report says about the set; no path but what the user gave."""
         items = self.items
-        masks = {key: sum(key in item for item in items) for key in MASKS}
+        masks = {key: sum(key in item for item in items) for key in MEASURED}
         splits = {split: sum(item["split"] == split for item in items) for split in SPLITS}
         return {
             "place": [str(place) for place in _as_list(self.place)],
@@ -169,14 +168,14 @@ class PackEyed(Transform):
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.keys = (*MASKS, SHARE)  # of which a cache has to know
+        self.keys = (*MEASURED, SHARE)  # of which a cache has to know
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Tensor]:
-        eye = read_eye(data, MASKS)
+        eye = read_eye(data, MEASURED)
         fov = eye["fov"]
         image, box = black_outside(eye["image"], fov), fov_box(fov)
         inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
-        shares = {key: fit(eye[key] * np.uint8(255), box, self.size) for key in MASKS if key in eye}
+        shares = {key: fit(eye[key] * np.uint8(255), box, self.size) for key in MEASURED if key in eye}
         if "vessel" in eye:
             given = read_photograph(data[SHARE])[:1] if SHARE in data else None
             shares[SHARE] = shares["vessel"] if given is None else fit(given, box, self.size)
@@ -284,10 +283,10 @@ def _photographs(folder: Path, join: bool) -> list[Item]:
     """
     if not folder.is_dir():
         return []
-    images = pictures_by_name([folder]) or pictures_by_name(folders_at([folder], *FOLDERS["image"]))
+    images = pictures_by_name([folder]) or pictures_by_name(folders_at([folder], *KINDS["image"].folders))
     masks = {
-        key: pictures_by_name(inner for name in names for inner in folders_at([folder], name))
-        for key, names in FOLDERS.items()
+        key: pictures_by_name(inner for name in kind.folders for inner in folders_at([folder], name))
+        for key, kind in KINDS.items()
         if key != "image"
     }
     refuse_unpaired(lonely(images, *masks.values()))
@@ -305,7 +304,7 @@ def _told_conditions(folder: Path, items: Sequence[Item]) -> dict[str, dict[str,
     """Lines of the manifest by the full path of their photograph; the manifest of phantoms says nothing else."""
     if not folder.is_dir() or all(str(item["patient"]).startswith(PHANTOM) for item in items):
         return {}
-    return {os.path.realpath(folder / line["image"]): line for line in read_manifest(folder)}
+    return {os.path.realpath(folder / line["image"]): line for line in read_manifest(folder) if "image" in line}
 
 
 def _without_pseudonyms(line: Mapping[str, Any], aliases: Aliases) -> dict[str, Any]:
@@ -351,8 +350,8 @@ def _made_from(item: Item, patient: str, name: str, dataset: str, augmented: boo
 def _unpack(item: Item, packed: Mapping[str, Tensor]) -> Eye:
     pictures = {key: _from_png(content) for key, content in packed.items()}
     shape = pictures["fov"].shape
-    empty = [key for key in item.get("annotated", ()) if key in MASKS and key not in pictures]
-    masks = {key: pictures[key].astype(np.float32) / 255 for key in MASKS if key in pictures}
+    empty = [key for key in item.get("annotated", ()) if key in MEASURED and key not in pictures]
+    masks = {key: pictures[key].astype(np.float32) / 255 for key in MEASURED if key in pictures}
     return Eye(
         name=str(item["name"]),
         patient=str(item["patient"]),

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from retina_monai.data.files.writing import write_png
-from retina_monai.data.sets.color_vessels import FOLDER, SHARES
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.writing.sample_set import SampleSet
 from retina_monai.handlers.writing.synthetic_set import NAMES, told_condition
@@ -34,13 +31,7 @@ class ColorVesselSet(SampleSet):
         RetinaError: as :class:`SampleSet`.
     """
 
-    keys: ClassVar[Sequence[str]] = (
-        "color_vessel",
-        "vessel_share",
-        *(key for key in SampleSet.keys if key != "image"),
-        "condition",
-    )
-
+    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "condition")
     facts: ClassVar[Sequence[str]] = (
         "Vessels of the retina in colour, drawn by a network, for lama_fundus to paint around. They show nobody's eye. "
         "For research only.",
@@ -57,18 +48,14 @@ class ColorVesselSet(SampleSet):
         share = _plain(item["vessel_share"]).cpu().numpy()
         color = to_uint8(_plain(pred).cpu().float() / 127.5 - 1) * ((share >= HALF) & fov.numpy())
         pictures = {
-            "color_vessel": (FOLDER, color),
-            "vessel_share": (SHARES, share),
-            "vessel": ("vessels", (_plain(item["label"]).cpu().numpy() > 0) * np.uint8(255)),
-            "fov": ("fovs", fov.numpy() * np.uint8(255)),
+            "color_vessel": color,
+            "vessel_share": share,
+            "vessel": _plain(item["label"]).cpu(),
+            "fov": fov,
         }
-        paths = {key: f"{folder}/{name}.png" for key, (folder, _) in pictures.items()}
-        for key, (_, picture) in pictures.items():
-            write_png(self.output_dir / paths[key], picture)
         return {
             "name": name,
-            "image": paths["color_vessel"],
-            **paths,
+            **self.write_pictures(name, pictures),
             "patient": str(item["patient"]),
             "dataset": "synthetic",
             "source": Path(str(item["source"])).name,

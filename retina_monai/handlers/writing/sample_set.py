@@ -11,15 +11,18 @@ from pathlib import Path
 from textwrap import indent
 from typing import IO, Any, ClassVar
 
+import numpy as np
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from retina_monai.data.files.writing import write_png
 from retina_monai.data.listing.layout import SPLITS
 from retina_monai.data.listing.manifest import iterate_manifest, manifest_path, merge_manifest
 from retina_monai.errors import RetinaError
 from retina_monai.files import Claim, append_line, replacing, write_json, write_text
 from retina_monai.handlers.failure import on_failure
 from retina_monai.handlers.writing.set_card import set_card
+from retina_monai.kinds import KINDS, PICTURES
 
 __all__ = ["SampleSet", "finished_samples"]
 
@@ -48,8 +51,8 @@ class SampleSet:
             asked again before the first sample is written), it cannot be written, or another process writes to it.
     """
 
-    keys: ClassVar[Sequence[str]] = ("image", "vessel", "fov", "patient", "dataset", "name", "laterality")
-    """Of a line of the manifest, what goes into ``datalist.json``."""
+    keys: ClassVar[Sequence[str]] = (*PICTURES, "patient", "dataset", "name", "laterality")
+    """What of a line of the manifest goes into ``datalist.json``."""
 
     facts: ClassVar[Sequence[str]] = ()
     """What ``README.txt`` says of the pictures, the labels and the names in the set, by paragraphs."""
@@ -71,6 +74,26 @@ class SampleSet:
         Returns:
             Its line of the manifest.
         """
+
+    def write_pictures(
+        self, name: str, pictures: Mapping[str, Any], synthetic: bool = True, text: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Write pictures of a sample, each into the folder of its kind.
+
+        Args:
+            name: of the sample.
+            pictures: by kind, ``(C, H, W)``: masks Boolean or {0, 1}, all others uint8 in [0, 255].
+            synthetic, text: as for :func:`retina_monai.data.files.writing.write_png`.
+
+        Returns:
+            Their paths in ``output_dir``, by kind.
+        """
+        paths = {key: f"{KINDS[key].folders[0]}/{name}.png" for key in pictures}
+        for key, picture in pictures.items():
+            array = np.asarray(picture)
+            array = (array > 0) * np.uint8(255) if KINDS[key].type == "mask" else array
+            write_png(self.output_dir / paths[key], array, synthetic, text)
+        return paths
 
     def attach(self, engine: Engine) -> None:
         self.check()

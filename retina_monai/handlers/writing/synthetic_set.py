@@ -6,12 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from retina_monai.data.files.writing import write_png
-from retina_monai.data.sets.color_vessels import SHARES
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.writing.sample_set import SampleSet
 from retina_monai.transforms.appearance import Appearance, render_appearance
@@ -47,7 +44,7 @@ class SyntheticSet(SampleSet):
         RetinaError: as :class:`SampleSet`.
     """
 
-    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "vessel_share", "condition")
+    keys: ClassVar[Sequence[str]] = (*SampleSet.keys, "condition")
     facts: ClassVar[Sequence[str]] = (
         "Synthetic photographs of the retina with vessel maps. They show nobody's eye. For research only: not for "
         "diagnosis, nor as a ground for one.",
@@ -78,17 +75,14 @@ class SyntheticSet(SampleSet):
         painted = _plain(pred).cpu().float() / 127.5 - 1
         image = render_appearance(painted, fov, torch.from_numpy(to_uint8(given) >= 128), appearance, random)
         pictures = {
-            "image": ("images", to_uint8(image)),
-            "vessel": ("vessels", (_plain(item["label"]).cpu().numpy() > 0) * np.uint8(255)),
-            "vessel_share": (SHARES, _plain(item["vessel_share"]).cpu().numpy()),
-            "fov": ("fovs", (fov.numpy() > 0) * np.uint8(255)),
+            "image": to_uint8(image),
+            "vessel": _plain(item["label"]).cpu(),
+            "vessel_share": _plain(item["vessel_share"]).cpu(),
+            "fov": fov,
         }
-        paths = {key: f"{folder}/{name}.png" for key, (folder, _) in pictures.items()}
-        for key, (_, picture) in pictures.items():
-            write_png(self.output_dir / paths[key], picture)
         return {
             "name": name,
-            **paths,
+            **self.write_pictures(name, pictures),
             "patient": str(item["patient"]),
             "dataset": "synthetic",
             "source": Path(str(item["source"])).name,

@@ -52,25 +52,26 @@ class VesselSet(SampleSet):
         photograph, fov = (np.asarray(item[key]).astype(np.uint8) for key in ("photograph", "fov"))
         probability = to_own_size(torch.as_tensor(pred).cpu().numpy(), np.asarray(item["box"]), photograph.shape[1:])
         probability *= fov
-        vessel = (probability >= THRESHOLD) * np.uint8(255)
         shades = np.rint(probability * 255).astype(np.uint8)
         found = {"DerivedBy": f"{self.found_by}, not drawn by an observer"}
         name, synthetic = str(item["name"]), bool(item["synthetic"])
-        paths = {
-            "image": self._write("images", name, photograph, synthetic),
-            "vessel": self._write("vessels", name, vessel, synthetic, found),
-            "probability": self._write("probabilities", name, shades, synthetic, found),
-            "fov": self._write("fovs", name, fov * np.uint8(255), synthetic),
-        }
+        paths = self.write_pictures(name, {"image": photograph, "fov": fov}, synthetic)
+        paths |= self.write_pictures(name, {"vessel": probability >= THRESHOLD}, synthetic, found)
+        probabilities = f"probabilities/{name}.png"
+        write_png(self.output_dir / probabilities, shades, synthetic, found)
         told = {key: item[key] for key in ("patient", "dataset", "laterality", "split") if item.get(key)}
         grade = {"grade": int(item["grade"])} if int(item.get("grade", -1)) >= 0 else {}
         source = {"source": Path(str(item["source"])).name, "index": int(item["index"])}
         mark = {"synthetic": True} if synthetic else {}
         identity = {IDENTITY: str(item[IDENTITY]).split()} if item.get(IDENTITY) else {}
-        return {"name": name, **paths, **told, **grade, **source, "vessel_by": self.found_by, **mark, **identity}
-
-    def _write(
-        self, folder: str, name: str, picture: np.ndarray, synthetic: bool, text: Mapping[str, str] | None = None
-    ) -> str:
-        write_png(self.output_dir / folder / f"{name}.png", picture, synthetic, text)
-        return f"{folder}/{name}.png"
+        return {
+            "name": name,
+            **paths,
+            "probability": probabilities,
+            **told,
+            **grade,
+            **source,
+            "vessel_by": self.found_by,
+            **mark,
+            **identity,
+        }

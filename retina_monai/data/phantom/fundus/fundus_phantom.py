@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from retina_monai.data.files.writing import software, write_png
-from retina_monai.data.listing.layout import LESIONS
 from retina_monai.data.phantom.fundus.camera import CAMERAS, find_camera
 from retina_monai.data.phantom.fundus.canvas import Canvas
 from retina_monai.data.phantom.fundus.lesion_paint import LesionMaps, draw_lesion_maps
@@ -31,13 +30,14 @@ from retina_monai.data.phantom.fundus.phantom_eye import Eye, draw_eye, generato
 from retina_monai.data.phantom.fundus.vessel_raster import rasterise
 from retina_monai.errors import RetinaError
 from retina_monai.files import make_partial, replacing, write_json
+from retina_monai.kinds import KINDS, LESIONS
 
 __all__ = ["generate_phantom", "write_phantoms"]
 
 SMALLEST = 32
 THINNEST = 0.18  # radius in pixels below which a vessel is not drawn
 NARROWEST = 0.52  # radius in pixels to which what is drawn is widened in the masks, so that it stays connected
-FOLDERS = {"image": "images", "vessel": "vessels", "fov": "fovs", "disc": "discs", "cup": "cups"}
+WRITTEN = ("image", "vessel", "fov", "disc", "cup")
 ANNOTATED = ("vessel", "fov", "disc", "cup", "atrophy", *LESIONS)
 MIXED_GRADES = (0.4, 0.15, 0.25, 0.1, 0.1)  # shares of the grades 0 to 4 where the seed chooses
 MYOPIC = 0.4  # share of myopic eyes where the seed chooses
@@ -153,8 +153,8 @@ class _Plan:
 
     def folders(self) -> dict[str, str]:
         """Those of pictures and of every mask that an eye of the set may need, empty ones included."""
-        atrophy = {"atrophy": "atrophy"} if self.myopia else {}
-        return FOLDERS | atrophy | (dict(zip(LESIONS, LESIONS, strict=True)) if self.grade else {})
+        atrophy = ("atrophy",) if self.myopia else ()
+        return {key: KINDS[key].folders[0] for key in (*WRITTEN, *atrophy, *(LESIONS if self.grade else ()))}
 
     def words(self) -> str:
         """What sets it apart from a set of healthy eyes; nothing where nothing does."""
