@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +10,7 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
 from retina_monai.group import group_rank
+from retina_monai.seeds import epoch_noise_seed
 
 __all__ = ["GrowingShare", "LinearDecay", "SeededEpochs"]
 
@@ -36,8 +35,7 @@ class SeededEpochs:
 
     def start(self, engine: Engine) -> None:
         self.sampler.set_epoch(engine.state.epoch)
-        digest = hashlib.sha256(json.dumps(["noise", self.seed, engine.state.epoch, group_rank()]).encode()).digest()
-        torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        torch.manual_seed(epoch_noise_seed(self.seed, engine.state.epoch, group_rank()))
 
 
 class LinearDecay:

@@ -5,7 +5,7 @@ from retina_monai.networks.controlled_unet import ControlledUNet
 from retina_monai.networks.diffusion_generator import DiffusionGenerator
 from retina_monai.networks.dilated_encoder import DilatedEncoder
 from retina_monai.networks.fourier_convolution import FourierConvolution, FourierUnit, SpectralTransform
-from retina_monai.networks.hashed_noise import draw_latent, hashed_normal
+from retina_monai.networks.hashed_noise import hashed_normal
 from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
@@ -33,7 +33,6 @@ __all__ = [
     "RetinaEncoder",
     "SpectralTransform",
     "describe_network",
-    "draw_latent",
     "find_network_class",
     "hashed_normal",
     "initialize_weights",

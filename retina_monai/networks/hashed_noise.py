@@ -9,24 +9,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["draw_latent", "hashed_normal", "hashed_uniform"]
-
-NO_EPOCH = 2**32 - 1
-
-
-def draw_latent(seed: int, index: int, epoch: int = NO_EPOCH) -> int:
-    """The number from which all noise of a sample is hashed, 0 to 2^63 - 1: another for each seed, index and epoch.
-
-    Args:
-        seed: of the run, below 2^32.
-        index: of the sample, below 2^32.
-        epoch: of a training, below 2^32 - 1; what is generated has none, and so no noise of any training.
-    """
-    return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1, np.uint64)[0] >> 1)
+__all__ = ["hashed_normal", "hashed_uniform"]
 
 
 def hashed_uniform(latents: Tensor, stream: int, count: int) -> Tensor:

@@ -34,12 +34,11 @@ from retina_monai.data.sets.appearances import Appearances
 from retina_monai.data.sets.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
-from retina_monai.networks import draw_latent
+from retina_monai.seeds import draw_latent, texture_generator
 from retina_monai.synthesis.arrays import as_mask
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
 from retina_monai.transforms import Appearance, render_appearance
-from retina_monai.transforms.texture import sample_random
 
 __all__ = ["CHAINS", "Chain", "PhotographGenerator", "TwoStage"]
 
@@ -136,7 +135,9 @@ class Chain(ABC):
         check_masks({"vessel": mask}, names, inside)
         fitted = fit_vessel_map(mask, inside, self.size)
         chosen = self.appearances.choose(appearance, seed, index)
-        return self.paint(fitted["image"], fitted["fov"], chosen, sample_random(seed, index), draw_latent(seed, index))
+        return self.paint(
+            fitted["image"], fitted["fov"], chosen, texture_generator(seed, index), draw_latent(seed, index)
+        )
 
     def paint(
         self,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.data.sets.vessel_maps import fit_label, fit_vessel_map
 from retina_monai.errors import RetinaError
+from retina_monai.seeds import phantom_seed
 from retina_monai.synthesis.chains import Chain
 from retina_monai.synthesis.loading import load_chain
 
@@ -43,8 +42,7 @@ def generate(
 
 
 def _generate_one(chain: Chain, seed: int, index: int, appearance: str) -> dict[str, Any]:
-    sample_seed = int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
-    phantom = generate_phantom(sample_seed, PHANTOM_SIZE)
+    phantom = generate_phantom(phantom_seed(seed, index), PHANTOM_SIZE)
     fitted = fit_vessel_map(phantom["vessel"], phantom["fov"], chain.size)
     return {
         "image": chain(phantom["vessel"], phantom["fov"], appearance, seed, index),

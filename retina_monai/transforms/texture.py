@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["Texture", "add_texture", "measure_texture", "sample_random"]
+__all__ = ["Texture", "add_texture", "measure_texture"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -35,7 +35,6 @@ PATCHES = 8.0  # of the one that a patch of strong texture has
 RIM, WALLS = 5, 2  # pixels, of the same, that are no background: within the rim, around vessels
 SPIKE = 3.0  # robust standard deviations, beyond which detail is no texture
 MEDIAN = 0.6745  # of the absolute value of a standard normal number
-STREAM = b"texture"  # beside the other draws of a sample
 TINY = 1e-12
 
 
@@ -104,11 +103,6 @@ def add_texture(image: Tensor, fov: Tensor, vessel: Tensor, texture: Texture, ra
             drawn[:, ring] = np.sqrt(ring.size / count) * _root(covariance) @ waves[:, ring]
     noise = np.fft.ifft2(drawn).real * _amplitude(image.shape[1:], texture.patchiness, random)
     return torch.where(fov > 0, (image + torch.from_numpy(noise).to(image)).clamp(-1, 1), image)
-
-
-def sample_random(seed: int, index: int) -> np.random.Generator:
-    """What draws the texture of sample ``index``: the same whatever was drawn for others."""
-    return np.random.default_rng((seed, index, *STREAM))
 
 
 def _background(fov: Tensor, vessel: Tensor) -> Mask:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from retina_monai.seeds import warp_generator
+
 __all__ = ["VesselWarp", "draw_warp"]
 
 FLIP = 0.5  # the chance that the eye becomes one of the other side
@@ -24,7 +26,6 @@ ZOOM = (1.02, 1.12)  # calibres grow by it, less than they differ between eyes; 
 SHIFT = 0.7  # share of the way, freed by the zoom, that the middle may move: the field of view stays full of vessels
 BEND = 0.02  # sides; standard deviation of a node's displacement
 NODES = 5  # of the grid, a side
-STREAM = 0x77617270  # keeps these draws apart from others of the same (seed, index)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def draw_warp(seed: int, index: int) -> VesselWarp:
         >>> 6 <= abs(warp.angle) <= 18 and warp.zoom == draw_warp(0, 3).zoom
         True
     """
-    rng = np.random.default_rng([STREAM, seed, index])
+    rng = warp_generator(seed, index)
     flip = bool(rng.random() < FLIP)
     angle = float(rng.choice((-1, 1)) * rng.uniform(*ANGLE))
     zoom = float(rng.uniform(*ZOOM))

@@ -15,9 +15,8 @@ from retina_monai.data import LoadEyed, find_datalist
 from retina_monai.data.files.writing import write_png
 from retina_monai.evaluation.report.plots import image_grid
 from retina_monai.files import write_json
-from retina_monai.networks import draw_latent
+from retina_monai.seeds import draw_latent, texture_generator
 from retina_monai.synthesis import Chain, TwoStage, load_chain
-from retina_monai.transforms.texture import sample_random
 
 SECONDS = "seconds.json"
 SHOWN = 2  # eyes of each data set
@@ -37,7 +36,7 @@ def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
 def paint(chain: Chain, eye: Mapping[str, Any], index: int) -> np.ndarray:
     """A photograph around an eye's vessel map, with its own appearance, and a texture and noise by its place."""
     appearance = chain.appearances.choose(eye["path"], 0, index)
-    return chain.paint(share_of(eye), fov_of(eye), appearance, sample_random(0, index), draw_latent(0, index))
+    return chain.paint(share_of(eye), fov_of(eye), appearance, texture_generator(0, index), draw_latent(0, index))
 
 
 def share_of(eye: Mapping[str, Any]) -> np.ndarray:
@@ -54,7 +53,7 @@ def measure_seconds(chains: Mapping[str, Chain], eyes: Sequence[Mapping[str, Any
     for eye in (eyes[0], *eyes):
         for name, chain in chains.items():
             appearance, start = chain.appearances.average(), time.process_time()
-            chain.paint(share_of(eye), fov_of(eye), appearance, sample_random(0, 0))
+            chain.paint(share_of(eye), fov_of(eye), appearance, texture_generator(0, 0))
             seconds[name].append(round(time.process_time() - start, 4))
     return {name: times[1:] for name, times in seconds.items()}
 

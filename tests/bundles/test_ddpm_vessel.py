@@ -25,7 +25,8 @@ from retina_monai.engines import DiffusionBatch
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.evaluation.families.faithfulness.painting import Painter, find_painter
 from retina_monai.evaluation.measuring.eye_set import EyeSet, list_synthetic
-from retina_monai.networks import ConditionedUNet, DiffusionGenerator, draw_latent
+from retina_monai.networks import ConditionedUNet, DiffusionGenerator
+from retina_monai.seeds import draw_latent
 from retina_monai.synthesis import synthesize
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs"

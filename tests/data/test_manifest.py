@@ -63,7 +63,16 @@ def test_of_two_lines_of_a_sample_the_later_counts(tmp_path: Path) -> None:
     assert [(line["name"], line["index"]) for line in read_manifest(tmp_path)] == [("a", 9), ("b", 3)]
 
 
-NO_SAMPLE = ["{}", "[]", "null", "3", '"text"', '{"name": "a"}', A.replace('"patient"', '"whose"'), A.replace('"a"', "7")]
+NO_SAMPLE = [
+    "{}",
+    "[]",
+    "null",
+    "3",
+    '"text"',
+    '{"name": "a"}',
+    A.replace('"patient"', '"whose"'),
+    A.replace('"a"', "7"),
+]
 
 
 @pytest.mark.parametrize("line", [*NO_SAMPLE, A.replace('"a"', '" "'), A.replace('"HRF/01"', "null")])

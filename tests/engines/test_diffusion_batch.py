@@ -13,8 +13,9 @@ from scipy.stats import chisquare, ks_2samp, kstest
 from torch import Tensor, nn
 
 from retina_monai.engines import DiffusionBatch, SampleNoise, time_weights
-from retina_monai.networks import ConditionedUNet, DiffusionGenerator, draw_latent
+from retina_monai.networks import ConditionedUNet, DiffusionGenerator
 from retina_monai.networks.diffusion import PROCESSES, noise_schedule, training_scheduler
+from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle
 
 SIZE = 16

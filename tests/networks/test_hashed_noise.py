@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from retina_monai.networks import draw_latent, hashed_normal
+from retina_monai.networks import hashed_normal
 from retina_monai.networks.hashed_noise import _mixed, hashed_uniform
+from retina_monai.seeds import draw_latent
 
 ALL_BITS = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15

@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from retina_monai.seeds import texture_generator
 from retina_monai.transforms import (
     Appearance,
     Texture,
@@ -19,7 +20,7 @@ from retina_monai.transforms import (
     render_appearance,
 )
 from retina_monai.transforms.field_of_view import circle
-from retina_monai.transforms.texture import RINGS, sample_random
+from retina_monai.transforms.texture import RINGS
 
 SIZE = 256
 MIXED = ((0.020, 0.0, 0.0), (0.006, 0.010, 0.0), (0.0, -0.004, 0.005))  # a root of the colours' covariance
@@ -78,7 +79,7 @@ def test_of_white_noise_each_band_has_its_share_of_the_frequencies() -> None:
 
 def test_what_is_drawn_is_what_is_measured() -> None:
     texture = wanted()
-    drawn = add_texture(grey(), fov(), vessels(), texture, sample_random(3, 1))
+    drawn = add_texture(grey(), fov(), vessels(), texture, texture_generator(3, 1))
     found = measured(drawn)
     for had, asked in list(zip(found.covariances, texture.covariances, strict=True))[4:]:
         np.testing.assert_allclose(had, asked, atol=0.25 * np.max(asked))
@@ -87,7 +88,7 @@ def test_what_is_drawn_is_what_is_measured() -> None:
 
 
 def test_the_same_part_of_a_larger_picture_has_the_same_texture() -> None:
-    small = add_texture(grey(), fov(), vessels(), wanted(), sample_random(0, 0))
+    small = add_texture(grey(), fov(), vessels(), wanted(), texture_generator(0, 0))
     large = torch.nn.functional.interpolate(small[None], scale_factor=2, mode="bicubic")[0]
     bands = zip(measured(small).covariances, measured(large).covariances, strict=True)
     for had, has in list(bands)[3:6]:
@@ -96,12 +97,12 @@ def test_the_same_part_of_a_larger_picture_has_the_same_texture() -> None:
 
 def test_only_what_is_missing_is_drawn() -> None:
     texture = wanted(0.0)
-    once = add_texture(grey(), fov(), vessels(), texture, sample_random(0, 0))
+    once = add_texture(grey(), fov(), vessels(), texture, texture_generator(0, 0))
     half = grey() + (once - grey()) / 2
-    completed = total(measured(add_texture(half, fov(), vessels(), texture, sample_random(0, 1))))
+    completed = total(measured(add_texture(half, fov(), vessels(), texture, texture_generator(0, 1))))
     np.testing.assert_allclose(completed, total(texture), atol=0.15 * total(texture).max())
-    rough = add_texture(grey(), fov(), vessels(), scaled(texture, 4.0), sample_random(0, 2))
-    assert (add_texture(rough, fov(), vessels(), texture, sample_random(0, 3)) - rough).abs().max() < 0.02
+    rough = add_texture(grey(), fov(), vessels(), scaled(texture, 4.0), texture_generator(0, 2))
+    assert (add_texture(rough, fov(), vessels(), texture, texture_generator(0, 3)) - rough).abs().max() < 0.02
 
 
 def scaled(texture: Texture, factor: float) -> Texture:
@@ -122,14 +123,14 @@ def test_vessels_the_rim_and_the_edge_of_a_disc_are_no_texture() -> None:
 
 def test_outside_of_the_field_of_view_nothing_changes_and_inside_it_stays_in_range() -> None:
     image = torch.where(fov() > 0, grey() + 0.79, torch.tensor(-1.0))
-    drawn = add_texture(image, fov(), vessels(), scaled(wanted(), 50.0), sample_random(0, 0))
+    drawn = add_texture(image, fov(), vessels(), scaled(wanted(), 50.0), texture_generator(0, 0))
     assert torch.equal(drawn[:, fov()[0] == 0], image[:, fov()[0] == 0])
     assert drawn.min() == -1 and drawn.max() == 1 and not torch.equal(drawn, image)
 
 
 def test_a_sample_depends_on_seed_and_index_alone() -> None:
     def drawn(seed: int, index: int) -> Tensor:
-        return add_texture(grey(64), fov(64), vessels(64), wanted(), sample_random(seed, index))
+        return add_texture(grey(64), fov(64), vessels(64), wanted(), texture_generator(seed, index))
 
     assert torch.equal(drawn(1, 2), drawn(1, 2))
     assert not torch.equal(drawn(1, 2), drawn(1, 3)) and not torch.equal(drawn(1, 2), drawn(2, 2))
@@ -139,7 +140,7 @@ def test_patches_are_wider_than_the_grain() -> None:
     """The squares of an uneven texture vary together over some pixels, those of an even one do not."""
 
     def evenness(patchiness: float) -> float:
-        image = add_texture(grey(), fov(), torch.zeros(1, SIZE, SIZE), wanted(patchiness), sample_random(0, 0))
+        image = add_texture(grey(), fov(), torch.zeros(1, SIZE, SIZE), wanted(patchiness), texture_generator(0, 0))
         energy = ndimage.gaussian_filter((image[1].numpy() + 0.3) ** 2, 8)[64:192, 64:192]
         return float(energy.std() / energy.mean())
 
@@ -149,12 +150,12 @@ def test_patches_are_wider_than_the_grain() -> None:
 def test_where_nothing_is_background_nothing_is_measured_and_nothing_drawn() -> None:
     everywhere = torch.ones(1, SIZE, SIZE)
     assert measure_texture(grey(), fov(), everywhere) is None
-    assert torch.equal(add_texture(grey(), fov(), everywhere, wanted(), sample_random(0, 0)), grey())
+    assert torch.equal(add_texture(grey(), fov(), everywhere, wanted(), texture_generator(0, 0)), grey())
 
 
 def test_refused() -> None:
     with pytest.raises(ValueError, match="a texture of 3 channels for an image of 1"):
-        add_texture(grey()[:1], fov(), vessels(), wanted(), sample_random(0, 0))
+        add_texture(grey()[:1], fov(), vessels(), wanted(), texture_generator(0, 0))
 
 
 def test_an_appearance_gives_its_colours_and_then_its_texture() -> None:
@@ -162,6 +163,6 @@ def test_an_appearance_gives_its_colours_and_then_its_texture() -> None:
     painted = apply_appearance(image, fov(), appearance)
     assert torch.equal(render_appearance(image, fov(), vessels(), appearance, None), painted)
     without = replace(appearance, texture=None)
-    assert torch.equal(render_appearance(image, fov(), vessels(), without, sample_random(0, 0)), painted)
-    drawn = add_texture(painted, fov(), vessels(), wanted(), sample_random(0, 0))
-    assert torch.equal(render_appearance(image, fov(), vessels(), appearance, sample_random(0, 0)), drawn)
+    assert torch.equal(render_appearance(image, fov(), vessels(), without, texture_generator(0, 0)), painted)
+    drawn = add_texture(painted, fov(), vessels(), wanted(), texture_generator(0, 0))
+    assert torch.equal(render_appearance(image, fov(), vessels(), appearance, texture_generator(0, 0)), drawn)

@@ -17,6 +17,7 @@ from retina_monai.data.files.reading import read_photograph
 from retina_monai.data.sets.dataset import CachedEyes
 from retina_monai.errors import RetinaError
 from retina_monai.files import write_text
+from retina_monai.seeds import appearance_number
 from retina_monai.settings import expand_home
 from retina_monai.transforms.appearance import Appearance, measure_appearance
 from retina_monai.transforms.field_of_view import compute_fov, resize_area
@@ -107,8 +108,7 @@ class Appearances:
             RetinaError: no eye of that camera.
         """
         eyes = self._of(camera)
-        digest = hashlib.sha256(json.dumps(["appearance", seed, index]).encode()).digest()
-        eye = eyes[int.from_bytes(digest[:8], "big") % len(eyes)]
+        eye = eyes[appearance_number(seed, index) % len(eyes)]
         return Appearance(tuple(eye["mean"]), tuple(eye["std"]), eye.get("texture"))
 
     def choose(self, choice: str, seed: int = 0, index: int = 0) -> Appearance:

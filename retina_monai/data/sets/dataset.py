@@ -22,7 +22,7 @@ from retina_monai.data.files.checking import refuse_or_skip
 from retina_monai.errors import RetinaError, parse_switch, root_error
 from retina_monai.files import make_folder
 from retina_monai.group import group_rank, group_size, own_share
-from retina_monai.networks.hashed_noise import draw_latent
+from retina_monai.seeds import augmentation_seed, draw_latent
 
 __all__ = ["CachedEyes", "SeededSampler", "eye_loader", "untracked"]
 
@@ -71,7 +71,7 @@ class CachedEyes(PersistentDataset):
     def __getitem__(self, index: Any) -> Any:
         """The item at ``index`` as in epoch 0, or at ``(epoch, index)``, with a ``latent`` of its own for its noise."""
         epoch, place = index if isinstance(index, tuple) else (0, index)
-        self.transform.set_random_state(seed=_mix(self.seed, int(epoch), int(place)))
+        self.transform.set_random_state(seed=augmentation_seed(self.seed, int(epoch), int(place)))
         with untracked():
             item = self._post_transform(self.deterministic(int(place)))
         return {**item, "latent": draw_latent(self.seed, int(place), int(epoch))}
@@ -162,7 +162,7 @@ class SeededSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         if not self.shuffle:
             return iter([(self.epoch, index) for index in own_share(len(self.dataset))])
-        order = np.random.default_rng(_mix(self.seed, self.epoch, -1)).permutation(len(self.dataset))
+        order = np.random.default_rng(augmentation_seed(self.seed, self.epoch, -1)).permutation(len(self.dataset))
         if group_size() > 1:
             batches = order[: len(self) * group_size()].reshape(-1, group_size(), self.batch_size)
             order = batches[:, group_rank()].reshape(-1)
@@ -203,11 +203,6 @@ def untracked() -> Iterator[None]:
 @cache
 def _warn_of_full_cache(cache_dir: Path) -> None:
     logger.warning("cache_dir %s cannot be written, its disk may be full: going on without it", cache_dir)
-
-
-def _mix(*numbers: int) -> int:
-    """One 32-bit seed from several numbers, by SHA-256."""
-    return int.from_bytes(hashlib.sha256(json.dumps(numbers).encode()).digest()[:4], "big")
 
 
 def _content_key(item: dict[str, Any]) -> bytes:

@@ -28,7 +28,7 @@ from retina_monai.data.listing.layouts import UnknownLayoutError, conditions_fin
 from retina_monai.data.listing.pseudonyms import pseudonymised
 from retina_monai.data.sets.eyes import find_fov, with_vessels
 from retina_monai.errors import RetinaError, join_first, parse_switch
-from retina_monai.networks.hashed_noise import draw_latent
+from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
 from retina_monai.transforms.vessel_label import FINE, cut_label, reduce_label, regrid, rounded_share, vessel_label
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp

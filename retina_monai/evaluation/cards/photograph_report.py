@@ -28,8 +28,8 @@ from retina_monai.files import write_json, write_text
 from retina_monai.group import gather_lists
 from retina_monai.handlers import to_uint8
 from retina_monai.metrics import frequencies, mse, psnr, radial_power_spectrum, ssim
+from retina_monai.seeds import texture_generator
 from retina_monai.transforms import Appearance, apply_appearance, measure_appearance, render_appearance
-from retina_monai.transforms.texture import sample_random
 
 __all__ = ["PhotographReport"]
 
@@ -76,7 +76,7 @@ class PhotographReport(EyeReport):
         """Measure one eye: ``generated``, ``photograph``, ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` and texts."""
         real, fov = item["photograph"].float(), item["fov"].float()
         shown = [to_uint8(item["vessel"])]
-        random = sample_random(self.seed, self._number())
+        random = texture_generator(self.seed, self._number())
         for protocol, appearance in self._appearances(item).items():
             pred = apply_appearance(item["generated"].float(), fov, appearance)
             texts = {key: item[key] for key in ("dataset", "name", "patient")}

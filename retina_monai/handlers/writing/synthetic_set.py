@@ -11,8 +11,8 @@ from torch import Tensor
 
 from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.writing.sample_set import SampleSet
+from retina_monai.seeds import texture_generator
 from retina_monai.transforms.appearance import Appearance, render_appearance
-from retina_monai.transforms.texture import sample_random
 
 __all__ = ["NAMES", "SyntheticSet"]
 
@@ -71,7 +71,7 @@ class SyntheticSet(SampleSet):
         name, fov = str(item["name"]), _plain(item["fov"]).cpu().float()
         index, appearance = int(item["index"]), self.appearance(int(item["index"]))
         given = _plain(item[self.condition_key]).cpu().float()
-        random = sample_random(int(self.settings.get("seed", 0)), index) if self.texture else None
+        random = texture_generator(int(self.settings.get("seed", 0)), index) if self.texture else None
         painted = _plain(pred).cpu().float() / 127.5 - 1
         image = render_appearance(painted, fov, torch.from_numpy(to_uint8(given) >= 128), appearance, random)
         pictures = {
