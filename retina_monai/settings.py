@@ -11,7 +11,17 @@ from typing import Any
 
 from retina_monai.errors import RetinaError, join_first
 
-__all__ = ["ADDRESSES", "CHOICES", "PATHS", "RULES", "Number", "check_path", "check_settings", "expand_home"]
+__all__ = [
+    "ADDRESSES",
+    "CHOICES",
+    "PATHS",
+    "RULES",
+    "SWITCHES",
+    "Number",
+    "check_path",
+    "check_settings",
+    "expand_home",
+]
 
 
 ANY_COUNT = -1
@@ -172,6 +182,21 @@ PATHS = (
     "appearance",
 )
 """Keys of paths, or of lists of paths; an appearance may be one."""
+
+SWITCHES = (
+    "allow_synthetic",
+    "composite",
+    "ema",
+    "gradient_checkpointing",
+    "keep_names",
+    "linear_decay",
+    "mlflow",
+    "resume",
+    "skip_unreadable",
+    "texture",
+    "tracking_required",
+)
+"""Keys of switches, which are given as :func:`retina_monai.errors.parse_switch` takes them."""
 
 ADDRESSES = ("tracking_uri",)
 """Keys of addresses, which may name a file."""

@@ -12,11 +12,11 @@ from torch import nn
 
 from retina_monai.bundle.config_keys import nested_settings, references, refuse_unused, written
 from retina_monai.bundle.in_use import config_folders, given, parser_in_use
-from retina_monai.errors import RetinaError, root_error
+from retina_monai.errors import RetinaError, parse_switch, root_error
 from retina_monai.files import check_folder
 from retina_monai.group import group_size
 from retina_monai.handlers.mlflow_store import is_usable
-from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, check_path, check_settings, expand_home
+from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, SWITCHES, check_path, check_settings, expand_home
 
 __all__ = ["check_config", "check_eyes", "check_networks", "check_size"]
 
@@ -27,10 +27,10 @@ LOADING = tuple(f"{loader}::{key}" for loader in LOADERS for key in ("batch_size
 def check_config() -> None:
     """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
 
-    By :func:`retina_monai.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
+    By :func:`retina_monai.bundle.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
     :func:`retina_monai.settings.check_settings`, for ``output_dir`` :func:`retina_monai.files.check_folder`, and for
-    MLflow's store :func:`retina_monai.handlers.mlflow_store.is_usable`; switches are read too. ``~`` in a path becomes
-    the home folder.
+    MLflow's store :func:`retina_monai.handlers.mlflow_store.is_usable`. Switches given as text become
+    Booleans, ``~`` in a path becomes the home folder.
 
     Raises:
         RetinaError: there are such settings.
@@ -49,9 +49,10 @@ def check_config() -> None:
         _set_path(parser, id, key)
         if key not in references(parser.get()) and not isinstance(parser[id], dict):  # what is logged is what is in use
             parser[key] = parser[id]
+    for id, key in ({key: key for key in SWITCHES if key in parser} | nested).items():
+        if key in SWITCHES:
+            parser[id] = parse_switch(parser.get_parsed_content(id), written(id))
     nested |= {id: id.split("::")[-1] for id in LOADING if id in parser}
-    if "switches" in parser:
-        parser.get_parsed_content("switches")
     keys = {key: key for key in (*RULES, *CHOICES) if key in parser} | nested
     check_settings({written(id): parser.get_parsed_content(id) for id in keys}, {written(id): keys[id] for id in keys})
     if "output_dir" in parser:
@@ -132,8 +133,7 @@ def check_size(network: nn.Module, size: int, key: str = "size") -> None:
 
 def _check_tracking(parser: ConfigParser) -> None:
     """Refuse a store of MLflow that cannot be used, before data are read; the tracker itself does without if it may."""
-    switches = parser.get_parsed_content("switches")
-    if switches["mlflow"] and switches["tracking_required"]:
+    if parser.get_parsed_content("mlflow") and parser.get_parsed_content("tracking_required"):
         address = os.environ.get("MLFLOW_TRACKING_URI") or parser.get_parsed_content("tracker#tracking_uri")
         is_usable(expand_home(address), parser.get_parsed_content("tracker#experiment_name"))
 

@@ -8,6 +8,7 @@ from retina_monai.handlers.losses import EpochLine, EpochLosses, StopOnNaN
 from retina_monai.handlers.mlflow_store import sqlite_uri
 from retina_monai.handlers.pictures import PictureGrid, to_uint8
 from retina_monai.handlers.tracking import Tracker
+from retina_monai.handlers.training import TrainingHandlers
 from retina_monai.handlers.training_record import TrainingRecord
 from retina_monai.handlers.validation import EpochValidation
 from retina_monai.handlers.writing.color_vessel_set import ColorVesselSet
@@ -32,6 +33,7 @@ __all__ = [
     "StopOnNaN",
     "SyntheticSet",
     "Tracker",
+    "TrainingHandlers",
     "TrainingRecord",
     "VesselSet",
     "finished_samples",

@@ -43,6 +43,7 @@ from retina_monai.metrics.features import FeatureReservoir, FeatureStatistics, e
 from retina_monai.metrics.image_quality import ImageQuality, cosine_similarity, mae, ms_ssim, mse, psnr, ssim
 from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
 from retina_monai.metrics.mean_metric import MeanMetric
+from retina_monai.metrics.photograph_quality import photograph_quality, photograph_selection
 from retina_monai.metrics.privacy import (
     CopyShare,
     CopyThreshold,
@@ -133,6 +134,8 @@ __all__ = [
     "ms_ssim",
     "mse",
     "nearest_distances",
+    "photograph_quality",
+    "photograph_selection",
     "polynomial_mmd",
     "psnr",
     "radial_power_spectrum",

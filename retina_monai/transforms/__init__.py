@@ -20,7 +20,8 @@ from retina_monai.transforms.encoder_tasks import (
     RandViewd,
     ToldStructuresd,
 )
-from retina_monai.transforms.judged import Judged
+from retina_monai.transforms.geometry import random_geometry
+from retina_monai.transforms.judged import Judged, judge_photographs
 from retina_monai.transforms.outpainting import (
     OutpaintingConditiond,
     RandStrokeConditiond,
@@ -60,9 +61,11 @@ __all__ = [
     "color_vessel",
     "degrade",
     "draw_strokes",
+    "judge_photographs",
     "measure_appearance",
     "measure_texture",
     "outpainting_condition",
+    "random_geometry",
     "render_appearance",
     "to_own_size",
     "vessel_weight",

@@ -6,11 +6,13 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
-from monai.transforms import Transform
+from monai.transforms import AsDiscreted, CopyItemsd, Transform
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-__all__ = ["Judged"]
+from retina_monai.transforms.appearance import LikeAppearanced
+
+__all__ = ["Judged", "judge_photographs"]
 
 
 class Judged(Transform):
@@ -39,3 +41,22 @@ class Judged(Transform):
         with torch.no_grad():
             judged = self.judge(image.float().clamp(-1, 1), fov.float())
         return {**data, self.judged_key: judged[0]}
+
+
+def judge_photographs(judge: Callable[[Tensor, Tensor], Tensor]) -> list[Any]:
+    """What validation does with generated photographs before it measures them.
+
+    Args:
+        judge: as for :class:`Judged`.
+
+    Returns:
+        Transforms. They keep ``pred`` as ``generated``, give ``pred`` the appearance of ``photograph``, and add
+        ``judged`` and ``vessel_map``, the vessel map in {0, 1}.
+    """
+    return [
+        CopyItemsd("pred", names="generated"),
+        LikeAppearanced("pred", reference_key="photograph"),
+        Judged(judge),
+        CopyItemsd("vessel", names="vessel_map"),
+        AsDiscreted("vessel_map", threshold=0.0),
+    ]

@@ -1,0 +1,93 @@
+"""The handlers that every training has, attached in the only order that works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+from torch import nn
+from torch.optim import Optimizer
+
+from retina_monai.data.listing.layout import Datalist
+from retina_monai.handlers.checkpoints import Checkpoints
+from retina_monai.handlers.epochs import LinearDecay, SeededEpochs
+from retina_monai.handlers.losses import EpochLine, EpochLosses, StopOnNaN
+from retina_monai.handlers.training_record import TrainingRecord
+from retina_monai.handlers.validation import EpochValidation
+
+__all__ = ["TrainingHandlers"]
+
+
+class TrainingHandlers:
+    """Seeded epochs, decay, averaging, losses, validation, checkpoints, record, tracker and log line of a training.
+
+    The order matters. Weights are averaged before they are validated. An epoch is validated before its checkpoint is
+    saved, which holds the best metric, and the tracker reads what all others have written.
+
+    Args:
+        datalist: eyes by their split.
+        sampler: of the training eyes; has ``set_epoch``.
+        optimizers: by name.
+        averaged: :class:`retina_monai.engines.Averaged` of the network to release.
+        evaluator: validates.
+        tracker: :class:`Tracker`.
+        output_dir: where checkpoints and weights go.
+        seed: of the training.
+        linear_decay: whether the learning rates fall over the second half.
+        val_interval: epochs between validations.
+        resume, keep_checkpoints, checkpoint_interval, released: as for :class:`Checkpoints`.
+        started_from: as for :class:`TrainingRecord`.
+        more: further handlers, attached before the tracker.
+        first_rank: whether this process writes.
+    """
+
+    def __init__(
+        self,
+        datalist: Datalist,
+        sampler: Any,
+        optimizers: Mapping[str, Optimizer],
+        averaged: Any,
+        evaluator: Any,
+        tracker: Any,
+        output_dir: str | Path,
+        seed: int = 0,
+        linear_decay: bool = True,
+        val_interval: int = 1,
+        resume: bool = False,
+        keep_checkpoints: int = 2,
+        checkpoint_interval: int = 1,
+        released: nn.Module | None = None,
+        started_from: Sequence[str | Path | None] = (),
+        more: Sequence[Any] = (),
+        first_rank: bool = True,
+    ) -> None:
+        checkpoints = Checkpoints(
+            output_dir,
+            averaged,
+            evaluator,
+            resume=resume,
+            keep=keep_checkpoints,
+            interval=checkpoint_interval,
+            tracker=tracker,
+            enabled=first_rank,
+            released=released,
+        )
+        self.handlers: list[Any] = [
+            SeededEpochs(seed, sampler),
+            LinearDecay(optimizers, enabled=linear_decay),
+            StopOnNaN(),
+            averaged,
+            EpochLosses(),
+            EpochValidation(interval=val_interval, validator=evaluator),
+            checkpoints,
+            *more,
+            TrainingRecord(datalist, output_dir, seed, started_from, enabled=first_rank),
+            tracker,
+            EpochLine(evaluator, enabled=first_rank),
+        ]
+
+    def attach(self, engine: Engine) -> None:
+        for handler in self.handlers:
+            handler.attach(engine)
