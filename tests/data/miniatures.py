@@ -140,6 +140,29 @@ def make_idrid(folder: Path, splits: tuple[str, ...] = ("a. Training Set", "b. T
     return folder
 
 
+def make_idrid_grading(folder: Path) -> Path:
+    """IDRiD part B, photographs 001 to 010 to train and 001 to 005 to test, of grade ``number % 5``."""
+    part = folder / "B. Disease Grading"
+    for split, count, table in (("a. Training Set", 10, "Training"), ("b. Testing Set", 5, "Testing")):
+        lines = ["Image name,Retinopathy grade,Risk of macular edema ,,"]
+        for number in range(1, count + 1):
+            save(part / "1. Original Images" / split / f"IDRiD_{number:03d}.jpg", PHOTOGRAPH)
+            lines.append(f"IDRiD_{number:03d},{number % 5},0,,")
+        path = part / "2. Groundtruths" / f"{split[:3]}IDRiD_Disease Grading_{table} Labels.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes("\r\n".join([*lines, ""]).encode())
+    return folder
+
+
+def make_rossa(folder: Path) -> Path:
+    """ROSSA, six images to train by hand and four by SAM, three to validate and two to test."""
+    for split, numbers in (("train_manual", 6), ("train_sam", 4), ("val", 3), ("test", 2)):
+        for number in range(1, numbers + 1):
+            save(folder / split / "image" / f"{number}.png", PHOTOGRAPH[:, :, 0])
+            save_mask(folder / split / "label" / f"{number}.png", vessels(number))
+    return folder
+
+
 def make_idrid_training_only(folder: Path) -> Path:
     return make_idrid(folder, ("a. Training Set",))
 

@@ -23,10 +23,12 @@ from miniatures import (
     make_fives,
     make_hrf,
     make_idrid,
+    make_idrid_grading,
     make_idrid_training_only,
     make_kaggle,
     make_kaggle_training_only,
     make_own,
+    make_rossa,
     make_stare,
     make_stare_plain,
     save,
@@ -72,6 +74,8 @@ LAYOUT_TABLE = {
     "STARE unpacked": (make_stare_plain, [14, 2, 4], 20, {"vessel": 20, "vessel_2nd": 20}),
     "IDRiD": (make_idrid, [9, 1, 5], 15, IDRID),
     "IDRiD to train": (make_idrid_training_only, [7, 1, 2], 10, {**IDRID_TRAINING, "soft_exudates": 3}),
+    "IDRiD grading": (make_idrid_grading, [9, 1, 5], 15, {}),
+    "ROSSA": (make_rossa, [10, 3, 2], 15, {"vessel": 15}),
     "RetinaBloodVessel": (make_kaggle, [18, 2, 5], 25, {"vessel": 25}),
     "RetinaBloodVessel to train": (make_kaggle_training_only, [14, 2, 4], 20, {"vessel": 20}),
     "own": (make_own, [4, 1, 1], 4, {"vessel": 6, "fov": 6, "disc": 6, "haemorrhages": 3}),
@@ -560,3 +564,69 @@ def test_idrid_as_it_is(real_set: Callable[[str], Path]) -> None:
     assert 0.01 < mask.mean() < 0.03
     box = [np.flatnonzero(mask[0].any(axis)) for axis in (0, 1)]
     assert mask.sum() / (np.ptp(box[0]) * np.ptp(box[1])) == pytest.approx(np.pi / 4, abs=0.1)  # a disc, not its rim
+
+
+def test_grades_are_those_of_the_official_tables(tmp_path: Path) -> None:
+    datalist = find_datalist(make_idrid_grading(tmp_path))
+    assert [item["grade"] for item in datalist["test"]] == [1, 2, 3, 4, 0]
+    assert datalist["test"][0]["name"] == "IDRiD_test_001" and datalist["test"][0]["dataset"] == "IDRiD"
+    assert find_datalist(tmp_path / "B. Disease Grading") == datalist
+
+
+@pytest.mark.parametrize("grade", ["", "5", "-1", "two"])
+def test_a_photograph_without_a_grade_is_named(tmp_path: Path, grade: str) -> None:
+    folder = make_idrid_grading(tmp_path)
+    (table,) = folder.rglob("*Testing Labels.csv")
+    table.write_text(table.read_text().replace("IDRiD_003,3,", f"IDRiD_003,{grade},"))
+    with pytest.raises(RetinaError, match=r"IDRiD_003\.jpg: the table of the test set has no grade from 0 to 4"):
+        find_datalist(folder)
+
+
+def test_photographs_without_a_table_of_grades_are_refused(tmp_path: Path) -> None:
+    shutil.rmtree(make_idrid_grading(tmp_path) / "B. Disease Grading" / "2. Groundtruths")
+    with pytest.raises(RetinaError, match="has no table of grades for the training set"):
+        find_datalist(tmp_path)
+
+
+def test_real_lesion_masks_of_idrid(real_set: Callable[[str], Path]) -> None:
+    items = every(find_datalist(real_set("IDRiD")))
+    counts = Counter(key for item in items for key in LESIONS if key in item)
+    assert counts == {"microaneurysms": 23, "haemorrhages": 23, "hard_exudates": 23, "soft_exudates": 9} or (
+        len(items) == 23 and counts["microaneurysms"] == 23
+    )
+    for key in counts:
+        mask = read_mask(next(item for item in items if key in item)[key], key=key)
+        assert mask.shape == (1, 2848, 4288) and 0 < mask.mean() < 0.05
+
+
+def test_real_grades_of_idrid(real_set: Callable[[str], Path]) -> None:
+    datalist = find_datalist(real_set("IDRiD_grading"))
+    assert Counter(item["grade"] for item in datalist["test"]) == {0: 34, 1: 5, 2: 32, 3: 19, 4: 13}
+    assert len(datalist["training"]) + len(datalist["validation"]) == 412, "one shows an eye that tests"
+    assert "IDRiD_train_118" not in {item["name"] for item in every(datalist)}
+    joined = {item["name"]: item["patient"] for item in every(datalist)}
+    for one, other in (("021", "391"), ("028", "327"), ("045", "333"), ("073", "375"), ("079", "279")):
+        assert joined[f"IDRiD_train_{one}"] == joined[f"IDRiD_train_{other}"]
+
+
+def test_no_eye_of_both_parts_of_idrid_is_on_both_sides(real_set: Callable[[str], Path]) -> None:
+    folders = [real_set("IDRiD"), real_set("IDRiD_grading")]
+    with open(folders[1] / "segmentation_to_grading.csv") as file:
+        pairs = [line.strip().split(",") for line in file][1:]
+    places = {
+        item["name"]: (item["patient"], split) for split, items in find_datalist(folders).items() for item in items
+    }
+    found = 0
+    for segmented, split, graded in pairs:
+        names = (segmented, graded.replace("IDRiD_", f"IDRiD_{split}_"))
+        if all(name in places for name in names):
+            found += 1
+            assert places[names[0]] == places[names[1]]
+    assert found >= 10
+
+
+def test_real_octa_of_rossa(real_set: Callable[[str], Path]) -> None:
+    datalist = find_datalist(real_set("ROSSA"))
+    assert [len(datalist[split]) for split in SPLITS] == [98, 102, 100], "two of 300 show eyes that validate"
+    image, label = (read(datalist["test"][0][key]) for read, key in ((read_photograph, "image"), (read_mask, "vessel")))
+    assert image.shape[1:] == label.shape[1:] == (320, 320) and 0.05 < label.mean() < 0.5

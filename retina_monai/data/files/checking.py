@@ -165,7 +165,8 @@ def _check_alignment(
         return
     from retina_monai.data.files.orientation import ORIENTATIONS, vessel_fit  # imports torch, which takes seconds
 
-    fits = vessel_fit(image, vessel, fov)
+    whole_frame = "fov" not in item and _is_grey(image)  # OCTA, of which a dark part is no border
+    fits = vessel_fit(image, vessel, np.ones_like(vessel) if whole_frame else fov)
     size = np.abs(fits)  # in angiograms and OCTA vessels are bright
     best = int(size.argmax())
     if size[best] >= FITS and size[0] < size[best] / 2:

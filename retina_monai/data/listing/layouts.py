@@ -16,8 +16,10 @@ from retina_monai.data.adapters.drive import DRIVE
 from retina_monai.data.adapters.fives import FIVES
 from retina_monai.data.adapters.hrf import HRF
 from retina_monai.data.adapters.idrid import IDRID
+from retina_monai.data.adapters.idrid_grading import IDRID_GRADING
 from retina_monai.data.adapters.own_layout import OWN_LAYOUT
 from retina_monai.data.adapters.retina_blood_vessel import RETINA_BLOOD_VESSEL
+from retina_monai.data.adapters.rossa import ROSSA
 from retina_monai.data.adapters.stare import STARE
 from retina_monai.data.files.checking import check_files
 from retina_monai.data.listing.datalist_file import read_datalist_file
@@ -37,8 +39,20 @@ __all__ = [
     "refuse_missing",
 ]
 
-LAYOUTS: tuple[Layout, ...] = (OWN_LAYOUT, CHASE_DB1, DRIVE, FIVES, HRF, IDRID, RETINA_BLOOD_VESSEL, STARE)
-"""In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it."""
+LAYOUTS: tuple[Layout, ...] = (
+    OWN_LAYOUT,
+    CHASE_DB1,
+    DRIVE,
+    FIVES,
+    HRF,
+    IDRID,
+    IDRID_GRADING,
+    ROSSA,
+    RETINA_BLOOD_VESSEL,
+    STARE,
+)
+"""In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it, and
+ROSSA before another set with a folder ``test/image``."""
 
 PUBLIC = [layout.name for layout in LAYOUTS if layout is not OWN_LAYOUT]
 CHUNK = 2**16
