@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
@@ -28,15 +27,10 @@ from retina_monai.evaluation import PhotographReport, SensitivityReport
 from retina_monai.group import gather, group_rank, group_size, own_share, whole_batch
 from retina_monai.handlers import EpochLosses, PictureGrid, StopOnNaN
 from retina_monai.metrics import (
-    BiomarkerDistance,
-    FrechetDistance,
     ImageQuality,
     KernelDistance,
-    ManifoldQuality,
-    PrivacyQuality,
     SegmentationQuality,
     Selection,
-    SpectralDistance,
     TopologyQuality,
     TraitAccuracy,
 )
@@ -79,19 +73,6 @@ def colour(images: Tensor) -> Tensor:
     return torch.cat([images.mean((2, 3)), images.std((2, 3))], dim=1)
 
 
-def mean_colour(images: Tensor) -> Tensor:
-    return images.mean((2, 3))
-
-
-def real(seed: int, count: int) -> np.ndarray:
-    """Mean colours as those of the eyes, which are uniform noise."""
-    return np.random.default_rng(seed).normal(size=(count, 3)) / 55
-
-
-def privacy(metric: str) -> PrivacyQuality:
-    return PrivacyQuality(metric, mean_colour, "mean colour", real(0, 12), range(12), real(1, 10), range(20, 30))
-
-
 METRICS: Mapping[str, Callable[[], Metric]] = {
     "psnr": lambda: ImageQuality("psnr"),
     "ssim_fov": lambda: ImageQuality("ssim", inside_fov=True),
@@ -100,14 +81,6 @@ METRICS: Mapping[str, Callable[[], Metric]] = {
     "cldice": lambda: TopologyQuality("cldice", pred_key="judged", target_key="vessel_map"),
     "kid": lambda: KernelDistance(colour, "colour"),
     "kid_of_a_sample": lambda: KernelDistance(colour, "colour", capacity=4),
-    "fid": lambda: FrechetDistance(colour, "colour"),
-    "coverage": lambda: ManifoldQuality("coverage", mean_colour, "mean colour", neighbours=2),
-    "precision_of_a_sample": lambda: ManifoldQuality("precision", mean_colour, "mean colour", capacity=4, neighbours=1),
-    "authenticity": lambda: privacy("authenticity"),
-    "copy_share": lambda: privacy("copy_share"),
-    "membership_auc": lambda: privacy("membership_auc"),
-    "spectrum": lambda: SpectralDistance(inside_fov=True),
-    "biomarkers": lambda: BiomarkerDistance(pred_key="judged", target_key="vessel_map"),
     "traits": lambda: TraitAccuracy(lambda output: [(item["traits"] / 2, item["traits"]) for item in output]),
     "selection": lambda: Selection(METRICS["cldice"](), METRICS["kid"](), kid_weight=0.3),
 }

@@ -1,6 +1,5 @@
 """Metrics of images, sets of images and vessel maps: pure functions, and classes that attach to an engine."""
 
-from retina_monai.metrics.biomarker_distance import BiomarkerComparison, BiomarkerDistance, compare_biomarkers
 from retina_monai.metrics.biomarkers import (
     Biomarkers,
     RegionBiomarkers,
@@ -25,7 +24,6 @@ from retina_monai.metrics.branch_removal import (
 from retina_monai.metrics.distribution import (
     FID,
     KID,
-    FrechetDistance,
     KernelDistance,
     RealFloor,
     fid,
@@ -41,7 +39,7 @@ from retina_monai.metrics.distribution import (
 )
 from retina_monai.metrics.features import FeatureReservoir, FeatureStatistics, extract_features
 from retina_monai.metrics.image_quality import ImageQuality, cosine_similarity, mae, ms_ssim, mse, psnr, ssim
-from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
+from retina_monai.metrics.manifold import Manifold, compare_manifolds
 from retina_monai.metrics.mean_metric import MeanMetric
 from retina_monai.metrics.photograph_quality import photograph_quality, photograph_selection
 from retina_monai.metrics.privacy import (
@@ -55,11 +53,9 @@ from retina_monai.metrics.privacy import (
     infer_membership,
     nearest_distances,
 )
-from retina_monai.metrics.privacy_quality import Privacy, PrivacyQuality
 from retina_monai.metrics.segmentation import SegmentationQuality, accuracy, dice, roc_auc, sensitivity, specificity
 from retina_monai.metrics.selection import Selection
 from retina_monai.metrics.spectrum import (
-    SpectralDistance,
     frequencies,
     log_spectral_distance,
     radial_power_spectrum,
@@ -71,29 +67,22 @@ from retina_monai.metrics.traits import TraitAccuracy
 __all__ = [
     "FID",
     "KID",
-    "BiomarkerComparison",
-    "BiomarkerDistance",
     "Biomarkers",
     "Branch",
     "CopyShare",
     "CopyThreshold",
     "FeatureReservoir",
     "FeatureStatistics",
-    "FrechetDistance",
     "ImageQuality",
     "KernelDistance",
     "Manifold",
-    "ManifoldQuality",
     "MeanMetric",
     "MembershipInference",
-    "Privacy",
-    "PrivacyQuality",
     "RealFloor",
     "RegionBiomarkers",
     "Removal",
     "SegmentationQuality",
     "Selection",
-    "SpectralDistance",
     "TopologyQuality",
     "TraitAccuracy",
     "Trial",
@@ -107,7 +96,6 @@ __all__ = [
     "choose_branches",
     "cldice",
     "clopper_pearson",
-    "compare_biomarkers",
     "compare_manifolds",
     "convergence",
     "copy_share",

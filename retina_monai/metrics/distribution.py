@@ -19,7 +19,6 @@ from torch import Tensor
 from retina_monai.metrics.features import (
     CAPACITY,
     Comparison,
-    FeatureMetric,
     FeatureStatistics,
     SampleMetric,
     check_features,
@@ -29,7 +28,6 @@ from retina_monai.metrics.features import (
 __all__ = [
     "FID",
     "KID",
-    "FrechetDistance",
     "KernelDistance",
     "RealFloor",
     "fid",
@@ -541,29 +539,6 @@ class KernelDistance(SampleMetric):
             subset_size=self.subset_size,
         )
         return replace(result, real_seen=real.count, generated_seen=generated.count)
-
-    def compute(self) -> float:
-        """The distance alone."""
-        return self.measure().value
-
-
-class FrechetDistance(FeatureMetric[FeatureStatistics]):
-    """:func:`fid` of all generated images of a run to all real ones; see :class:`FeatureMetric`.
-
-    Example:
-        >>> distance = FrechetDistance(lambda images: images.mean((2, 3)), "mean colour")
-        >>> images = np.arange(4.0)[:, None, None, None] * np.ones((3, 8, 8))
-        >>> distance.update([{"pred": image, "image": image + 1} for image in images])
-        >>> round(distance.compute(), 6)
-        3.0
-    """
-
-    def _fresh(self, stream: int, part: bool = False) -> FeatureStatistics:
-        return FeatureStatistics()
-
-    def measure(self) -> FID:
-        """The distance, over the images of all processes."""
-        return fid(*self._gather(), extractor=self.extractor_name, resolution=self._resolution)
 
     def compute(self) -> float:
         """The distance alone."""

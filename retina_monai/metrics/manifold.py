@@ -7,18 +7,15 @@ and Yoo, "Reliable fidelity and diversity metrics for generative models", ICML 2
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
-from torch import Tensor
 
-from retina_monai.metrics.features import CAPACITY, Comparison, SampleMetric, check_pair
+from retina_monai.metrics.features import Comparison, check_pair
 
-__all__ = ["Manifold", "ManifoldQuality", "compare_manifolds"]
+__all__ = ["Manifold", "compare_manifolds"]
 
 Floats = NDArray[np.float64]
 
@@ -116,62 +113,6 @@ def compare_manifolds(
         dimension=real.shape[1],
         extractor=extractor,
     )
-
-
-class ManifoldQuality(SampleMetric):
-    """One figure of :func:`compare_manifolds` over all images of a run; ``measure`` gives all; see FeatureMetric.
-
-    Of each set at most ``capacity`` images enter, a seeded random sample (:class:`SampleMetric`).
-
-    Args:
-        figure: ``precision``, ``recall``, ``density`` or ``coverage``.
-        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
-        extractor_name: stands in the result.
-        seed: of the samples.
-        capacity: number of images kept of each set at most.
-        neighbours: as in :func:`compare_manifolds`.
-        arguments: those of :class:`FeatureMetric` that are left.
-
-    Raises:
-        ValueError: an unknown figure; a capacity below 1; on compute, as :func:`compare_manifolds`.
-
-    Example:
-        >>> quality = ManifoldQuality("recall", lambda images: images.mean((2, 3)), "mean colour", neighbours=1)
-        >>> dark, bright = np.zeros((3, 8, 8)), np.ones((3, 8, 8))
-        >>> quality.update([{"pred": dark, "image": dark}, {"pred": bright, "image": bright / 2}])
-        >>> quality.compute()
-        1.0
-    """
-
-    def __init__(
-        self,
-        figure: str,
-        extractor: Callable[[Tensor], Tensor],
-        extractor_name: str,
-        seed: int = 0,
-        capacity: int = CAPACITY,
-        neighbours: int = NEIGHBOURS,
-        **arguments: Any,
-    ) -> None:
-        if figure not in FIGURES:
-            raise ValueError(f"figure must be one of {', '.join(FIGURES)}, not {figure!r}")
-        self.figure, self.neighbours = figure, neighbours
-        super().__init__(extractor, extractor_name, seed, capacity, **arguments)
-
-    def measure(self) -> Manifold:
-        """All four figures, over the images of all processes."""
-        real, generated = self._gather()
-        return compare_manifolds(
-            real.features,
-            generated.features,
-            extractor=self.extractor_name,
-            resolution=self._resolution,
-            neighbours=self.neighbours,
-        )
-
-    def compute(self) -> float:
-        """The figure alone."""
-        return float(getattr(self.measure(), self.figure))
 
 
 def _radii(features: Floats, neighbours: int, rows: int) -> Floats:

@@ -9,23 +9,13 @@ without any look at a value, so that it serves in a loss too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
-from ignite.exceptions import NotComputableError
-from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced
 from torch import Tensor
 from torch.nn import functional as F
 
-from retina_monai.errors import parse_switch
-from retina_monai.group import gather
-from retina_monai.metrics.engine_output import read_tensor
-
 __all__ = [
-    "SpectralDistance",
     "fov_taper",
     "frequencies",
     "log_spectral_distance",
@@ -151,90 +141,6 @@ def log_spectral_distance(generated: Tensor, real: Tensor) -> Tensor:
     if not (ratio > 0).all():
         raise ValueError("the mean spectrum of the generated images must be above 0 at every frequency")
     return (10 * ratio.log10()).square().mean().sqrt()
-
-
-class SpectralDistance(Metric):
-    """:func:`log_spectral_distance` of all generated images of a run to all real ones; for Ignite or MONAI engines.
-
-    It reads the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation. The images of a
-    dictionary need not be a pair; what the processes saw is put together before it is compared, and only the sums of
-    the spectra are kept.
-
-    Args:
-        inside_fov: measure inside the field of view only.
-        bins: as in :func:`radial_power_spectrum`.
-        pred_key: key of the generated image ``(1 or 3, H, W)``.
-        target_key: key of the real image.
-        fov_key: key of the field of view ``(1, H, W)`` of {0, 1} of both; needed only with ``inside_fov``.
-        output_transform: from ``state.output`` to the list of dictionaries.
-        device: where the sums are kept.
-
-    Raises:
-        KeyError: on update, a dictionary without one of the keys.
-        ValueError: on update, as :func:`radial_power_spectrum`; an image of another size than those before.
-        NotComputableError: on compute, no image was seen.
-
-    Example:
-        >>> distance = SpectralDistance()
-        >>> noise = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(0))
-        >>> distance.update([{"pred": 10**0.5 * noise, "image": noise}])
-        >>> round(distance.compute(), 3)
-        10.0
-    """
-
-    def __init__(
-        self,
-        inside_fov: bool = False,
-        bins: int | None = None,
-        pred_key: str = "pred",
-        target_key: str = "image",
-        fov_key: str = "fov",
-        output_transform: Callable[[Any], Any] = lambda output: output,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        self.inside_fov, self.bins = parse_switch(inside_fov, "inside_fov"), bins
-        self.pred_key, self.target_key, self.fov_key = pred_key, target_key, fov_key
-        super().__init__(output_transform, device, skip_unrolling=True)
-
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all images."""
-        self._sums = torch.zeros(0, 2, dtype=self._double_dtype, device=self._device)
-        self._count = 0
-
-    @reinit__is_reduced
-    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Take one dictionary per image."""
-        for item in output:
-            fov = self._one(item, self.fov_key) if self.inside_fov else None
-            images = (self._one(item, key) for key in (self.pred_key, self.target_key))
-            spectra = [radial_power_spectrum(image, fov, self.bins)[0].detach() for image in images]
-            self._add(torch.stack(spectra, 1).to(self._sums))
-
-    def spectra(self) -> tuple[Tensor, Tensor]:
-        """Mean spectra ``(bins,)`` of the generated and of the real images of all processes."""
-        parts = [(sums.cpu(), count) for sums, count in gather((self._sums, self._count)) if count]
-        if not parts:
-            raise NotComputableError("SpectralDistance has seen no image: update it at least once before compute")
-        sums, counts = zip(*parts, strict=True)
-        if len({len(part) for part in sums}) > 1:
-            raise ValueError(f"images have {' and '.join(str(len(part)) for part in sums)} frequencies: give one size")
-        generated, real = (torch.stack(sums).sum(0) / sum(counts)).to(self._device).unbind(1)
-        return generated, real
-
-    def compute(self) -> float:
-        """The distance in decibels."""
-        generated, real = self.spectra()
-        return float(log_spectral_distance(generated[None], real[None]))
-
-    def _add(self, spectra: Tensor) -> None:
-        if len(self._sums) not in (0, len(spectra)):
-            raise ValueError(f"an image has {len(spectra)} frequencies, and those before it had {len(self._sums)}")
-        self._sums = spectra + self._sums if len(self._sums) else spectra
-        self._count += 1
-
-    def _one(self, item: Mapping[str, Any], key: str) -> Tensor:
-        return read_tensor(self, item, key)[None]
 
 
 @torch.no_grad()

@@ -19,7 +19,6 @@ from scipy.stats import ortho_group
 
 from retina_monai.metrics import distribution
 from retina_monai.metrics.distribution import (
-    FrechetDistance,
     KernelDistance,
     fid,
     frechet_distance,
@@ -32,7 +31,6 @@ from retina_monai.metrics.distribution import (
     sample_fid,
 )
 from retina_monai.metrics.features import CAPACITY, FeatureMetric, FeatureStatistics, extract_features
-from retina_monai.metrics.manifold import ManifoldQuality, compare_manifolds
 
 
 def normal(count: int, dimension: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -326,7 +324,6 @@ def test_a_camera_shared_by_a_patients_images_raises_the_floor_by_patient() -> N
 def test_time_and_memory_of_large_sets_are_bounded_by_the_sample() -> None:
     metric = KernelDistance(colour, "colour")
     assert metric.capacity == CAPACITY == 2 * distribution.SUBSET_SIZE
-    assert ManifoldQuality("recall", colour, "colour").capacity == CAPACITY
 
 
 ROWS = normal(12, 3, 0)
@@ -387,8 +384,6 @@ def stacked(eyes: list[dict[str, torch.Tensor]], key: str) -> np.ndarray:
 METRICS = {
     "kid": lambda: KernelDistance(colour, "colour", seed=2, subsets=8),
     "kid of a sample": lambda: KernelDistance(colour, "colour", seed=2, subsets=8, capacity=6),
-    "fid": lambda: FrechetDistance(colour, "colour"),
-    "coverage": lambda: ManifoldQuality("coverage", colour, "colour", neighbours=2),
 }
 
 
@@ -410,12 +405,6 @@ def test_the_metrics_equal_their_functions() -> None:
         metric.update(eyes)
     expected = kid(real, generated, np.random.default_rng(2), extractor="colour", resolution=6, subsets=8)
     assert metrics["kid"].measure() == expected
-    distance = fid(FeatureStatistics(real), FeatureStatistics(generated), extractor="colour", resolution=6)
-    assert metrics["fid"].compute() == pytest.approx(distance.value, rel=1e-9)
-    assert metrics["fid"].measure().warning == distance.warning == ""
-    assert metrics["coverage"].measure() == compare_manifolds(
-        real, generated, extractor="colour", resolution=6, neighbours=2
-    )
     sampled = metrics["kid of a sample"].measure()
     assert (sampled.real_count, sampled.generated_count) == (6, 6)
     assert (sampled.real_seen, sampled.generated_seen) == (15, 15)

@@ -14,7 +14,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
 from retina_monai.metrics import manifold
-from retina_monai.metrics.manifold import Manifold, ManifoldQuality, compare_manifolds
+from retina_monai.metrics.manifold import Manifold, compare_manifolds
 
 
 def normal(count: int, dimension: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -154,25 +154,11 @@ ROWS = normal(12, 3, 0)
             "neighbours must be from 1 to 11.*: 0",
         ),
         (lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, rows=0), "rows must be at least 1"),
-        (lambda: ManifoldQuality("f1", torch.nn.Identity(), "x"), "must be one of precision, recall, density, cov"),
     ],
 )
 def test_wrong_input_is_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
-
-
-@pytest.mark.parametrize("figure", ["precision", "recall", "density", "coverage"])
-def test_the_metric_gives_the_figure_it_was_asked_for(figure: str) -> None:
-    random = torch.Generator().manual_seed(0)
-    images = torch.rand((2, 20, 3, 4, 4), generator=random)
-    quality = ManifoldQuality(figure, lambda batch: batch.mean((2, 3)), "mean colour", neighbours=2)
-    quality.update([{"pred": pred * 0.9, "image": image} for pred, image in zip(*images, strict=True)])
-    expected = compare_manifolds(
-        images[1].mean((2, 3)), (images[0] * 0.9).mean((2, 3)), extractor="mean colour", resolution=4, neighbours=2
-    )
-    assert quality.compute() == pytest.approx(getattr(expected, figure))
-    assert 0 < quality.compute() < 2
 
 
 def test_the_examples_run() -> None:

@@ -7,13 +7,10 @@ import doctest
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
-from ignite.exceptions import NotComputableError
 from skimage.filters import gaussian
 
 from retina_monai.metrics import spectrum
 from retina_monai.metrics.spectrum import (
-    SpectralDistance,
     fov_taper,
     frequencies,
     log_spectral_distance,
@@ -223,39 +220,6 @@ def test_the_log_spectral_distance_by_hand() -> None:
     assert log_spectral_distance(real[:1], generated) == log_spectral_distance(generated, real[:1])
     with pytest.raises(ValueError, match="generated images must be above 0"):
         log_spectral_distance(torch.tensor([[1.0, 0.0]]), real)
-
-
-def noisy_items(count: int, size: int = 32) -> list[dict[str, torch.Tensor]]:
-    random = torch.Generator().manual_seed(0)
-    images = torch.randn((2, count, 3, size, size), generator=random)
-    pairs = zip(*images, strict=True)
-    return [{"pred": 0.5 * pred, "image": image, "fov": disc(size=size)[0]} for pred, image in pairs]
-
-
-@pytest.mark.parametrize("inside_fov", [False, True])
-def test_the_metric_is_the_distance_of_mean_spectra_whatever_the_batches(inside_fov: bool) -> None:
-    eyes = noisy_items(7)
-    engine = Engine(lambda engine, batch: batch)
-    metric = SpectralDistance(inside_fov=inside_fov, bins=8)
-    metric.attach(engine, "distance")
-    first = engine.run([eyes[:3], [], eyes[3:]]).metrics["distance"]
-    fov = disc(7, 32) if inside_fov else None
-    spectra = [radial_power_spectrum(torch.stack([eye[key] for eye in eyes]), fov, 8) for key in ("pred", "image")]
-    assert first == pytest.approx(log_spectral_distance(*spectra).item(), rel=1e-5)
-    assert 4 < first < 8  # a quarter of the power is 6 dB
-    assert engine.run([eyes]).metrics["distance"] == pytest.approx(first, rel=1e-6)
-
-
-def test_the_metric_says_what_is_wrong() -> None:
-    metric = SpectralDistance()
-    with pytest.raises(NotComputableError, match="SpectralDistance has seen no image"):
-        metric.compute()
-    with pytest.raises(KeyError, match="finds no 'image'"):
-        metric.update([{"pred": torch.zeros(3, 8, 8)}])
-    metric.reset()
-    metric.update(noisy_items(1))
-    with pytest.raises(ValueError, match="an image has 8 frequencies, and those before it had 16"):
-        metric.update(noisy_items(1, 16))
 
 
 def test_the_examples_run() -> None:
