@@ -254,7 +254,7 @@ def check_options(arguments: Sequence[str]) -> None:
         name = match[1].replace("-", "_") if match else ""
         if name and name not in options and name.removeprefix("no") not in options:
             alike = get_close_matches(name, options, 1)
-            meant = f"is --{alike[0]} meant?" if alike else f"python -m retina_monai {verb} --help tells what it has"
+            meant = f"is --{alike[0]} meant?" if alike else f"see python -m retina_monai {verb} --help"
             raise RetinaError(f"{verb} has no option --{name}: {meant}")
 
 

@@ -29,15 +29,15 @@ ANY_COUNT = -1
 
 @dataclass(frozen=True)
 class Number:
-    """A kind of number, or of several in a list.
+    """The rule of a setting that is a number, or a list of numbers.
 
     Attributes:
         low, high: the range.
-        whole: whether fractions are none.
-        open: whether ``low`` itself (``"low"``) or ``high`` itself (``"high"``) is none.
-        count: how many in a list; 0: a number by itself; ``ANY_COUNT``: a list of any length but 0.
-        optional: whether ``None`` stands for no number.
-        unit: if it is not obvious.
+        whole: integers only.
+        open: ``"low"`` or ``"high"`` excludes that end of the range.
+        count: length of the list; 0: a single number; ``ANY_COUNT``: a list of any length but 0.
+        optional: ``None`` is accepted.
+        unit: named in messages.
     """
 
     low: float
@@ -62,15 +62,16 @@ class Number:
         )
 
     def __str__(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        if self.count == ANY_COUNT:
-            kind = "a list of whole numbers" if self.whole else "a list of numbers"
-        elif self.count:
-            kind = f"{self.count} numbers"
-        kind = f"{kind} of {self.unit}" if self.unit else kind
-        low = f"{'above' if self.open == 'low' else 'from'} {self.low}"
-        high = f"{'below' if self.open == 'high' else 'to'} {self.high:.10g}" if math.isfinite(self.high) else ""
-        return " ".join(filter(None, (kind, low, high, "or None" if self.optional else "")))
+        numbers = "integers" if self.whole else "numbers"
+        alone = "an integer" if self.whole else "a number"
+        kind = {0: alone, ANY_COUNT: f"a list of {numbers}"}.get(self.count, f"{self.count} {numbers}")
+        if math.isfinite(self.high):
+            brackets = "(" if self.open == "low" else "[", ")" if self.open == "high" else "]"
+            kind = "" if kind == "a number" else f"{kind} "
+            text = f"{kind}in {brackets[0]}{self.low}, {self.high:.10g}{brackets[1]}"
+        else:
+            text = f"{kind} {'>' if self.open == 'low' else '>='} {self.low}"
+        return " ".join(filter(None, (text, self.unit, "or None" if self.optional else "")))
 
     def _fits_one(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
@@ -215,15 +216,15 @@ def check_settings(settings: Mapping[str, Any], keys: Mapping[str, str] | None =
     Example:
         >>> check_settings({"batch_size": 0})
         Traceback (most recent call last):
-        retina_monai.errors.RetinaError: batch_size must be a whole number from 1, not 0
+        retina_monai.errors.RetinaError: batch_size must be an integer >= 1, got 0
     """
     wrong = []
     for name, value in settings.items():
         key = (keys or {}).get(name, name)
         if key in RULES and not RULES[key].fits(value):
-            wrong.append(f"{name} must be {RULES[key]}, not {value!r}{_in_radians(RULES[key], value)}")
+            wrong.append(f"{name} must be {RULES[key]}, got {value!r}{_in_radians(RULES[key], value)}")
         elif key in CHOICES and value not in CHOICES[key]:
-            wrong.append(f"{name} must be one of {', '.join(CHOICES[key])}, not {value!r}")
+            wrong.append(f"{name} must be one of {', '.join(CHOICES[key])}, got {value!r}")
     if wrong:
         raise RetinaError(join_first(wrong))
 

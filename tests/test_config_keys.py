@@ -156,12 +156,12 @@ def test_overrides_of_the_model_zoo_have_an_effect(initialize: Initialize, bundl
 @pytest.mark.parametrize(
     ("bundle", "override", "value", "sentence"),
     [
-        ("pix2pix_vessel", "train#dataloader#batch_size", 0, "train#dataloader#batch_size must be a whole number"),
-        ("retina_encoder", "validate#dataloader#num_workers", -1, "must be a whole number from 0, not -1"),
-        ("lama_fundus", "train#trainer#max_epochs", 1.5, "train#trainer#max_epochs must be a whole number from 1"),
-        ("iternet_vessel", "optimizer#lr", -1, "optimizer#lr must be a number from 0, not -1"),
+        ("pix2pix_vessel", "train#dataloader#batch_size", 0, "train#dataloader#batch_size must be an integer"),
+        ("retina_encoder", "validate#dataloader#num_workers", -1, "must be an integer >= 0, got -1"),
+        ("lama_fundus", "train#trainer#max_epochs", 1.5, "train#trainer#max_epochs must be an integer >= 1"),
+        ("iternet_vessel", "optimizer#lr", -1, "optimizer#lr must be a number >= 0, got -1"),
         ("ddpm_vessel", "train#trainer#amp", True, "train#trainer#amp has no effect: give --precision"),
-        ("pix2pix_vessel", "rotation", 10, "radians from 0 to 3.141592654, not 10: 10 degrees are 0.17"),
+        ("pix2pix_vessel", "rotation", 10, "in [0, 3.141592654] radians, got 10: 10 degrees are 0.17"),
         ("retina_encoder", "train#preprocessing#transforms#1#rotation", 17, "17 degrees are 0.3"),
     ],
 )

@@ -88,7 +88,7 @@ def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
         (["phantom", "DIR", "--sede=5"], "phantom has no option --sede: is --seed meant?"),
         (
             ["synthesize", "two_stage", "--blend", "1", "--output_dir", "DIR"],
-            "synthesize has no option --blend: python -m retina_monai synthesize --help tells what it has",
+            "synthesize has no option --blend: see python -m retina_monai synthesize --help",
         ),
     ],
 )

@@ -31,18 +31,18 @@ def test_numbers_fit_by_kind_and_range(number: Number, fitting: list[Any], other
     assert [value for value in others if number.fits(value)] == []
 
 
-def test_kinds_are_told_in_words() -> None:
-    assert str(Number(1, whole=True)) == "a whole number from 1"
-    assert str(Number(0, 1, open="high")) == "a number from 0 below 1"
-    assert str(Number(0, open="low", optional=True)) == "a number above 0 or None"
-    assert str(Number(0, open="low", count=3)) == "3 numbers above 0"
+def test_rules_are_written_as_ranges() -> None:
+    assert str(Number(1, whole=True)) == "an integer >= 1"
+    assert str(Number(0, 1, open="high")) == "in [0, 1)"
+    assert str(Number(0, open="low", optional=True)) == "a number > 0 or None"
+    assert str(Number(0, open="low", count=3)) == "3 numbers > 0"
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_faults_are_in_one_error() -> None:
     with pytest.raises(RetinaError) as caught:
         check_settings({"batch_size": 0, "size": 64, "betas": [0.5], "anything": "else"})
     assert str(caught.value) == (
-        "batch_size must be a whole number from 1, not 0; betas must be 2 numbers from 0 below 1, not [0.5]"
+        "batch_size must be an integer >= 1, got 0; betas must be 2 numbers in [0, 1), got [0.5]"
     )
 
 
@@ -59,6 +59,6 @@ def test_every_number_of_a_config_has_a_rule_that_it_keeps(path: Path) -> None:
 def test_a_word_is_one_of_those_that_mean_something() -> None:
     check_settings({"masks": "strokes"})
     with pytest.raises(
-        RetinaError, match=r"^masks must be one of vessels, strokes, not 7; blocks must be .*, not 0.5$"
+        RetinaError, match=r"^masks must be one of vessels, strokes, got 7; blocks must be .*, got 0.5$"
     ):
         check_settings({"masks": 7, "blocks": 0.5})

@@ -347,7 +347,7 @@ def test_what_was_trained_with_other_settings_is_not_taken(comparison: SimpleNam
     record = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs + 1, "weights": {}}
     record |= {"options": dict(training.options), "minutes": 3.0, "finished": True}
     (folder / "minutes.json").write_text(json.dumps({"color": record}))
-    with pytest.raises(RetinaError, match=r"color was trained with other settings: remove .*two_stage, and all"):
+    with pytest.raises(RetinaError, match=r"color was trained with other settings: remove .*two_stage to train again"):
         comparison.running.train(method, tmp_path, tmp_path, folder)
 
 

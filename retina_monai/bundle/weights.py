@@ -31,7 +31,7 @@ def load_network(network: nn.Module, checkpoint: str | Path, **settings: Any) ->
         settings: arguments that are not the weights' matter, by which those of ``network.json`` are replaced.
 
     Raises:
-        RetinaError: missing, truncated or malicious file, or weights of another network, or some that are no numbers.
+        RetinaError: missing, truncated or malicious file, weights of another network, or NaN or infinite weights.
     """
     state = load_file(checkpoint)
     arguments = Path(checkpoint).with_name("network.json")
@@ -131,7 +131,7 @@ def _told_arguments(checkpoint: Path) -> dict[str, Any]:
 def _refuse_broken(state: dict[str, Any], checkpoint: str | Path) -> None:
     broken = [key for key, value in state.items() if isinstance(value, Tensor) and not value.isfinite().all()]
     if broken:
-        raise RetinaError(f"{checkpoint} holds weights that are no numbers (NaN or infinite): {join_first(broken, 3)}")
+        raise RetinaError(f"{checkpoint} holds NaN or infinite weights: {join_first(broken, 3)}")
 
 
 def _build_network(path: Path, settings: dict[str, Any]) -> nn.Module:

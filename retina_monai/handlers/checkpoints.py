@@ -178,7 +178,7 @@ def newest_checkpoint(output_dir: str | Path) -> Path:
 
 
 def refuse_other(network: Any, told: Mapping[str, Any], path: Path) -> None:
-    """Refuse weights that are told to be of other ``fixed`` arguments, of which no shape of any tensor tells.
+    """Refuse weights saved with different ``fixed`` arguments, which tensor shapes cannot reveal.
 
     Args:
         network: may have ``fixed``, names of its ``arguments``.

@@ -40,7 +40,7 @@ def train(method: Method, data: Path, output: Path, folder: Path) -> None:
         about = {"bundle": training.bundle, "data": training.data, "epochs": training.epochs}
         about |= {"weights": dict(training.weights), "options": dict(training.options), "size": method.size}
         if record and {"size": 256, **record} != {**record, **about}:
-            raise RetinaError(f"{folder / name} was trained with other settings: remove {folder}, and all is made anew")
+            raise RetinaError(f"{folder / name} was trained with other settings: remove {folder} to train again")
         if record.get("finished"):
             continue
         values = settings(training, data, output, folder) | {"output_dir": folder / name, "size": method.size}

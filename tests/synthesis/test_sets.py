@@ -139,10 +139,10 @@ def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
         synthesize(bundle, split="training")
     with pytest.raises(Exception) as caught:
         synthesize(bundle, phantoms, tmp_path / "set", augment=-1)
-    assert str(root_error(caught.value)) == "augment must be a whole number from 0, not -1"
+    assert str(root_error(caught.value)) == "augment must be an integer >= 0, got -1"
     with pytest.raises(RetinaError, match="there is no bundle no_such_bundle"):
         synthesize("no_such_bundle")
     with pytest.raises(Exception) as caught:
         synthesize(bundle, phantoms, tmp_path / "set", batch_size=0)
-    assert str(root_error(caught.value)) == "batch_size must be a whole number from 1, not 0"
+    assert str(root_error(caught.value)) == "batch_size must be an integer >= 1, got 0"
     assert list(tmp_path.iterdir()) == []

@@ -34,7 +34,7 @@ def find_anatomy(
     seed: int = 0,
     skip_unreadable: bool | str = False,
 ) -> dict[str, Any]:
-    """The datalist of a folder or of several, of all eyes, or of ill phantoms where none is given.
+    """The datalist of a folder or of several, of all eyes, or of phantoms with pathology where none is given.
 
     Args:
         dataset_dir: what the user gave: a folder whose layout is recognised, or a list of them; ``None``: phantoms.

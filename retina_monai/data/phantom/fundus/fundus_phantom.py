@@ -1,9 +1,9 @@
 """A procedural fundus photograph with exact ground truth: the data of a clone that has downloaded nothing.
 
-`phantom_eye` chooses an eye in mm of retina, `vessel_tree` grows its vessels, `phantom_myopia` and `phantom_lesions`
-make it ill, `phantom_paint` photographs it with a camera of `phantom_camera`. All is elementwise arithmetic in one
+`phantom_eye` chooses an eye in mm of retina, `vessel_tree` grows its vessels, `myopia` and `lesions`
+add pathology, `paint` photographs it with a camera of `camera`. All is elementwise arithmetic in one
 thread on numbers of PCG64, so that the same seed gives the same bytes; all geometry is in mm, so that one seed is one
-eye at every size; each part has a seed sequence of its own, so that it is one eye healthy and ill.
+eye at every size; each part has a seed sequence of its own, so that it is the same eye with and without pathology.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def generate_phantom(
     """Make one phantom: healthy, unless told otherwise.
 
     Args:
-        seed: not negative; the same seed is the same eye at every size, healthy or ill.
+        seed: not negative; the same seed is the same eye at every size, with and without pathology.
         size: height and width in pixels, at least 32.
         grade: of diabetic retinopathy, 0 to 4 (Wilkinson et al., Ophthalmology 2003); ``None``: the seed chooses, with
             the shares ``MIXED_GRADES``.
