@@ -1,6 +1,7 @@
 """What the judge of faithfulness sees in real photographs of the size of generated ones: its ceiling, by data set.
 
-The photographs are reduced to that size by area, as generated ones have it, and the judge enlarges them again. Run with
+The photographs are reduced to that size by area, as generated ones have it, and the judge enlarges them again. Vessel
+maps are reduced to labels that keep their topology, as in the report on a synthetic set. Run with
 ``--dataset_dir`` as for training; ``--split validation --looks 512,640,768`` is how the judge's own size was chosen.
 """
 
@@ -10,8 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import fire
+import torch
 
-from retina_monai.data import LoadEyed, find_datalist
+from retina_monai.data import LoadEyed, find_datalist, fit_label
+from retina_monai.data.sets.eyes import read_eye
 from retina_monai.evaluation.cards.vessel_report import METRICS, vessel_figures
 from retina_monai.evaluation.measuring.judge import SIZE, load_judge
 from retina_monai.evaluation.report.tables import markdown_table, summarize
@@ -47,9 +50,11 @@ def main(
 def _rows(judge: Any, eyes: list[dict[str, Any]], size: int) -> Iterator[dict[str, Any]]:
     for item in eyes:
         eye = PhotographRanged()(LoadEyed(size)(item))
-        image, vessel, fov = (eye[key][None] for key in ("image", "vessel", "fov"))
+        image, fov = (eye[key][None] for key in ("image", "fov"))
+        whole = read_eye(item, ("vessel",))
+        label = torch.from_numpy(fit_label(whole["vessel"], whole["fov"], size))[None]
         texts = {key: item[key] for key in ("dataset", "name", "patient")}
-        yield texts | vessel_figures(judge(image, fov), vessel, fov)
+        yield texts | vessel_figures(judge(image, fov), label, fov)
 
 
 if __name__ == "__main__":
