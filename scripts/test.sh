@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Set up, then run the whole test suite, in a process for each core up to four. Arguments go to pytest, in one process;
-# paths in them are seen from the repository's top.
+# Set up, then run the tests, in a process for each core up to four. Arguments go to pytest, in one process; paths in
+# them are relative to the repository's top.
 #
+#   scripts/test.sh                                               all but the slow tests
+#   scripts/test.sh -m slow                                       tests of scripts, fuzzing, full disks: before a release
 #   scripts/test.sh [-k NAME] [-x] [tests/test_packaging.py] ...
 set -euo pipefail
 

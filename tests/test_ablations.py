@@ -16,6 +16,8 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "bundles" / "pix2pix_vessel" / "configs"
 OVERLAYS = sorted(CONFIGS.glob("ablation_*.json"))

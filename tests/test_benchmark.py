@@ -19,6 +19,8 @@ from PIL import Image
 from retina_monai.data import write_phantoms
 from retina_monai.errors import RetinaError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 (

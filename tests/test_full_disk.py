@@ -27,6 +27,8 @@ from retina_monai.__main__ import VERBS
 from retina_monai.data import find_datalist
 from retina_monai.errors import RetinaError, root_error
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
 MEGABYTES = 8
 NO_SPACE = r"cannot be written \(No space left on device\): free some, or choose another place"

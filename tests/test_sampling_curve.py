@@ -20,6 +20,8 @@ from retina_monai.data import find_datalist, write_phantoms
 from retina_monai.errors import RetinaError
 from retina_monai.networks import ConditionedUNet, DiffusionGenerator
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -28,9 +28,13 @@ fuzz.TARGETS["datalist"] = fuzz.Target("datalist.json", careless, fuzz.datalist_
 sys.exit(fuzz.main())
 """
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None, reason="atheris is not installed (extra dev; Linux on x86-64 alone)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("atheris") is None,
+        reason="atheris is not installed (extra dev; Linux on x86-64 alone)",
+    ),
+]
 
 
 def run(*arguments: str | Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
