@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from retina_monai.errors import RetinaError
 
 __all__ = [
-    "Claim",
+    "FolderLock",
     "append_line",
     "check_folder",
     "make_folder",
@@ -33,7 +33,7 @@ PATIENCE = 0.05  # seconds, since whoever just released removes the file first
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
-class Claim:
+class FolderLock:
     """The right to write to a folder: of one process at a time, until it is released or the process ends.
 
     A lock on the file ``.lock`` in the folder (``filelock``), which the system gives up with its process, so that a
@@ -76,7 +76,7 @@ class Claim:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=Claim._held.clear)
+    os.register_at_fork(after_in_child=FolderLock._held.clear)
 
 
 @contextmanager

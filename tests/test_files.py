@@ -15,7 +15,7 @@ import pytest
 import retina_monai
 from retina_monai.data import write_phantoms
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, append_line, make_folder, make_partial, replacing, write_json, write_text
+from retina_monai.files import FolderLock, append_line, make_folder, make_partial, replacing, write_json, write_text
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ import os, sys
 import filelock
 sys.modules["fcntl"] = None
 del os.register_at_fork
-from retina_monai.files import Claim
-Claim(sys.argv[1]).release()
+from retina_monai.files import FolderLock
+FolderLock(sys.argv[1]).release()
 """
 POSIX_ALONE = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
 
@@ -142,9 +142,9 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
 TAKE = """
 import os, sys
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim
+from retina_monai.files import FolderLock
 try:
-    Claim(sys.argv[1])
+    FolderLock(sys.argv[1])
 except RetinaError as error:
     print(error)
 else:
@@ -160,13 +160,13 @@ def take(folder: Path) -> str:
 
 
 def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
-    claim = Claim(tmp_path / "run")
+    lock = FolderLock(tmp_path / "run")
     assert take(tmp_path / "run") == (
         f"another process is writing to {tmp_path / 'run'}: wait until it ends, or give another --output_dir"
     )
     assert take(tmp_path / "other") == "taken"
-    claim.release()
-    claim.release()
+    lock.release()
+    lock.release()
     assert not (tmp_path / "run" / ".lock").exists()
     assert take(tmp_path / "run") == "taken"
 
@@ -174,13 +174,13 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
 def test_a_process_that_crashed_blocks_nobody(tmp_path: Path) -> None:
     assert take(tmp_path) == "taken"
     assert (tmp_path / ".lock").exists()
-    Claim(tmp_path).release()
+    FolderLock(tmp_path).release()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_claim_that_an_error_left_is_taken_up_by_its_own_process(tmp_path: Path) -> None:
-    left = Claim(tmp_path)
-    again = Claim(tmp_path)
+    left = FolderLock(tmp_path)
+    again = FolderLock(tmp_path)
     assert "another process" in take(tmp_path)
     again.release()
     assert take(tmp_path) == "taken"
@@ -191,27 +191,27 @@ def test_a_child_that_outlives_its_parent_holds_nothing(tmp_path: Path) -> None:
     """As a worker of a data loader may, for some seconds, when its training is killed."""
     code = f"""
 import os, time
-from retina_monai.files import Claim
-claim = Claim({str(tmp_path)!r})
+from retina_monai.files import FolderLock
+lock = FolderLock({str(tmp_path)!r})
 if os.fork() == 0:
-    claim.release()
+    lock.release()
     time.sleep(20)
 os._exit(0)
 """
     subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=60, check=True)
     assert (tmp_path / ".lock").exists(), "the child releases what is its own, which is nothing"
-    Claim(tmp_path).release()
+    FolderLock(tmp_path).release()
 
 
 def test_a_child_that_ends_takes_nothing_from_its_parent(tmp_path: Path) -> None:
-    claim = Claim(tmp_path)
+    lock = FolderLock(tmp_path)
     child = os.fork()
     if child == 0:
         gc.collect()
         os._exit(0)
     os.waitpid(child, 0)
     assert "another process" in take(tmp_path)
-    claim.release()
+    lock.release()
 
 
 def test_without_locks_of_the_file_system_nothing_is_refused(
@@ -221,7 +221,7 @@ def test_without_locks_of_the_file_system_nothing_is_refused(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", unknown)
-    Claim(tmp_path).release()
+    FolderLock(tmp_path).release()
     assert f"{tmp_path}: this file system has no locks, so keep other processes away" in caplog.text
     assert list(tmp_path.iterdir()) == []
 

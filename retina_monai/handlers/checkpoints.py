@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, replacing, write_json
+from retina_monai.files import FolderLock, replacing, write_json
 from retina_monai.handlers.failure import on_failure
 from retina_monai.networks import describe_network
 
@@ -43,7 +43,7 @@ class Checkpoints:
     iteration, best metric and the tracker's run. ``model.pt`` is the flat state_dict of ``averaged.network`` at the
     best validation (the last epoch if there was none), with its network's arguments in ``network.json`` beside it.
     All files appear whole or not at all. While it trains, no other process trains in ``output_dir``
-    (:class:`retina_monai.files.Claim`); the ranks of one training share it, since the first alone writes.
+    (:class:`retina_monai.files.FolderLock`); the ranks of one training share it, since the first alone writes.
 
     Args:
         output_dir: where to write.
@@ -79,7 +79,7 @@ class Checkpoints:
         self.tracker = tracker
         self.enabled = enabled
         self.released = released
-        self.claim: Claim | None = None
+        self.lock: FolderLock | None = None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
@@ -99,7 +99,7 @@ class Checkpoints:
         if self.resume:
             newest_checkpoint(self.output_dir)  # where there is none, no folder is made
         if self.enabled:
-            self.claim = Claim(self.output_dir)
+            self.lock = FolderLock(self.output_dir)
         if self.resume:
             self.load(engine, newest_checkpoint(self.output_dir))
         elif self.folder.is_dir() and any(self.folder.glob(PATTERN)):
@@ -109,8 +109,8 @@ class Checkpoints:
 
     def release(self) -> None:
         """Let another process train in ``output_dir``."""
-        if self.claim is not None:
-            self.claim.release()
+        if self.lock is not None:
+            self.lock.release()
 
     def save(self, engine: Engine) -> None:
         state = engine.state

@@ -15,10 +15,10 @@ from retina_monai.transforms.degradation import DEGRADATIONS, degrade
 from retina_monai.transforms.encoder_tasks import (
     STRUCTURES,
     TRAITS,
-    EncoderAnswersd,
-    RandSpoiltd,
+    DetectedStructuresd,
+    EncoderTargetsd,
+    RandDegradedEyed,
     RandViewd,
-    ToldStructuresd,
 )
 from retina_monai.transforms.geometry import random_geometry
 from retina_monai.transforms.judged import Judged, judge_photographs
@@ -41,21 +41,21 @@ __all__ = [
     "Appearance",
     "CanonicalAppearanced",
     "ColorVesseld",
-    "EncoderAnswersd",
+    "DetectedStructuresd",
+    "EncoderTargetsd",
     "Judged",
     "LikeAppearanced",
     "MatchAppearance",
     "OutpaintingConditiond",
     "PhotographRanged",
     "RandCamerad",
+    "RandDegradedEyed",
     "RandPatchd",
-    "RandSpoiltd",
     "RandStrokeConditiond",
     "RandViewd",
     "ReduceEyed",
     "Texture",
     "ToOwnSized",
-    "ToldStructuresd",
     "add_texture",
     "apply_appearance",
     "color_vessel",
@@ -70,3 +70,8 @@ __all__ = [
     "to_own_size",
     "vessel_weight",
 ]
+
+# Names of earlier configs, which copies of bundles may still use.
+RandSpoiltd = RandDegradedEyed
+ToldStructuresd = DetectedStructuresd
+EncoderAnswersd = EncoderTargetsd

@@ -1,4 +1,4 @@
-"""What the retina encoder is taught to tell of a photograph: a random view of an eye, spoilt at random, and answers.
+"""The tasks of the retina encoder: random views of an eye, randomly degraded, and what is to be predicted from them.
 
 Answers that are not known (where the disc lies in a photograph without a mask of it) are NaN.
 """
@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, i
 from retina_monai.kinds import LESIONS
 from retina_monai.transforms.degradation import degrade, erase, shift_colour
 
-__all__ = ["STRUCTURES", "TRAITS", "EncoderAnswersd", "RandSpoiltd", "RandViewd", "ToldStructuresd"]
+__all__ = ["STRUCTURES", "TRAITS", "DetectedStructuresd", "EncoderTargetsd", "RandDegradedEyed", "RandViewd"]
 
 STRUCTURES = ("vessel", "disc", "atrophy", *LESIONS)
 """Kinds of the masks that the encoder learns to locate, in the order of its maps."""
@@ -74,7 +74,7 @@ def _turn(picture: Tensor, theta: Tensor) -> Tensor:
     return grid_sample(picture[None].float(), grid, padding_mode="zeros", align_corners=False)[0]
 
 
-class RandSpoiltd(Randomizable, MapTransform):
+class RandDegradedEyed(Randomizable, MapTransform):
     """Spoil a photograph in several ways at once, some photographs in none.
 
     Its light and colours change without a trace but in the photograph itself; of blur, noise, checkerboard, an erased
@@ -139,12 +139,12 @@ class RandSpoiltd(Randomizable, MapTransform):
         return image, anatomy
 
 
-class EncoderAnswersd(MapTransform):
+class EncoderTargetsd(MapTransform):
     """What the encoder is to tell, from what is known of a photograph after all that was done to it.
 
     Args:
         cells: side of the grid in which structures are located.
-        image_key, fov_key, anatomy_key, known_key: as for :class:`RandSpoiltd`.
+        image_key, fov_key, anatomy_key, known_key: as for :class:`RandDegradedEyed`.
 
     Returns:
         ``maps`` (K, cells, cells): root of the share of each cell that a structure covers, in [0, 1]; ``traits``
@@ -174,7 +174,7 @@ class EncoderAnswersd(MapTransform):
         return kept | {str(self.keys[0]): image, "maps": maps, "traits": traits.float()}
 
 
-class ToldStructuresd(Transform):
+class DetectedStructuresd(Transform):
     """Located structures and their masks as pictures: lesions and atrophy red, disc green, vessels blue.
 
     Args:

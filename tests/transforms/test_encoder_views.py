@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from retina_monai.transforms import STRUCTURES, TRAITS, EncoderAnswersd, RandSpoiltd, RandViewd, ToldStructuresd
+from retina_monai.transforms import (
+    STRUCTURES,
+    TRAITS,
+    DetectedStructuresd,
+    EncoderTargetsd,
+    RandDegradedEyed,
+    RandViewd,
+)
 
 SIDE, MASKS = 64, 32
 VESSEL, DISC = STRUCTURES.index("vessel"), STRUCTURES.index("disc")
@@ -34,7 +41,7 @@ def eye() -> dict[str, Any]:
 
 
 def answers(eye: dict[str, Any], seed: int) -> dict[str, Any]:
-    return EncoderAnswersd(cells=4)(RandSpoiltd().set_random_state(seed)(eye))
+    return EncoderTargetsd(cells=4)(RandDegradedEyed().set_random_state(seed)(eye))
 
 
 def trait(item: dict[str, Any], name: str) -> float:
@@ -135,7 +142,7 @@ def test_views_move_photograph_and_masks_alike(eye: dict[str, Any]) -> None:
 def test_structures_as_a_picture() -> None:
     maps = torch.zeros(len(STRUCTURES), 2, 2)
     maps[VESSEL, 0, 0], maps[DISC, 0, 1], maps[4, 1, 0], maps[5] = 1, 1, 1, math.nan
-    shown = ToldStructuresd(4)({"maps": maps, "pred": {"maps": torch.full_like(maps, -100.0)}})
+    shown = DetectedStructuresd(4)({"maps": maps, "pred": {"maps": torch.full_like(maps, -100.0)}})
     corners = {
         place: shown["annotated"][:, 3 * place[0], 3 * place[1]].tolist() for place in ((0, 0), (0, 1), (1, 0), (1, 1))
     }

@@ -40,7 +40,7 @@ from retina_monai.evaluation.report.kept import as_plain, code_digest, key_of, r
 from retina_monai.evaluation.report.mlflow_run import ReportRun
 from retina_monai.evaluation.report.page import write_page
 from retina_monai.evaluation.report.section import Section
-from retina_monai.files import Claim, make_folder, write_json
+from retina_monai.files import FolderLock, make_folder, write_json
 from retina_monai.progress import progress
 from retina_monai.settings import check_path, check_settings, expand_home
 from retina_monai.synthesis import Chain
@@ -233,7 +233,7 @@ def _taken(folder: Path) -> Iterator[None]:
     """The right to write to the folder; what a refusal finds there is left as it was."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     had_cache = (folder / "cache").exists()
-    claim = Claim(folder)
+    lock = FolderLock(folder)
     try:
         yield
     except RetinaError:
@@ -241,7 +241,7 @@ def _taken(folder: Path) -> Iterator[None]:
             shutil.rmtree(folder / "cache", ignore_errors=True)
         raise
     finally:
-        claim.release()
+        lock.release()
         for path in missing:
             _remove_empty(path)
 

@@ -14,7 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, replacing, write_text
+from retina_monai.files import FolderLock, replacing, write_text
 
 __all__ = ["FeatureTable"]
 
@@ -55,7 +55,7 @@ class FeatureTable:
 
     def write(self) -> None:
         """Write both files, whole."""
-        claim = Claim(self.output_dir)
+        lock = FolderLock(self.output_dir)
         names, patients, features = zip(*self.rows, strict=True)
         with replacing(self.output_dir / FILES[0]) as file:
             np.savez(
@@ -70,4 +70,4 @@ class FeatureTable:
         table.writerow(["name", "patient", *(f"feature_{index}" for index in range(len(features[0])))])
         table.writerows([name, patient, *values.tolist()] for name, patient, values in self.rows)
         write_text(self.output_dir / FILES[1], text.getvalue())
-        claim.release()
+        lock.release()

@@ -19,7 +19,7 @@ from retina_monai.data.files.writing import write_png
 from retina_monai.data.listing.layout import SPLITS
 from retina_monai.data.listing.manifest import iterate_manifest, manifest_path, merge_manifest
 from retina_monai.errors import RetinaError
-from retina_monai.files import Claim, append_line, replacing, write_json, write_text
+from retina_monai.files import FolderLock, append_line, replacing, write_json, write_text
 from retina_monai.handlers.failure import on_failure
 from retina_monai.handlers.writing.set_card import set_card
 from retina_monai.kinds import KINDS, PICTURES
@@ -36,7 +36,7 @@ class SampleSet:
     ``README.txt`` for whoever receives the set. Each file
     appears whole or not at all, a sample's line after its files, so an interrupted run can go on: samples whose line is
     there are finished (:func:`finished_samples`). While it is written, no other run writes to ``output_dir``
-    (:class:`retina_monai.files.Claim`).
+    (:class:`retina_monai.files.FolderLock`).
 
     As a handler it writes what an evaluator makes. Without one: :meth:`check` and :meth:`start`, :meth:`append` what
     :meth:`write_sample` returned, :meth:`complete`, and :meth:`release` in any case.
@@ -61,7 +61,7 @@ class SampleSet:
         self.output_dir = Path(output_dir)
         self.settings = json.loads(json.dumps(dict(settings), default=str))
         self.about = about
-        self.claim: Claim | None = None
+        self.lock: FolderLock | None = None
 
     @abstractmethod
     def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class SampleSet:
     def write(self, engine: Engine) -> None:
         """Write the samples of a batch; all that is written, the folder too, comes after the first was made."""
         state: Any = engine.state
-        if self.claim is None:
+        if self.lock is None:
             self.start()
         for item, output in zip(state.batch, state.output, strict=True):
             self.append(self.write_sample(item, output["pred"]))
@@ -128,7 +128,7 @@ class SampleSet:
 
         What an interruption left half is removed.
         """
-        self.claim = Claim(self.output_dir)
+        self.lock = FolderLock(self.output_dir)
         self.check()
         for partial in (*self.output_dir.glob(".*.part"), *self.output_dir.glob("*/.*.part")):
             partial.unlink(missing_ok=True)
@@ -189,9 +189,9 @@ class SampleSet:
 
     def release(self) -> None:
         """Let another process write to ``output_dir``."""
-        if self.claim is not None:
-            self.claim.release()
-            self.claim = None
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
 
 def finished_samples(output_dir: str | Path) -> set[str]:
