@@ -15,7 +15,7 @@ from retina_monai.metrics.topology import TopologyQuality
 
 __all__ = ["photograph_quality", "photograph_selection"]
 
-FOUND = {"pred_key": "judged", "target_key": "vessel_map", "inside_fov": True}
+FOUND: dict[str, Any] = {"pred_key": "judged", "target_key": "vessel_map", "inside_fov": True}
 
 
 def photograph_quality() -> dict[str, Metric]:
