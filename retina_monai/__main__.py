@@ -179,7 +179,7 @@ def evaluate(
         synthetic_dir: what synthesize wrote, a folder with images and masks, or one of photographs alone.
         real_dir: a real set, or a list of them.
         output_dir: where to write; an interrupted evaluation there is resumed.
-        mode: how much is trained to measure usefulness: quick (nothing), full (15 minutes), thorough (for a GPU).
+        mode: how much is trained to measure usefulness: quick (nothing), full (half an hour), thorough (for a GPU).
         size: pixels a side at which the sets are compared.
         seed: of what is drawn.
         families: image, distribution, faithfulness, privacy, usefulness, separated by commas; or all.
