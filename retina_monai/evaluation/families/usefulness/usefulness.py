@@ -71,7 +71,7 @@ MODES: dict[str, Plan | None] = {
     "full": Plan(("U-Net",), steps=900, seeds=3, most=1000),
     "thorough": Plan(("U-Net", "IterNet"), steps=1800, seeds=5, most=1000),
 }
-"""``quick`` trains nothing; ``full`` takes about a quarter of an hour on one core; ``thorough`` needs a GPU."""
+"""``quick`` trains nothing; ``full`` takes about half an hour on one core; ``thorough`` needs a GPU."""
 
 
 @dataclass
