@@ -169,9 +169,7 @@ def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dic
     if len(square) != size:
         logger.info("a vessel map of %d pixels a side is resized to %d", len(square), size)
     share = np.asarray(resize_area(square[None], size), np.float32)[0]
-    shown = np.ones(vessel.shape, np.float32) if fov is None else fov.astype(np.float32)
-    inside = np.asarray(resize_area(crop_square(shown, _frame(vessel, fov)), size)) >= 0.5
-    return {"image": share * 255, "fov": inside.astype(np.uint8) if fov is not None else inside * circle(size)}
+    return {"image": share * 255, "fov": _inside(vessel, fov, size)}
 
 
 def fit_label(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> np.ndarray:
@@ -183,8 +181,15 @@ def fit_label(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> np.ndarr
     Returns:
         uint8 ``(1, size, size)`` in {0, 1}; 0 outside of the field of view.
     """
-    inside = fit_vessel_map(vessel, fov, size)["fov"][0]
+    inside = _inside(vessel, fov, size)[0]
     return cut_label(vessel_label(_square(vessel, fov), size), inside)[None].astype(np.uint8)
+
+
+def _inside(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> np.ndarray:
+    """The field of view at that size: uint8 ``(1, size, size)`` in {0, 1}."""
+    shown = np.ones(vessel.shape, np.float32) if fov is None else fov.astype(np.float32)
+    inside = np.asarray(resize_area(crop_square(shown, _frame(vessel, fov)), size)) >= 0.5
+    return inside.astype(np.uint8) if fov is not None else inside * circle(size)
 
 
 def _frame(vessel: np.ndarray, fov: np.ndarray | None) -> tuple[int, int, int, int]:
