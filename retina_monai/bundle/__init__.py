@@ -5,6 +5,7 @@ from functools import partial
 from retina_monai.bundle.checks import check_config, check_eyes, check_networks, check_size
 from retina_monai.bundle.find import (
     REPOSITORY,
+    bundle_kinds,
     bundle_names,
     digest,
     find_bundle,
@@ -26,6 +27,7 @@ start_control = start_network
 
 __all__ = [
     "REPOSITORY",
+    "bundle_kinds",
     "bundle_names",
     "check_config",
     "check_eyes",

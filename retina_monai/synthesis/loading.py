@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from retina_monai.bundle import find_bundle, is_bare
+from retina_monai.bundle import bundle_kinds, find_bundle, is_bare
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
 from retina_monai.synthesis.segmentation import VesselSegmenter
@@ -15,13 +14,13 @@ from retina_monai.synthesis.stages import Outpainter, VesselColorer
 
 __all__ = ["load", "load_chain"]
 
-TASKS: dict[str, Callable[[str | Path, Any, bool], Any]] = {
-    "Synthesis": PhotographGenerator,
-    "Segmentation": VesselSegmenter,
-    "Colouring": VesselColorer,
-    "Outpainting": Outpainter,
+LOADERS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[[str | Path, Any, bool], Any]] = {
+    (("vessel_share",), ("image",)): PhotographGenerator,
+    (("image",), ("vessel",)): VesselSegmenter,
+    (("vessel_share",), ("color_vessel",)): VesselColorer,
+    (("color_vessel", "vessel_share"), ("image",)): Outpainter,
 }
-"""By the first word of ``task`` in the bundle's metadata."""
+"""By the kinds that a bundle takes and makes."""
 
 
 def load(
@@ -52,11 +51,11 @@ def load(
         return CHAINS[chain](checkpoint)
     if chain in CHAINS and not Path(bundle).exists():
         return CHAINS[chain](checkpoint, folder=Path(bundle).parent, trust=trust)
-    metadata = json.loads((find_bundle(bundle, trust) / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    task = str(metadata.get("task", ""))
-    if task.partition(" ")[0] not in TASKS:
-        raise RetinaError(f"bundle {bundle} is for {task or 'no task'}: load takes bundles for {', '.join(TASKS)}")
-    return TASKS[task.partition(" ")[0]](bundle, checkpoint, trust)
+    takes, makes = bundle_kinds(find_bundle(bundle, trust))
+    if (takes, makes) not in LOADERS:
+        known = "; ".join(f"{_from_to(*kinds)}" for kinds in LOADERS)
+        raise RetinaError(f"bundle {bundle} makes {_from_to(takes, makes)}: load takes bundles that make {known}")
+    return LOADERS[takes, makes](bundle, checkpoint, trust)
 
 
 def load_chain(
@@ -75,3 +74,7 @@ def load_chain(
     raise RetinaError(
         f"bundle {bundle} alone makes no photograph of a vessel map: give {', '.join(CHAINS)}, or one that does"
     )
+
+
+def _from_to(takes: tuple[str, ...], makes: tuple[str, ...]) -> str:
+    return f"{' and '.join(makes) or 'no kind of picture'} from {' and '.join(takes) or 'nothing'}"

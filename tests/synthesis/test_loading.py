@@ -62,10 +62,28 @@ def test_which_function_a_bundle_is(weights: Path) -> None:
         assert isinstance(retina_monai.load(), PhotographGenerator)
 
 
-def test_a_bundle_for_another_task_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("takes", "makes", "message"),
+    [
+        (
+            "image: red",
+            "disc",
+            "makes disc from image: load takes bundles that make image from vessel_share; vessel from",
+        ),
+        ("image", "age", "channel_def names 'age', which is none of image, vessel,"),
+        (None, "image", "has no channel_def of image and pred"),
+    ],
+)
+def test_a_bundle_that_makes_something_else_is_refused(
+    takes: str | None, makes: str, message: str, tmp_path: Path
+) -> None:
+    ends = {
+        "inputs": {"image": {"channel_def": takes and {"0": takes}}},
+        "outputs": {"pred": {"channel_def": {"0": makes}}},
+    }
     (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "metadata.json").write_text(json.dumps({"task": "Regression of age"}))
-    with pytest.raises(RetinaError, match="is for Regression of age: load takes bundles for Synthesis, Segmentation"):
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps({"network_data_format": ends}))
+    with pytest.raises(RetinaError, match=message):
         retina_monai.load(tmp_path, trust=True)
 
 
