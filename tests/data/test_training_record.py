@@ -81,8 +81,9 @@ def test_a_training_writes_it_beside_the_weights(trained: Path) -> None:
 def test_every_bundle_records_its_trainings() -> None:
     for bundle in BUNDLES:
         config = ConfigParser.load_config_file(bundle / "configs" / "train.json")
-        targets = [handler["_target_"] for handler in config["train"]["handlers"]]
-        assert "retina_monai.handlers.TrainingRecord" in targets, bundle.name
+        (handlers,) = config["train"]["handlers"]
+        assert handlers["_target_"] == "retina_monai.handlers.TrainingHandlers", "which write training.json"
+        assert "@initial_weights" in handlers["started_from"], bundle.name
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
