@@ -125,4 +125,4 @@ def test_two_processes_write_one_set_of_files_and_one_run(monai_bundle: Command,
     assert (run.info.status, set(run.data.metrics)) == ("FINISHED", LOSSES | METRICS)
     assert {steps for name in run.data.metrics for steps in steps_of(output_dir, run, name)} == {1}
     arguments = json.loads((output_dir / "network.json").read_text())
-    assert arguments["_target_"] == "retina_monai.networks.unet.Pix2PixUNet"
+    assert arguments["_target_"] == "Pix2PixUNet"
