@@ -866,7 +866,7 @@ CASES = [
     refused(setting("patch", 4), r"patch must be an integer >= 16, got 4", "iternet_training"),
     refused(
         patch_that_the_network_makes_nothing_of,
-        r"patch 16 is too small for a network that makes one pixel of 32: give a --patch of 64 or more",
+        r"patch 16 is too small for a network that makes one pixel of 32: give a --patch of at least 64",
         "iternet_training",
     ),
     refused(
