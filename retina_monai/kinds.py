@@ -39,8 +39,16 @@ class Kind:
     form: str = ""
 
 
-def _mask(name: str, folder: str, *other_folders: str, one: str, many: str = "", **looks: float | bool | str) -> Kind:
-    return Kind((folder, *other_folders), "mask", name, one=one, many=many or f"{one}s", **looks)  # type: ignore[arg-type]
+def _mask(
+    name: str,
+    *folders: str,
+    one: str,
+    many: str = "",
+    most: float = 0.5,
+    empty: bool = True,
+    form: str = "",
+) -> Kind:
+    return Kind(folders, "mask", name, one=one, many=many or f"{one}s", most=most, empty=empty, form=form)
 
 
 KINDS: dict[str, Kind] = {

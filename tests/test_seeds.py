@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from retina_monai import seeds
@@ -29,5 +31,5 @@ def test_a_seed_is_derived_as_in_released_sets(drawn: int, expected: int) -> Non
     "derive",
     [seeds.draw_latent, seeds.phantom_seed, seeds.appearance_number, lambda *of: seeds.epoch_noise_seed(*of, 0)],
 )
-def test_neighbouring_seeds_and_indices_share_nothing(derive) -> None:  # type: ignore[no-untyped-def]
+def test_neighbouring_seeds_and_indices_share_nothing(derive: Callable[[int, int], int]) -> None:
     assert len({derive(seed, index) for seed in range(30) for index in range(30)}) == 900

@@ -54,7 +54,7 @@ def bundle_kinds(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RetinaError(f"{path} has no channel_def of image and pred: restore its network_data_format") from error
     if unknown := [kind for kind in (*takes, *makes) if kind not in KINDS]:
-        raise RetinaError(f"{path}: channel_def names {unknown[0]!r}, which is none of {', '.join(KINDS)}")
+        raise RetinaError(f"{path}: channel_def names {unknown[0]!r}, which is not one of {', '.join(KINDS)}")
     return takes, makes
 
 

@@ -74,7 +74,8 @@ def sums(results: All) -> Iterator[str]:
             if others and others[0].text != first.text:
                 ahead[first.method] += 1
                 clearly[first.method] += all(apart(first.figure, other.figure) for other in others)
-    yield "`≫`: the 95 % intervals do not overlap; `>`: they do, or there are none; `=`: equal as written."
+    yield "`≫`: better, and the 95 % intervals do not overlap;"
+    yield "`>`: better, but they overlap or are missing; `=`: equal as printed."
     yield f"Of {len(MEASURES) * len(DATASETS)} comparisons,"
     yield (
         "; ".join(
@@ -98,7 +99,7 @@ def against(measure: Measure, results: All) -> Iterator[str]:
 
 def place(measure: Measure, difference: Figure) -> str:
     if math.isnan(difference.low) or difference.low <= 0 <= difference.high:
-        return "not told apart from them"
+        return "no clear difference"
     return "better" if measure.better * difference.value > 0 else "worse"
 
 
