@@ -213,7 +213,7 @@ class Conditions:
         return min(times)
 
     def _tensors(self, items: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
-        vessel = torch.stack([torch.from_numpy(item["image"])[None] / 127.5 - 1 for item in items])
+        vessel = torch.stack([torch.from_numpy(item["vessel_share"]) / 127.5 - 1 for item in items])
         fov = torch.stack([torch.from_numpy(item["fov"]).float() for item in items])
         return vessel.to(self.device), fov.to(self.device)
 

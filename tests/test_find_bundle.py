@@ -15,7 +15,7 @@ from retina_monai.__main__ import main
 from retina_monai.bundle import find_bundle, find_bundle_root, load_network_of, release
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.families.faithfulness.painting import find_painter
-from retina_monai.synthesis import TwoStage, synthesize
+from retina_monai.synthesis import synthesize
 
 BUNDLES = Path(retina_monai.__file__).resolve().parent.parent / "bundles"
 NAMES = ("pix2pix_vessel", "pix2pix_color_vessel", "lama_fundus", "mine")
@@ -50,7 +50,7 @@ def test_a_name_is_a_bundle_of_this_library(name: str) -> None:
 
 def test_what_is_loaded_by_name_is_this_library_s(mark: Path) -> None:
     assert retina_monai.load("pix2pix_vessel").root == BUNDLES / "pix2pix_vessel"
-    assert TwoStage().outpaint.root == BUNDLES / "lama_fundus"
+    assert retina_monai.load("two_stage").root == BUNDLES / "lama_fundus"
     assert not mark.exists()
 
 
@@ -78,7 +78,7 @@ def test_a_path_of_another_origin_has_to_be_trusted(path: str | Path, mark: Path
 
 
 def test_a_chain_of_another_origin_has_to_be_trusted(mark: Path) -> None:
-    calls: list[Any] = [retina_monai.load, synthesize, lambda path: TwoStage(folder=Path(path).parent)]
+    calls: list[Any] = [retina_monai.load, synthesize]
     for call in calls:
         with pytest.raises(RetinaError, match="--trust true"):
             call("./two_stage")

@@ -19,7 +19,6 @@ from PIL import Image
 from retina_monai.data import find_datalist
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.families.image.images import AS_IS, MATCHED, OTHER
-from retina_monai.synthesis import TwoStage
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "docs" / "two_stage"
@@ -461,7 +460,7 @@ def test_each_size_has_a_picture_and_seconds_of_its_own(
         size = comparison.methods.METHODS[names[0]].size
         look = SimpleNamespace(average=lambda: None, choose=lambda *_: None)
         painted = np.full((3, size, size), 90, np.uint8)
-        return {name: SimpleNamespace(appearances=look, paint=lambda *_: painted) for name in names}
+        return {name: SimpleNamespace(makes=("image",), appearances=look, paint=lambda *_: painted) for name in names}
 
     def eyes(data: Path, size: int) -> list[dict[str, Any]]:
         one, three = np.zeros((1, size, size), np.uint8), np.zeros((3, size, size), np.uint8)
@@ -491,21 +490,25 @@ class Painter:
     """Stands for a chain: a flat photograph of its grey level."""
 
     size = 64
+    makes: tuple[str, ...] = ("image",)
 
     def __init__(self, grey: int) -> None:
         self.grey = grey
         self.appearances = SimpleNamespace(choose=lambda path, seed, index: path, average=lambda: "average")
         self.asked: list[str] = []
 
-    def paint(self, vessel: np.ndarray, fov: np.ndarray, appearance: str, random: Any, latent: int = 0) -> np.ndarray:
-        assert vessel.shape == (64, 64) and vessel.max() > 127 and set(np.unique(fov)) <= {0, 1}
+    def paint(self, sample: dict[str, np.ndarray], appearance: str, random: Any, latent: int = 0) -> np.ndarray:
+        share, fov = sample["vessel_share"], sample["fov"]
+        assert share.shape == (1, 64, 64) and share.max() > 127 and set(np.unique(fov)) <= {0, 1}
         self.asked.append(appearance)
         return np.full((3, 64, 64), self.grey, np.uint8)
 
 
-class TwoStagePainter(Painter, TwoStage):
-    def color(self, share: np.ndarray) -> np.ndarray:
-        return np.full((3, 64, 64), 90, np.uint8)
+class TwoStagePainter(Painter):
+    makes = ("color_vessel", "image")
+
+    def draw(self, sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"color_vessel": np.full((3, 64, 64), 90, np.float32)}
 
 
 def test_the_picture_shows_two_eyes_of_each_set_with_their_own_appearance(

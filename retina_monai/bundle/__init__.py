@@ -5,7 +5,6 @@ from functools import partial
 from retina_monai.bundle.checks import check_config, check_eyes, check_networks, check_size
 from retina_monai.bundle.find import (
     REPOSITORY,
-    bundle_kinds,
     bundle_names,
     digest,
     find_bundle,
@@ -15,6 +14,7 @@ from retina_monai.bundle.find import (
     run_folder,
     weights_of,
 )
+from retina_monai.bundle.formats import bundle_kinds, network_input, network_output
 from retina_monai.bundle.in_use import config_in_use
 from retina_monai.bundle.provenance import set_settings
 from retina_monai.bundle.publish import release
@@ -41,6 +41,8 @@ __all__ = [
     "load_appearances",
     "load_network",
     "load_network_of",
+    "network_input",
+    "network_output",
     "new_run_folder",
     "release",
     "run_folder",

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from retina_monai.bundle.in_use import config_folders
 from retina_monai.errors import RetinaError
-from retina_monai.kinds import KINDS
 
 __all__ = [
     "REPOSITORY",
-    "bundle_kinds",
     "bundle_names",
     "digest",
     "find_bundle",
@@ -31,31 +29,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def bundle_names() -> list[str]:
     """Names of the bundles that come with the repository."""
     return sorted(path.parent.parent.name for path in REPOSITORY.glob("bundles/*/configs/metadata.json"))
-
-
-def bundle_kinds(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The kinds (:mod:`retina_monai.kinds`) that a bundle takes and makes, by ``channel_def`` in its metadata.
-
-    Args:
-        root: folder of the bundle.
-
-    Returns:
-        Kinds of the input ``image`` and of the output ``pred``, in the order of their channels, each once. What stands
-        after a colon in ``channel_def`` explains the channel.
-
-    Raises:
-        RetinaError: the metadata is broken, or names something that is no kind.
-    """
-    path = root / "configs" / "metadata.json"
-    try:
-        formats = json.loads(path.read_text(encoding="utf-8"))["network_data_format"]
-        ends = formats["inputs"]["image"]["channel_def"], formats["outputs"]["pred"]["channel_def"]
-        takes, makes = (tuple(dict.fromkeys(text.partition(":")[0] for text in end.values())) for end in ends)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RetinaError(f"{path} has no channel_def of image and pred: restore its network_data_format") from error
-    if unknown := [kind for kind in (*takes, *makes) if kind not in KINDS]:
-        raise RetinaError(f"{path}: channel_def names {unknown[0]!r}, which is not one of {', '.join(KINDS)}")
-    return takes, makes
 
 
 def is_bare(name: str | Path) -> bool:

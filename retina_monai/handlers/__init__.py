@@ -13,9 +13,11 @@ from retina_monai.handlers.training_record import TrainingRecord
 from retina_monai.handlers.validation import EpochValidation
 from retina_monai.handlers.writing.color_vessel_set import ColorVesselSet
 from retina_monai.handlers.writing.feature_table import FeatureTable
+from retina_monai.handlers.writing.found_set import FoundSet
 from retina_monai.handlers.writing.sample_set import SampleSet, finished_samples
 from retina_monai.handlers.writing.synthetic_set import SyntheticSet
-from retina_monai.handlers.writing.vessel_set import VesselSet
+
+VesselSet = FoundSet  # the name of earlier configs
 
 __all__ = [
     "AppearanceTable",
@@ -25,6 +27,7 @@ __all__ = [
     "EpochLosses",
     "EpochValidation",
     "FeatureTable",
+    "FoundSet",
     "GrowingShare",
     "LinearDecay",
     "PictureGrid",
@@ -35,7 +38,6 @@ __all__ = [
     "Tracker",
     "TrainingHandlers",
     "TrainingRecord",
-    "VesselSet",
     "finished_samples",
     "image_grid",
     "load_file",

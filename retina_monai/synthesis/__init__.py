@@ -1,7 +1,7 @@
 """Generation with loaded bundles, and with chains of them."""
 
 from retina_monai.synthesis.bundles import LoadedBundle
-from retina_monai.synthesis.chains import Chain, PhotographGenerator, TwoStage
+from retina_monai.synthesis.chains import Chain, PhotographGenerator
 from retina_monai.synthesis.jobs import synthesize
 from retina_monai.synthesis.loading import load, load_chain
 from retina_monai.synthesis.photograph_stream import generate
@@ -13,7 +13,6 @@ __all__ = [
     "LoadedBundle",
     "Outpainter",
     "PhotographGenerator",
-    "TwoStage",
     "VesselColorer",
     "VesselSegmenter",
     "generate",

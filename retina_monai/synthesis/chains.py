@@ -1,25 +1,20 @@
-"""Chains of bundles: vessel map in, photograph out, by one network after the other.
+"""Chains of bundles: each adds to a sample what its network makes of it.
 
-A chain is a class with the loaded bundles that it is made of and a method :meth:`~Chain.draw`, which calls them. One
-that cleans a map of specks first, say:
+A sample is a dictionary of pictures by kind (:mod:`retina_monai.kinds`). A chain is valid if every bundle finds the
+kinds that it takes among those that were given and those that the bundles before it made. ``load("a+b")`` makes one of
+any two bundles; :data:`CHAINS` gives names to some. Any object with ``draw(sample, latent)`` can stand for a bundle: to
+clean vessel maps of specks first, say,
 
-    class Cleaned(Chain):
-        def __init__(self, checkpoint=None):
-            self.paint_around = LoadedBundle("pix2pix_vessel", checkpoint)
-            super().__init__("cleaned", self.paint_around)
+    class Cleaned(LoadedBundle):
+        def draw(self, sample, latent=0):
+            return super().draw({**sample, "vessel_share": median_filter(sample["vessel_share"], (1, 3, 3))}, latent)
 
-        def draw(self, share, fov, latent=0):
-            return self.paint_around.run(image=median_filter(share, 3))
-
-    synthesize(Cleaned(), "VESSELS", "OUT")
-
-Written into :data:`CHAINS`, it has a name for the command line. The last bundle tells the appearances.
+    synthesize(PhotographGenerator("cleaned", Cleaned("pix2pix_vessel")), "VESSELS", "OUT")
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,46 +26,69 @@ from numpy.typing import NDArray
 from retina_monai.bundle import check_size
 from retina_monai.data.files.mask_checks import check_masks
 from retina_monai.data.sets.appearances import Appearances
+from retina_monai.data.sets.network_format import NetworkOutput
 from retina_monai.data.sets.vessel_maps import fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
 from retina_monai.seeds import draw_latent, texture_generator
 from retina_monai.synthesis.arrays import as_mask
 from retina_monai.synthesis.bundles import LoadedBundle
-from retina_monai.synthesis.stages import Outpainter, VesselColorer
 from retina_monai.transforms import Appearance, render_appearance
+from retina_monai.transforms.field_of_view import circle
+from retina_monai.transforms.vessel_label import HALF
 
-__all__ = ["CHAINS", "Chain", "PhotographGenerator", "TwoStage"]
+__all__ = ["CHAINS", "Chain", "PhotographGenerator"]
+
+VESSELS = {"vessel", "vessel_share"}
+CHAINS = {"two_stage": ("pix2pix_color_vessel", "lama_fundus")}
+"""Names of chains: the vessels in colour first, then all else around them, which leaves them untouched."""
 
 
-class Chain(ABC):
-    """Photographs around vessel maps, by loaded bundles.
+class Chain:
+    """Loaded bundles, one after the other.
 
     Args:
         name: of the chain.
         bundles: that it is made of, in their order.
 
     Attributes:
-        size: pixels a side of its photographs.
-        appearances: that they can be given.
-        root: folder of the last bundle, in whose ``runs`` is written what has no other place.
+        takes: kinds that have to be given.
+        makes: kinds that its bundles make.
+        size: pixels a side of what it draws.
+        drawing: the last bundle that makes photographs, or else the last; its ``writer`` writes what the chain makes.
+        root: folder of that bundle, in whose ``runs`` is written what has no other place.
 
     Raises:
-        RetinaError: the bundles are of different sizes or share a name, or a network cannot take its size.
+        RetinaError: the bundles are of different sizes or share a name, one makes again what another made, or a network
+            cannot take its size.
     """
 
     def __init__(self, name: str, *bundles: LoadedBundle) -> None:
-        sizes = {bundle.name: bundle.size for bundle in bundles}
-        if len(sizes) < len(bundles):
+        self.name, self.bundles = name, bundles
+        sizes = {bundle.name: bundle.size for bundle in bundles if not bundle.resizes}
+        if len({bundle.name for bundle in bundles}) < len(bundles):
             raise RetinaError(f"{name} is made of bundles of one name, {bundles[0].name}: give each a name of its own")
         if len(set(sizes.values())) > 1:
-            told = " and ".join(f"{bundle} of {size}" for bundle, size in sizes.items())
-            raise RetinaError(f"{name} is made of bundles of different sizes, {told} pixels: give both one size")
+            named = " and ".join(f"{bundle} of {size}" for bundle, size in sizes.items())
+            raise RetinaError(f"{name} is made of bundles of different sizes, {named} pixels: give both one size")
         for bundle in bundles:
             check_size(bundle.network, bundle.size)
-        self.name, self.size, self.root = name, bundles[-1].size, bundles[-1].root
-        self.appearances: Appearances = bundles[-1].part("appearances")
-        self.bundles = bundles
+        self.takes, self.makes = _ends(name, bundles)
+        self.drawing = next((bundle for bundle in reversed(bundles) if "image" in bundle.makes), bundles[-1])
+        self.size, self.root = self.drawing.size, self.drawing.root
+
+    @property
+    def network_output(self) -> NetworkOutput:
+        """What its bundles make, as if one network did."""
+        return NetworkOutput(tuple(channel for bundle in self.bundles for channel in bundle.network_output.channels))
+
+    @cached_property
+    def appearances(self) -> Appearances | None:
+        """That its photographs can be given; ``None`` where it makes none, or each as it is to stay."""
+        appearances: Appearances | None = None
+        if "appearances" in self.drawing.options():
+            appearances = self.drawing.part("appearances")
+        return appearances
 
     @property
     def checkpoint(self) -> str | Path | dict[str, str | Path]:
@@ -89,18 +107,27 @@ class Chain(ABC):
         weights = {bundle.name: bundle.weights for bundle in self.bundles}
         return weights if len(weights) > 1 else self.bundles[0].weights
 
-    @abstractmethod
-    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
-        """Paint a photograph in the canonical appearance.
+    def draw(self, sample: Mapping[Any, Any], latent: int = 0) -> dict[Any, Any]:
+        """Add to a sample what the bundles make of it.
 
         Args:
-            share: ``(size, size)`` in [0, 255], what of each pixel vessels cover.
-            fov: ``(1, size, size)`` in {0, 1}.
-            latent: tells the noise of a network that starts from noise.
+            sample: pictures ``(C, size, size)`` by kind, among them those in ``takes``: masks in {0, 1}, all others in
+                [0, 255].
+            latent: from which the noise of networks that start from noise is drawn.
 
         Returns:
-            ``(3, size, size)`` in [0, 255], RGB, not rounded.
+            The sample with more pictures; photographs are in the canonical appearance, and not rounded.
         """
+        drawn = dict(sample)
+        for bundle in self.bundles:
+            if VESSELS & {*bundle.takes}:
+                drawn = with_both_vessels(drawn)
+            drawn = bundle.draw(drawn, latent)
+        return drawn
+
+
+class PhotographGenerator(Chain):
+    """A chain that paints photographs around vessel maps."""
 
     def __call__(
         self,
@@ -134,101 +161,63 @@ class Chain(ABC):
         names = {"vessel": "vessel"} | ({} if inside is None else {"fov": "fov"})
         check_masks({"vessel": mask}, names, inside)
         fitted = fit_vessel_map(mask, inside, self.size)
-        chosen = self.appearances.choose(appearance, seed, index)
-        return self.paint(
-            fitted["image"], fitted["fov"], chosen, texture_generator(seed, index), draw_latent(seed, index)
-        )
+        chosen = None if self.appearances is None else self.appearances.choose(appearance, seed, index)
+        return self.paint(fitted, chosen, texture_generator(seed, index), draw_latent(seed, index))
 
     def paint(
         self,
-        vessel: NDArray[np.float32],
-        fov: NDArray[np.uint8],
-        appearance: Appearance,
+        sample: Mapping[Any, Any],
+        appearance: Appearance | None = None,
         random: np.random.Generator | None = None,
         latent: int = 0,
     ) -> NDArray[np.uint8]:
         """Paint around a vessel map that is of the network's size and form already.
 
         Args:
-            vessel: float32 ``(size, size)`` in [0, 255], the share of each pixel that vessels cover.
-            fov: ``(1, size, size)`` in {0, 1}.
-            appearance: that the photograph gets.
+            sample: ``vessel_share``, float32 ``(1, size, size)`` in [0, 255], and ``fov``, ``(1, size, size)`` in
+                {0, 1}.
+            appearance: that the photograph gets; ``None``: it stays as the network paints it.
             random: of the appearance's texture; ``None``: no texture.
             latent: as for :meth:`draw`.
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
         """
-        image = torch.from_numpy(self.draw(vessel, fov, latent)) / 127.5 - 1
-        drawn = torch.from_numpy(np.rint(vessel) >= 128)[None]
-        return to_uint8(render_appearance(image, torch.from_numpy(fov), drawn, appearance, random))
+        image = torch.from_numpy(self.draw(sample, latent)["image"]) / 127.5 - 1
+        if appearance is None:
+            return to_uint8(image)
+        drawn = torch.from_numpy(np.rint(sample["vessel_share"]) >= HALF)
+        return to_uint8(render_appearance(image, torch.from_numpy(sample["fov"]), drawn, appearance, random))
 
 
-class PhotographGenerator(Chain):
-    """A chain of one bundle, which paints photographs around vessel maps.
-
-    Args:
-        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
-
-    Raises:
-        RetinaError: as :class:`LoadedBundle`.
-    """
-
-    def __init__(
-        self, bundle: str | Path = "pix2pix_vessel", checkpoint: str | Path | None = None, trust: bool = False
-    ) -> None:
-        self.bundle = LoadedBundle(bundle, checkpoint, trust)
-        super().__init__(self.bundle.name, self.bundle)
-
-    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
-        return self.bundle.run(latent, image=share)
-
-
-class TwoStage(Chain):
-    """The vessels in colour first, then all else around them, which leaves them untouched.
+def with_both_vessels(sample: dict[Any, Any]) -> dict[Any, Any]:
+    """A sample that has a vessel map, as a mask or as shares, with both, and with a field of view.
 
     Args:
-        checkpoint: other weights than the released ones: of one of the bundles or of both, by their names.
-        colorer, outpainter: names of the bundles, or their paths.
-        folder: where bundles of these names lie; ``None``: they are this library's.
-        trust: as for :class:`LoadedBundle`, of both.
-
-    Raises:
-        RetinaError: ``checkpoint`` names no bundle of the chain; as :class:`LoadedBundle` and :class:`Chain`.
+        sample: pictures ``(C, H, W)`` by kind; without a field of view it is the circle inscribed in the frame.
     """
-
-    def __init__(
-        self,
-        checkpoint: Mapping[str, str | Path] | None = None,
-        colorer: str | Path = "pix2pix_color_vessel",
-        outpainter: str | Path = "lama_fundus",
-        folder: str | Path | None = None,
-        trust: bool = False,
-    ) -> None:
-        bundles = [bundle if folder is None else Path(folder) / bundle for bundle in (colorer, outpainter)]
-        first, second = _weights_of("two_stage", [Path(bundle).name for bundle in bundles], checkpoint)
-        self.color = VesselColorer(bundles[0], first, trust)
-        self.outpaint = Outpainter(bundles[1], second, trust)
-        super().__init__("two_stage", self.color, self.outpaint)
-
-    def draw(self, share: NDArray[np.float32], fov: NDArray[np.uint8], latent: int = 0) -> NDArray[np.float32]:
-        return self.outpaint.draw(self.color(share), share, fov)
+    made: dict[Any, Any] = {}
+    if "vessel_share" not in sample:
+        made["vessel_share"] = np.float32(255) * sample["vessel"]
+    if "vessel" not in sample:
+        made["vessel"] = (np.asarray(sample["vessel_share"]) >= HALF).astype(np.uint8)
+    if "fov" not in sample:
+        made["fov"] = circle((sample | made)["vessel"].shape[-1])[None].astype(np.uint8)
+    return sample | made
 
 
-CHAINS: dict[str, Callable[..., Chain]] = {"two_stage": TwoStage}
-"""Chains of several bundles by name.
+def _ends(name: str, bundles: tuple[LoadedBundle, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The kinds that have to be given to a chain, and those that it makes."""
+    takes: dict[str, None] = {}
+    makes: dict[str, None] = {}
+    for bundle in bundles:
+        takes |= dict.fromkeys(kind for kind in bundle.takes if kind not in _with_vessels(makes))
+        if again := [kind for kind in bundle.makes if kind in _with_vessels(takes | makes)]:
+            raise RetinaError(f"{name}: {bundle.name} makes {again[0]}, which its samples have already")
+        makes |= dict.fromkeys(bundle.makes)
+    return tuple(takes), tuple(makes)
 
-Each takes ``checkpoint``, by the names of its bundles; and, to be found by the path of a folder of bundles (``load``),
-``folder`` and ``trust``.
-"""
 
-
-def _weights_of(chain: str, bundles: list[str], checkpoint: Any) -> list[str | Path | None]:
-    """Of each bundle the weights that are given, or none."""
-    given = {} if checkpoint is None else checkpoint
-    if not isinstance(given, Mapping) or not set(given) <= set(bundles):
-        names = " and ".join(bundles)
-        raise RetinaError(
-            f"{chain} is made of {names}: give --checkpoint as {{'{bundles[-1]}': 'FILE'}}, of one of them or of both"
-        )
-    return [given.get(bundle) for bundle in bundles]
+def _with_vessels(kinds: Collection[str]) -> set[str]:
+    """Kinds, with those that :func:`with_both_vessels` adds."""
+    return {*kinds} | ({*VESSELS, "fov"} if VESSELS & {*kinds} else set())

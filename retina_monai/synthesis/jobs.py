@@ -1,4 +1,7 @@
-"""A labelled synthetic set by one call: of vessel maps, by a chain of bundles, in any number of processes.
+"""A labelled synthetic set by one call: of what the first bundle of a chain takes, in any number of processes.
+
+The ``inference.json`` of the first bundle says what samples are made from (``source``), that of the last one that draws
+photographs how they are written (``writer``): the same objects with which ``monai.bundle run`` writes a set.
 
 Sample ``i`` depends on ``(seed, i)`` alone, and is the same byte by byte however many are made at a time, in however
 many processes and after whatever interruption: a network sees one sample at a time, on one of torch's threads, since
@@ -8,34 +11,31 @@ the samples of a batch and the threads of a sum both change the last digit of wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from retina_monai.bundle import new_run_folder, set_settings
-from retina_monai.data import VesselMaps, input_or_phantoms
 from retina_monai.engines import prepare
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.files import check_folder
-from retina_monai.handlers import SyntheticSet, finished_samples
+from retina_monai.handlers import SampleSet, finished_samples
 from retina_monai.settings import check_path, check_settings, expand_home
+from retina_monai.synthesis.bundles import LoadedBundle, part
 from retina_monai.synthesis.chains import Chain
 from retina_monai.synthesis.loading import load_chain
 from retina_monai.synthesis.ranks import Ranks, joined
-from retina_monai.transforms import Appearance
 
 __all__ = ["synthesize"]
 
-PHANTOMS = 8
 Weights = str | Path | Mapping[str, str | Path]
 
 
@@ -88,10 +88,17 @@ def synthesize(
             range; weights or vessel maps that cannot be used; an ``output_dir`` that holds another set, cannot be
             written, or is written to by another run.
     """
-    of_maps = (expand_home(input_dir), count, skip_unreadable, split, augment, keep_names)
-    look = expand_home(appearance)
-    fields = expand_home(fov_dir)
-    choice = _Choice(bundle, checkpoint, expand_home(output_dir), *of_maps, seed, look, texture, trust, fields)
+    options = {
+        "seed": seed,
+        "appearance": expand_home(appearance),
+        "skip_unreadable": skip_unreadable,
+        "split": split,
+        "augment": augment,
+        "texture": texture,
+        "fov_dir": expand_home(fov_dir),
+        "keep_names": keep_names,
+    }
+    choice = _Choice(bundle, checkpoint, expand_home(output_dir), expand_home(input_dir), count, trust, options)
     with joined() as ranks:
         work = _Work(choice)
         try:
@@ -111,36 +118,35 @@ class _Choice:
     output_dir: str | Path | None
     input_dir: str | Path | None
     count: int | None
-    skip_unreadable: bool | str
-    split: str
-    augment: int
-    keep_names: bool | str
-    seed: int
-    appearance: str
-    texture: bool | str
     trust: bool | str
-    fov_dir: str | Path | None
+    options: Mapping[str, Any]
 
     def check(self, batch_size: int | None) -> None:
         """Refuse what needs no look at any file but ``output_dir``."""
-        for switch in ("skip_unreadable", "texture", "trust", "keep_names"):
-            parse_switch(getattr(self, switch), switch)
+        options = self.options
+        for switch in ("skip_unreadable", "texture", "keep_names"):
+            parse_switch(options[switch], switch)
+        parse_switch(self.trust, "trust")
         if self.input_dir is not None and self.count is not None:
             raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
-        if self.input_dir is None and self.split != "all":
-            raise RetinaError(f"split {self.split} is of a data set: give one with --input_dir, or leave --split out")
-        if self.input_dir is None and self.fov_dir is not None:
-            raise RetinaError("fov_dir is for the vessel maps of a folder: give one with --input_dir, or leave it out")
-        for key in ("input_dir", "fov_dir", "output_dir", "appearance"):
-            check_path(key, getattr(self, key))
-        if self.appearance.startswith(("$", "@", "%")):  # inference.json takes the same, and there MONAI's mean more
+        if self.input_dir is None and options["split"] != "all":
             raise RetinaError(
-                f"appearance {self.appearance} is unknown: give ./{self.appearance} if it is the path of a photograph"
+                f"split {options['split']} is of a data set: give one with --input_dir, or leave --split out"
+            )
+        if self.input_dir is None and options["fov_dir"] is not None:
+            raise RetinaError("fov_dir is for the vessel maps of a folder: give one with --input_dir, or leave it out")
+        paths = {"input_dir": self.input_dir, "output_dir": self.output_dir}
+        for key, path in (paths | {key: options[key] for key in ("fov_dir", "appearance")}).items():
+            check_path(key, path)
+        if options["appearance"].startswith(("$", "@", "%")):  # which mean more to MONAI in inference.json
+            raise RetinaError(
+                f"appearance {options['appearance']} is unknown: give ./{options['appearance']} if it is the path of a "
+                "photograph"
             )
         given = {"count": self.count, "batch_size": batch_size}
         counts = {key: value for key, value in given.items() if value is not None}
         rules = {"count": "phantom_count"}
-        check_settings({"seed": self.seed, "augment": self.augment, **counts}, rules)
+        check_settings({key: options[key] for key in ("seed", "augment")} | counts, rules)
         if self.output_dir is not None:
             check_folder(self.output_dir)
 
@@ -151,20 +157,29 @@ class _Choice:
             check_path("checkpoint", path)
         return load_chain(self.bundle, self.checkpoint, parse_switch(self.trust, "trust"))
 
-    def find_maps(self, chain: Chain) -> VesselMaps:
-        count, phantoms = self.count or PHANTOMS, chain.root / "runs" / "phantom"
-        folder = input_or_phantoms(self.input_dir, phantoms, count, 2 * chain.size, self.seed)
-        how = {"skip_unreadable": self.skip_unreadable, "split": self.split, "augment": self.augment}
-        how["keep_names"] = self.keep_names
-        return VesselMaps(folder, chain.size, seed=self.seed, fov_dir=self.fov_dir, **how)
+    def for_bundle(self, bundle: LoadedBundle) -> dict[str, Any]:
+        """The options that its ``inference.json`` has."""
+        count = {"phantom_count": self.count, "count": self.count} if self.count is not None else {}
+        given = {**self.options, **count, "input_dir": self.input_dir}
+        paths = {key: Path(given[key]) for key in ("input_dir", "fov_dir") if given[key] is not None}
+        return {key: value for key, value in (given | paths).items() if key in bundle.options()}
+
+    def refuse_unused(self, chain: Chain) -> None:
+        """Refuse options that no bundle of the chain has."""
+        usual = signature(synthesize).parameters
+        known = {key for bundle in chain.bundles for key in self.for_bundle(bundle)}
+        given = {"input_dir": self.input_dir, **self.options}
+        for key, value in given.items():
+            if key not in known and value != usual[key].default:
+                raise RetinaError(f"{chain.name} has no option {key}: leave out --{key}")
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the first process found: all maps, which samples are not there yet, and where they go."""
+    """What the first process found: the samples that are not there yet, how many are, and where they go."""
 
-    maps: VesselMaps
-    places: NDArray[np.int64]
+    source: Sequence[Mapping[Any, Any]]
+    finished: int
     folder: Path
     settings: Mapping[str, Any]
 
@@ -174,7 +189,7 @@ class _Work:
 
     def __init__(self, choice: _Choice) -> None:
         self.choice = choice
-        self.target: SyntheticSet | None = None
+        self.target: SampleSet | None = None
 
     @cached_property
     def chain(self) -> Chain:
@@ -183,39 +198,38 @@ class _Work:
     def begin(self, batch_size: int | None) -> _Plan:
         """Look at all that a user may have wrong, and only then take the folder."""
         self.choice.check(batch_size)
-        prepare(self.choice.seed)
-        self.chain.appearances.choose(self.choice.appearance)
+        prepare(self.choice.options["seed"])
+        chain = self.chain
+        self.choice.refuse_unused(chain)
+        if chain.appearances is not None:
+            chain.appearances.choose(self.choice.options["appearance"])
         given = self.choice.output_dir
-        folder = new_run_folder(self.chain.root) if given is None else Path(given)
-        maps = self.choice.find_maps(self.chain)
-        settings = self._settings(maps)
+        folder = new_run_folder(chain.root) if given is None else Path(given)
+        source = self._source(folder)
+        settings = self._settings(source)
         target = self._target(folder, settings)
         target.check()
-        finished = finished_samples(folder)
-        left = (place for place in range(len(maps)) if maps.name(place) not in finished)
-        places = np.fromiter(left, np.int64)
-        if len(places):
-            maps[int(places[0])]
+        if len(source):
+            source[0]
         self.target = target
         target.start()
-        return _Plan(maps, places, folder, settings)
+        return _Plan(source, len(finished_samples(folder)), folder, settings)
 
     def run(self, plan: _Plan, batch_size: int, ranks: Ranks) -> None:
         """Make this process's share of the samples; the first then brings all together."""
         target = self.target = self.target or self._target(plan.folder, plan.settings)
 
-        def make(place: np.int64) -> dict[str, Any]:
-            item = plan.maps[int(place)]
-            pred = self.chain.draw(item["image"], item["fov"], item["latent"])
-            condition = torch.from_numpy(item["image"])[None] / 127.5 - 1
-            return target.write_sample({**item, "image": condition}, torch.from_numpy(pred))
+        def make(place: int) -> dict[str, Any]:
+            sample = plan.source[place]
+            return target.write_sample(self.chain.draw(sample, sample.get("latent", 0)))
 
-        total, left = len(plan.maps), len(plan.places)
-        own = plan.places[ranks.rank :: ranks.count]
+        left = len(plan.source)
+        total = left + plan.finished
+        own = range(ranks.rank, left, ranks.count)
         hidden = None if ranks.rank == 0 else True  # None: where there is no screen
         with (
             _threads(batch_size) as threads,
-            tqdm(total=total, initial=total - left, desc="generating", unit="sample", disable=hidden) as bar,
+            tqdm(total=total, initial=plan.finished, desc="generating", unit="sample", disable=hidden) as bar,
         ):
             for start in range(0, len(own), batch_size):
                 for line in threads.map(make, own[start : start + batch_size]):
@@ -231,19 +245,34 @@ class _Work:
         if self.target is not None:
             self.target.release()
 
-    def _settings(self, maps: VesselMaps) -> dict[str, Any]:
-        chain, choice = self.chain, self.choice
-        texture = parse_switch(choice.texture, "texture")
-        drawn = {**chain.bundles[-1].drawn_by, **chain.appearances.settings(choice.appearance), "texture": texture}
-        return set_settings(chain.name, chain.roots, chain.checkpoint, maps, **drawn)
+    def _source(self, folder: Path) -> Any:
+        """What samples are made from, by the first bundle: those that are not finished.
 
-    def _target(self, folder: Path, settings: Mapping[str, Any]) -> SyntheticSet:
-        chain, choice = self.chain, self.choice
+        Raises:
+            RetinaError: it does not give what the chain takes.
+        """
+        first = self.chain.bundles[0]
+        phantoms = {"phantom_dir": self.chain.root / "runs" / "phantom"} if "phantom_dir" in first.options() else {}
+        source = part(first.options(**self.choice.for_bundle(first), **phantoms, output_dir=folder), "source")
+        if missing := [kind for kind in self.chain.takes if kind not in source.kinds]:
+            raise RetinaError(
+                f"{self.chain.name} takes {missing[0]}, which no bundle before makes: {first.name} is given "
+                f"{', '.join(source.kinds) or 'noise'}"
+            )
+        return source
 
-        def appearance(index: int) -> Appearance:
-            return chain.appearances.choose(choice.appearance, choice.seed, index)
+    def _settings(self, source: Any) -> dict[str, Any]:
+        chain = self.chain
+        drawn_with: dict[str, Any] = {}
+        for bundle in chain.bundles:
+            drawn_with |= part(bundle.options(**self.choice.for_bundle(bundle)), "drawn_with")
+        return set_settings(chain.name, chain.roots, chain.checkpoint, source, **drawn_with)
 
-        return SyntheticSet(folder, appearance, settings, parse_switch(choice.texture, "texture"))
+    def _target(self, folder: Path, settings: Mapping[str, Any]) -> SampleSet:
+        how = {"output_dir": folder, "settings": settings, "network_output": self.chain.network_output}
+        drawing = self.chain.drawing
+        target: SampleSet = part(drawing.options(**self.choice.for_bundle(drawing), **how), "writer")
+        return target
 
 
 @contextmanager

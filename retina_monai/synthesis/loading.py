@@ -1,4 +1,4 @@
-"""Any bundle as a function, by what it is for, and any chain by its name."""
+"""Any bundle as a function, by the kinds that it takes and makes, and any chain of bundles by its name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 
 from retina_monai.bundle import bundle_kinds, find_bundle, is_bare
 from retina_monai.errors import RetinaError
+from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
 from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
 
 __all__ = ["load", "load_chain"]
 
-LOADERS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[[str | Path, Any, bool], Any]] = {
-    (("vessel_share",), ("image",)): PhotographGenerator,
+JOIN = "+"
+FUNCTIONS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {
     (("image",), ("vessel",)): VesselSegmenter,
     (("vessel_share",), ("color_vessel",)): VesselColorer,
     (("color_vessel", "vessel_share"), ("image",)): Outpainter,
 }
-"""By the kinds that a bundle takes and makes."""
+"""Functions on arrays, by the kinds that a bundle takes and makes."""
 
 
 def load(
@@ -31,31 +32,37 @@ def load(
     """Load a bundle, or a chain of several, as a function.
 
     Args:
-        bundle: name of a bundle of this library, or of a chain (``two_stage``); or the path of a bundle (``./mine``);
-            or ``FOLDER/two_stage``, the chain made of the bundles in ``FOLDER``.
+        bundle: name of a bundle of this library, or the path of a bundle (``./mine``); several joined by ``+``; or the
+            name of a chain (``two_stage``), or ``FOLDER/two_stage``, the chain made of the bundles in ``FOLDER``.
         checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
         trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
 
     Returns:
-        Of a bundle for synthesis, and of a chain, vessel map -> photograph (:class:`Chain`); of one for segmentation,
-        photograph -> probabilities of vessels (:class:`VesselSegmenter`); of one for colouring, vessel map -> colour
-        vessel mask (:class:`VesselColorer`); of one for outpainting, colour vessel mask, vessel map and
-        field of view -> photograph in the canonical appearance (:class:`Outpainter`).
+        For a bundle or a chain that paints photographs around vessel maps, vessel map -> photograph
+        (:class:`PhotographGenerator`); for a bundle for segmentation, photograph -> probabilities of vessels
+        (:class:`VesselSegmenter`); for colouring, vessel map -> colour vessel mask (:class:`VesselColorer`); for
+        outpainting, colour vessel mask, vessel map and field of view -> photograph in the canonical appearance
+        (:class:`Outpainter`); for all others a :class:`Chain`, whose ``draw`` takes and gives samples.
 
     Raises:
-        RetinaError: no such bundle, one of another origin without ``trust``, one for another task, or weights that do
-            not fit it.
+        RetinaError: no such bundle, one of another origin without ``trust``, one that makes no picture, bundles that do
+            not fit together, or weights that do not fit.
     """
-    chain = Path(bundle).name
-    if chain in CHAINS and is_bare(bundle):
-        return CHAINS[chain](checkpoint)
-    if chain in CHAINS and not Path(bundle).exists():
-        return CHAINS[chain](checkpoint, folder=Path(bundle).parent, trust=trust)
-    takes, makes = bundle_kinds(find_bundle(bundle, trust))
-    if (takes, makes) not in LOADERS:
-        known = "; ".join(f"{_from_to(*kinds)}" for kinds in LOADERS)
-        raise RetinaError(f"bundle {bundle} makes {_from_to(takes, makes)}: load takes bundles that make {known}")
-    return LOADERS[takes, makes](bundle, checkpoint, trust)
+    names = _bundles_of(bundle)
+    if len(names) == 1 and checkpoint is not None and isinstance(checkpoint, Mapping):
+        raise RetinaError(f"{bundle} is one bundle: give --checkpoint as a file, not {dict(checkpoint)}")
+    kinds = [bundle_kinds(find_bundle(name, trust)) for name in names]
+    if len(names) == 1 and kinds[0] in FUNCTIONS:
+        return FUNCTIONS[kinds[0]](names[0], checkpoint, trust)
+    if lonely := [name for name, (_, makes) in zip(names, kinds, strict=True) if not makes]:
+        raise RetinaError(f"bundle {lonely[0]} makes no picture: run it by python -m monai.bundle run")
+    single = None if isinstance(checkpoint, Mapping) else checkpoint
+    weights = [single] if len(names) == 1 else _weights_of(bundle, [Path(name).name for name in names], checkpoint)
+    loaded = [LoadedBundle(name, file, trust) for name, file in zip(names, weights, strict=True)]
+    named = Path(bundle).name if Path(bundle).name in CHAINS else JOIN.join(one.name for one in loaded)
+    chain = Chain(named, *loaded)
+    draws = set(chain.takes) == {"vessel_share"} and "image" in chain.makes
+    return PhotographGenerator(named, *loaded) if draws else chain
 
 
 def load_chain(
@@ -63,18 +70,34 @@ def load_chain(
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
     trust: bool = False,
 ) -> Chain:
-    """As :func:`load`, of what paints photographs around vessel maps.
+    """As :func:`load`, always as a :class:`Chain`.
 
     Raises:
-        RetinaError: the bundle does something else; or as :func:`load`.
+        RetinaError: as :func:`load`.
     """
     loaded = load(bundle, checkpoint, trust)
-    if isinstance(loaded, Chain):
-        return loaded
-    raise RetinaError(
-        f"bundle {bundle} alone makes no photograph of a vessel map: give {', '.join(CHAINS)}, or one that does"
-    )
+    return loaded if isinstance(loaded, Chain) else Chain(loaded.name, loaded)
 
 
-def _from_to(takes: tuple[str, ...], makes: tuple[str, ...]) -> str:
-    return f"{' and '.join(makes) or 'no kind of picture'} from {' and '.join(takes) or 'nothing'}"
+def _bundles_of(bundle: str | Path) -> list[str | Path]:
+    """Names or paths of the bundles that are meant."""
+    path = Path(bundle)
+    if path.name in CHAINS and is_bare(bundle):
+        return list(CHAINS[path.name])
+    if path.name in CHAINS and not path.exists():
+        return [path.parent / name for name in CHAINS[path.name]]
+    return list(str(bundle).split(JOIN)) if JOIN in str(bundle) and not path.exists() else [bundle]
+
+
+def _weights_of(
+    chain: str | Path, bundles: list[str], checkpoint: str | Path | Mapping[str, str | Path] | None
+) -> list[str | Path | None]:
+    """Of each bundle the weights that are given, or none."""
+    given = {} if checkpoint is None else checkpoint
+    if not isinstance(given, Mapping) or not set(given) <= set(bundles):
+        names = " and ".join(bundles)
+        raise RetinaError(
+            f"{Path(chain).name} is made of {names}: give --checkpoint as {{'{bundles[-1]}': 'FILE'}}, of one of them "
+            "or of both"
+        )
+    return [given.get(bundle) for bundle in bundles]

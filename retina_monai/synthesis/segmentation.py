@@ -55,4 +55,4 @@ class VesselSegmenter(LoadedBundle):
             raise RetinaError(f"fov is {inside.shape[1:]} and photograph {image.shape[1:]}: give arrays of one size")
         check_masks({}, {} if fov is None else {"fov": "fov"}, inside, image)
         fitted, box = fit_photograph(image, inside, self.size)
-        return to_own_size(self.run(image=fitted), box, image.shape[1:])[0] * inside[0]
+        return to_own_size(self.run(fitted), box, image.shape[1:])[0] * inside[0]

@@ -42,7 +42,7 @@ class VesselColorer(LoadedBundle):
             RetinaError: a map of another size, or one of 0 and 1.
         """
         _check(self, share)
-        return _rounded(self.run(image=share))
+        return _rounded(self.run(share))
 
 
 class Outpainter(LoadedBundle):
@@ -77,12 +77,7 @@ class Outpainter(LoadedBundle):
         for name, array, channels in (("color", color, 3), ("fov", fov, 1)):
             if np.shape(array) != (channels, self.size, self.size):
                 raise RetinaError(f"{name} has shape {np.shape(array)}: give {(channels, self.size, self.size)}")
-        return _rounded(self.draw(color, share, fov))
-
-    def draw(self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As a call, before it is rounded: ``(3, size, size)`` in [0, 255]."""
-        covered = rounded_share(share)[None]
-        return self.run(image=outpainting_input(color, covered, fov), vessel=(covered >= HALF) * np.float32(255))
+        return _rounded(self.run(outpainting_input({"color_vessel": color, "vessel_share": share[None], "fov": fov})))
 
 
 def _check(bundle: LoadedBundle, share: NDArray[np.float32]) -> None:

@@ -22,7 +22,7 @@ from benchmarks.processes import in_own_process
 from retina_monai.bundle import find_bundle
 from retina_monai.data import write_phantoms
 from retina_monai.networks import initialize_weights
-from retina_monai.synthesis import Chain, PhotographGenerator, TwoStage, synthesize
+from retina_monai.synthesis import Chain, load_chain, synthesize
 
 DIRECT, CHAINED = "pix2pix_vessel", "two_stage"
 BUNDLES = (DIRECT, "pix2pix_color_vessel", "lama_fundus")
@@ -55,9 +55,7 @@ def write_bundles(folder: Path, overrides: Mapping[str, Any]) -> None:
 
 
 def load(name: str, bundles: Path) -> Chain:
-    if name == DIRECT:
-        return PhotographGenerator(bundles / DIRECT, trust=True)
-    return TwoStage(folder=bundles, trust=True)
+    return load_chain(bundles / name, trust=True)
 
 
 def time_chain(name: str, eyes: Path, samples: int, seconds: float, overrides: Mapping[str, Any]) -> Rates:

@@ -16,15 +16,15 @@ from retina_monai.data.files.writing import write_png
 from retina_monai.evaluation.report.plots import image_grid
 from retina_monai.files import write_json
 from retina_monai.seeds import draw_latent, texture_generator
-from retina_monai.synthesis import Chain, TwoStage, load_chain
+from retina_monai.synthesis import PhotographGenerator, load
 
 SECONDS = "seconds.json"
 SHOWN = 2  # eyes of each data set
 
 
-def load_methods(output: Path, names: Sequence[str]) -> dict[str, Chain]:
+def load_methods(output: Path, names: Sequence[str]) -> dict[str, PhotographGenerator]:
     """The generators with the weights that are compared."""
-    return {name: load_chain(generator_of(METHODS[name], output / name), trust=True) for name in names}
+    return {name: load(generator_of(METHODS[name], output / name), trust=True) for name in names}
 
 
 def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
@@ -33,42 +33,44 @@ def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
     return [{**LoadEyed(size)(item), "path": item["image"]} for item in items]
 
 
-def paint(chain: Chain, eye: Mapping[str, Any], index: int) -> np.ndarray:
+def paint(chain: PhotographGenerator, eye: Mapping[str, Any], index: int) -> np.ndarray:
     """A photograph around an eye's vessel map, with its own appearance, and a texture and noise by its place."""
+    assert chain.appearances is not None
     appearance = chain.appearances.choose(eye["path"], 0, index)
-    return chain.paint(share_of(eye), fov_of(eye), appearance, texture_generator(0, index), draw_latent(0, index))
+    return chain.paint(sample_of(eye), appearance, texture_generator(0, index), draw_latent(0, index))
 
 
-def share_of(eye: Mapping[str, Any]) -> np.ndarray:
-    return np.asarray(eye["vessel"][0], np.float32)
+def sample_of(eye: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    share, fov = np.asarray(eye["vessel"], np.float32), np.asarray(eye["fov"]) >= 128
+    return {"vessel_share": share, "fov": fov.astype(np.uint8)}
 
 
-def fov_of(eye: Mapping[str, Any]) -> np.ndarray:
-    return (np.asarray(eye["fov"]) >= 128).astype(np.uint8)
-
-
-def measure_seconds(chains: Mapping[str, Chain], eyes: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def measure_seconds(
+    chains: Mapping[str, PhotographGenerator], eyes: Sequence[Mapping[str, Any]]
+) -> dict[str, list[float]]:
     """Processor time of each photograph, one at a time, the methods in turns; the first round of all is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in chains}
     for eye in (eyes[0], *eyes):
         for name, chain in chains.items():
+            assert chain.appearances is not None
             appearance, start = chain.appearances.average(), time.process_time()
-            chain.paint(share_of(eye), fov_of(eye), appearance, texture_generator(0, 0))
+            chain.paint(sample_of(eye), appearance, texture_generator(0, 0))
             seconds[name].append(round(time.process_time() - start, 4))
     return {name: times[1:] for name, times in seconds.items()}
 
 
-def draw(chains: Mapping[str, Chain], eyes: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw(chains: Mapping[str, PhotographGenerator], eyes: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The first two eyes of each data set: vessel map, what each method makes of it, photograph."""
     rows = []
     for index, eye in enumerate(eyes):
         if sum(other["dataset"] == eye["dataset"] for other in eyes[:index]) < SHOWN:
             row = {"vessel map": np.asarray(eye["vessel"])}
             for name, chain in chains.items():
-                if isinstance(chain, TwoStage):
-                    row["colour vessel mask"] = chain.color(share_of(eye)) * fov_of(eye)
+                if "color_vessel" in chain.makes:
+                    color = np.rint(chain.draw(sample_of(eye))["color_vessel"]).astype(np.uint8)
+                    row["colour vessel mask"] = color * sample_of(eye)["fov"]
                 row[METHODS[name].title] = paint(chain, eye, index)
-            rows.append(row | {"real": np.asarray(eye["image"]) * fov_of(eye)})
+            rows.append(row | {"real": np.asarray(eye["image"]) * sample_of(eye)["fov"]})
     write_png(path, image_grid([list(row.values()) for row in rows], list(rows[0])))
 
 

@@ -378,17 +378,18 @@ def test_what_is_drawn_starts_from_the_noise_of_its_latent(training: Path, phant
 
     asked: list[torch.Tensor] = []
     chain = load("ddpm_vessel", training / "model.pt")
-    chain.bundle.network.unet = Recorder()
+    network = chain.bundles[0].network
+    network.unet = Recorder()
     item = VesselMaps(phantoms, chain.size, seed=5)[2]
     assert item["latent"] == draw_latent(5, 2)
-    chain.draw(item["image"], item["fov"], item["latent"])
+    chain.draw(item, item["latent"])
     batch = {
         "image": torch.zeros(1, 3, chain.size, chain.size),
-        "vessel": torch.from_numpy(item["image"])[None, None] / 127.5 - 1,
+        "vessel": torch.from_numpy(item["vessel_share"])[None] / 127.5 - 1,
         "fov": torch.ones(1, 1, chain.size, chain.size),
         "latent": torch.tensor([item["latent"]]),
     }
-    *_, told = DiffusionBatch(chain.bundle.network, condition_dropout=0)(batch, torch.device("cpu"))
+    *_, told = DiffusionBatch(network, condition_dropout=0)(batch, torch.device("cpu"))
     assert torch.equal(asked[0][:, :3], told["noise"])
     torch.testing.assert_close(asked[0][:, 3:], told["condition"])
 

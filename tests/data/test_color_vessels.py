@@ -14,15 +14,17 @@ from monai.engines import SupervisedEvaluator
 from PIL import Image
 from torch import Tensor, nn
 
-from retina_monai.data import ColorVessels, LoadEyed, VesselMaps, find_datalist
+from retina_monai.data import ColorVessels, LoadEyed, NetworkInputs, VesselMaps, find_datalist
 from retina_monai.data.files.reading import read_photograph
 from retina_monai.data.sets.color_vessels import outpainting_input
+from retina_monai.data.sets.network_format import NetworkInput, NetworkOutput
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import ColorVesselSet, finished_samples
 from retina_monai.transforms import CANONICAL, apply_appearance
 from retina_monai.transforms.vessel_label import rounded_share
 
 SIZE = 64
+OUTPUT = NetworkOutput(("color_vessel",) * 3)
 SETTINGS = {"bundle": "pix2pix_color_vessel", "weights": "0123456789abcdef", "size": SIZE, "seed": 0}
 
 
@@ -40,13 +42,14 @@ def scaled(item: dict[str, Any]) -> dict[str, Any]:
 
 def write(source: Path, folder: Path, settings: dict[str, Any] | None = None, most: int | None = None) -> None:
     """As ``inference.json`` does."""
-    data = VesselMaps(source, SIZE, finished_samples(folder), scaled)
-    data.data = data.data[:most]
+    maps = VesselMaps(source, SIZE, finished_samples(folder))
+    maps.data = maps.data[:most]
+    data = NetworkInputs(maps, NetworkInput(("vessel_share",)), scaled)
     SupervisedEvaluator(
         device="cpu",
         val_data_loader=DataLoader(data, batch_size=2),
         network=Reddish(),
-        val_handlers=[ColorVesselSet(folder, SETTINGS if settings is None else settings)],
+        val_handlers=[ColorVesselSet(folder, SETTINGS if settings is None else settings, OUTPUT)],
     ).run()
 
 
@@ -61,7 +64,7 @@ def test_what_the_network_is_given() -> None:
     color = np.full((3, 2, 3), 9, np.uint8)
     share = np.array([[[255, 0, 200], [127, 0, 128]]], np.uint8)
     fov = np.array([[[1, 1, 0], [1, 0, 1]]], np.uint8)
-    made = outpainting_input(color, share, fov)
+    made = outpainting_input({"color_vessel": color, "vessel_share": share, "fov": fov})
     assert made.dtype == np.float32
     for channel in made[:3]:
         assert channel.tolist() == [[9, 0, 0], [0, 0, 9]]
@@ -88,10 +91,11 @@ def test_of_a_photograph_the_vessels_are_shown_in_the_canonical_appearance(phant
     photograph = apply_appearance(eye["image"].float() / 127.5 - 1, torch.from_numpy(fov), CANONICAL)
     known = vessel & fov
     expected = np.where(known, (photograph.numpy() + 1) * 127.5, 0)
-    np.testing.assert_allclose(sample["image"][:3], expected, atol=0.501)
+    given = outpainting_input(sample)
+    np.testing.assert_allclose(given[:3], expected, atol=0.501)
     left = 255 - eye["vessel"].numpy().astype(np.float32)
-    assert np.array_equal(sample["image"][3:], np.where(fov & ~vessel, left, 0)) and (left[~vessel] < 255).mean() > 0
-    assert np.array_equal(sample["vessel"] == 255, vessel) and np.array_equal(sample["fov"] == 1, fov)
+    assert np.array_equal(given[3:], np.where(fov & ~vessel, left, 0)) and (left[~vessel] < 255).mean() > 0
+    assert np.array_equal(sample["vessel_share"] >= 128, vessel) and np.array_equal(sample["fov"] == 1, fov)
     assert (sample["patient"], sample["index"], sample["augmented"]) == (items[sample["name"]]["patient"], 3, 0)
     assert Path(sample["source"]).name == f"{sample['name']}.png"
 
@@ -108,15 +112,15 @@ def test_what_was_written_is_read_as_it_is(written: Path, phantoms: Path) -> Non
     read = ColorVessels(written, SIZE)
     assert [item["name"] for item in read] == sorted(maps)
     for item in read:
-        share, fov = maps[item["name"]]["image"], maps[item["name"]]["fov"]
-        known = (share >= 127.5) & (fov[0] > 0)
-        assert np.array_equal(item["vessel"][0] == 255, share >= 127.5)
+        share, fov = (maps[item["name"]][kind] for kind in ("vessel_share", "fov"))
+        known = ((share >= 127.5) & (fov > 0))[0]
+        assert np.array_equal(item["vessel"], maps[item["name"]]["vessel"])
         assert np.array_equal(item["fov"], fov)
         color = read_photograph(written / "color_vessels" / f"{item['name']}.png")
-        assert np.array_equal(item["image"][:3], color) and not color[:, ~known].any()
-        assert (color[0][known] >= 60).all() and np.array_equal(
-            item["image"][3], np.where((fov[0] > 0) & ~known, 255 - rounded_share(share), 0)
-        )
+        given = outpainting_input(item)
+        assert np.array_equal(given[:3], color) and not color[:, ~known].any()
+        left = np.where((fov[0] > 0) & ~known, 255 - rounded_share(share[0]), 0)
+        assert (color[0][known] >= 60).all() and np.array_equal(given[3], left)
         for key in ("patient", "laterality", "condition", "condition_dataset", "index", "augmented"):
             assert item[key] == maps[item["name"]][key]
 

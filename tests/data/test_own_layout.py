@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from miniatures import PHOTOGRAPH, SHAPE, make_own, save, save_mask, vessels
 
+from retina_monai.data import generate_phantom
 from retina_monai.data.adapters.own_layout import read_own_layout
 from retina_monai.data.adapters.own_table import read_table
 from retina_monai.data.export.prepare import list_layouts
+from retina_monai.data.files.writing import write_png
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.errors import RetinaError
 from retina_monai.kinds import KINDS, LESIONS
@@ -210,3 +212,15 @@ def test_the_own_folder_is_listed_first_and_in_full() -> None:
     for word in ("images/NAME.png", "vessels/", "fov/", "discs/", "csv", "patient", "laterality", "split", "grade"):
         assert word in first
     assert all(lesion in first for lesion in LESIONS)
+
+
+def test_photographs_with_other_masks_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        phantom = generate_phantom(ord(name), 64)
+        write_png(tmp_path / "images" / f"{name}.png", phantom["image"], synthetic=False)
+    write_png(tmp_path / "discs" / "a.png", phantom["disc"] * np.uint8(255), synthetic=False)
+    items = {item["name"].split("_")[-1]: item for items in find_datalist(tmp_path).values() for item in items}
+    assert set(items) == {"a", "b"} and "disc" in items["a"] and "disc" not in items["b"]
+    write_png(tmp_path / "discs" / "c.png", phantom["disc"] * np.uint8(255), synthetic=False)
+    with pytest.raises(RetinaError, match=r"c\.png is a mask without its photograph"):
+        find_datalist(tmp_path)

@@ -66,7 +66,7 @@ def test_warped_maps_take_the_place_of_their_eye(phantoms: Path) -> None:
         assert (item["patient"], item["condition"], item["source"]) == (eye["patient"], eye["name"], eye["source"])
         assert (item["augmented"], item["index"]) == (1, place)
         assert (item["laterality"] != eye["laterality"]) == warp.flip
-        assert not np.array_equal(item["image"], eye["image"])
+        assert not np.array_equal(item["vessel_share"], eye["vessel_share"])
 
 
 def test_warped_maps_are_not_held(phantoms: Path) -> None:
@@ -85,9 +85,9 @@ def test_a_sample_depends_on_seed_and_index_alone(phantoms: Path) -> None:
     rest = all_of(VesselMaps(phantoms, 32, finished, augment=2, seed=4))
     assert len(rest) == 9
     for item, same in zip(rest, whole[7:], strict=True):
-        assert item["name"] == same["name"] and np.array_equal(item["image"], same["image"])
+        assert item["name"] == same["name"] and np.array_equal(item["vessel_share"], same["vessel_share"])
     other = VesselMaps(phantoms, 32, augment=2, seed=5)[7]
-    assert not np.array_equal(other["image"], whole[7]["image"])
+    assert not np.array_equal(other["vessel_share"], whole[7]["vessel_share"])
 
 
 def save(path: Path, picture: np.ndarray) -> None:
@@ -106,7 +106,7 @@ def test_without_a_field_of_view_it_stays_within_the_frame(shape: tuple[int, int
         share = shape[axis] / max(shape)
         assert filled.sum() == round(48 * share) and np.array_equal(filled, filled[::-1]), axis
     warped = VesselMaps(tmp_path, 48, augment=1)[0]
-    assert not warped["fov"][0][~rows].any() and not warped["label"][0][~rows].any()
+    assert not warped["fov"][0][~rows].any() and not warped["vessel"][0][~rows].any()
 
 
 def test_fields_of_view_of_a_folder(tmp_path: Path, phantoms: Path) -> None:

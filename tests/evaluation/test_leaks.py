@@ -22,7 +22,7 @@ SIZE = 128
 def eye_of(number: int, vessel: np.ndarray | None = None) -> Eye:
     if vessel is None:
         sample = generate_phantom(number, 2 * SIZE)
-        vessel = fit_vessel_map(sample["vessel"], sample["fov"], SIZE)["image"] / 255
+        vessel = fit_vessel_map(sample["vessel"], sample["fov"], SIZE)["vessel_share"][0] / 255
     fov = circle(SIZE)[0].astype(bool)
     image = np.full((3, SIZE, SIZE), 100, np.uint8)
     return Eye(f"eye{number}", f"phantom/{number}", "phantom", image, fov, {"vessel": vessel.astype(np.float32)})
@@ -60,7 +60,7 @@ def test_sets_of_training_eyes_pass(training: list[Eye], test: list[Eye]) -> Non
     refuse_leaks(told, training, test)
     sample = generate_phantom(0, 2 * SIZE)
     maps = [warp_vessel_map(sample["vessel"], sample["fov"], SIZE, draw_warp(0, index)) for index in range(4)]
-    refuse_leaks([made_from(each["image"] / 255, training[0].patient) for each in maps], training, test)
+    refuse_leaks([made_from(each["vessel_share"][0] / 255, training[0].patient) for each in maps], training, test)
 
 
 def test_a_condition_of_a_test_patient_is_refused(training: list[Eye], test: list[Eye]) -> None:

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from retina_monai import __version__
 from retina_monai.data import find_datalist
 from retina_monai.data.files.writing import write_png
+from retina_monai.data.sets.network_format import NetworkOutput
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import SyntheticSet, finished_samples
 from retina_monai.transforms import Appearance, Texture
 from retina_monai.transforms.field_of_view import circle
 
+OUTPUT = NetworkOutput(("image", "image", "image"))
 EMPTY_RUN = pytest.mark.filterwarnings("ignore:`dataloader` is empty:UserWarning")
 SIZE = 32
 FOLDERS = ("images", "vessels", "vessel_shares", "fovs")
@@ -51,7 +53,7 @@ def conditions(count: int = 4) -> list[dict[str, Any]]:
         {
             "image": vessel(index),
             "vessel_share": ((vessel(index) + 1) * 127.5).byte(),
-            "label": (vessel(index) > 0).byte(),
+            "vessel": (vessel(index) > 0).byte(),
             "fov": circle(SIZE),
             "name": f"sample{index}",
             "patient": f"HRF/{index // 2}",
@@ -81,7 +83,7 @@ def generate(
         val_data_loader=DataLoader(Dataset(items), batch_size=batch_size),
         network=Painter(),
         postprocessing=ScaleIntensityRanged("pred", -1, 1, 0, 255, clip=True),
-        val_handlers=[SyntheticSet(folder, choose, SETTINGS if settings is None else settings, texture)],
+        val_handlers=[SyntheticSet(folder, SETTINGS if settings is None else settings, choose, texture, OUTPUT)],
     ).run()
 
 
@@ -176,7 +178,7 @@ def test_a_line_tells_the_eye_whose_map_it_was(tmp_path: Path) -> None:
     told = {"condition": "eye1", "condition_dataset": "HRF", "augmented": 1, "laterality": "L"}
     item = conditions(2)[1]
     for place, known in enumerate((told, told | {"condition_dataset": "", "laterality": "", "augmented": 0})):
-        handler = SyntheticSet(tmp_path / str(place), appearance, SETTINGS)
+        handler = SyntheticSet(tmp_path / str(place), SETTINGS, appearance, network_output=OUTPUT)
         state = SimpleNamespace(batch=[item | known], output=[{"pred": torch.zeros(3, SIZE, SIZE)}])
         handler.write(SimpleNamespace(state=state))
         handler.complete()
@@ -266,13 +268,13 @@ def test_what_a_killed_process_left_half_is_removed(tmp_path: Path) -> None:
 
 def test_without_an_engine_and_by_two_processes_the_same_set_is_written(tmp_path: Path) -> None:
     generate(tmp_path / "engine", batch_size=1)
-    sets = [SyntheticSet(tmp_path / "calls", appearance, SETTINGS) for _ in range(2)]
+    sets = [SyntheticSet(tmp_path / "calls", SETTINGS, appearance) for _ in range(2)]
     sets[0].check()
     sets[0].start()
     for item in reversed(conditions()):
         pred = (Painter()(item["image"][None])[0].clamp(-1, 1) + 1) * 127.5
         rank = item["index"] % 2
-        sets[rank].append(sets[rank].write_sample(item, pred), rank)
+        sets[rank].append(sets[rank].write_sample(OUTPUT(item, pred)), rank)
     assert finished_samples(tmp_path / "calls") == {f"sample{index}" for index in range(4)}
     sets[0].complete()
     sets[0].release()
@@ -343,7 +345,7 @@ def test_a_set_that_another_process_finished_meanwhile_is_not_mixed_with(tmp_pat
     def choose(index: int) -> Appearance:
         return appearance(index)
 
-    handler = SyntheticSet(tmp_path, choose, SETTINGS)
+    handler = SyntheticSet(tmp_path, SETTINGS, choose)
     handler.check()
     generate(tmp_path, settings={"seed": 8})
     before = files(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,10 @@ from retina_monai.synthesis import (
     LoadedBundle,
     Outpainter,
     PhotographGenerator,
-    TwoStage,
     VesselColorer,
     load_chain,
     synthesize,
 )
-from retina_monai.synthesis.chains import CHAINS
 
 SIZE = 64
 
@@ -48,8 +46,9 @@ def outpainter(small_bundles: Path) -> Outpainter:
 
 
 @pytest.fixture
-def two_stage(small_bundles: Path) -> TwoStage:
-    return TwoStage(folder=small_bundles, trust=True)
+def two_stage(small_bundles: Path) -> PhotographGenerator:
+    chain: PhotographGenerator = retina_monai.load(small_bundles / "two_stage", trust=True)
+    return chain
 
 
 @pytest.fixture
@@ -63,17 +62,22 @@ def pictures(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_stage_is_loaded_by_its_task(small_bundles: Path) -> None:
-    kinds = {"two_stage": TwoStage, "pix2pix_vessel": PhotographGenerator}
+    kinds: dict[str, type] = dict.fromkeys(("two_stage", "pix2pix_vessel"), PhotographGenerator)
     kinds |= {"pix2pix_color_vessel": VesselColorer, "lama_fundus": Outpainter}
     assert {name: type(retina_monai.load(small_bundles / name, trust=True)) for name in kinds} == kinds
     assert isinstance(load_chain(f"{small_bundles}/two_stage", trust=True), Chain)
-    with pytest.raises(RetinaError, match="lama_fundus alone makes no photograph of a vessel map: give two_stage, or"):
-        load_chain(small_bundles / "lama_fundus", trust=True)
+    joined = load_chain("+".join(str(small_bundles / name) for name in CHAIN), trust=True)
+    assert isinstance(joined, PhotographGenerator) and joined.name == "+".join(CHAIN)
+    assert (joined.takes, joined.makes) == (("vessel_share",), ("color_vessel", "image"))
+    with pytest.raises(RetinaError, match="makes vessel, which its samples have already"):
+        load_chain(f"{small_bundles / 'pix2pix_vessel'}+iternet_vessel", trust=True)
+    with pytest.raises(RetinaError, match="retina_encoder makes no picture"):
+        load_chain("retina_encoder")
 
 
 def test_vessels_get_colours_and_all_else_is_black(colorer: VesselColorer, eye: dict[str, Any]) -> None:
-    color = colorer(eye["image"])
-    drawn = eye["image"] >= 127.5
+    color = colorer(eye["vessel_share"][0])
+    drawn = eye["vessel_share"][0] >= 127.5
     assert color.shape == (3, SIZE, SIZE) and color.dtype == np.uint8
     assert not color[:, ~drawn].any() and color[:, drawn].any()
 
@@ -98,34 +102,34 @@ def test_a_map_that_would_come_out_black_is_refused(
 def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpainter, eye: dict[str, Any]) -> None:
     color = np.zeros((3, SIZE, SIZE), np.uint8)
     with pytest.raises(RetinaError, match=r"color has shape \(3, 64, 63\): give \(3, 64, 64\)"):
-        outpainter(color[..., 1:], eye["image"], eye["fov"])
+        outpainter(color[..., 1:], eye["vessel_share"][0], eye["fov"])
     with pytest.raises(RetinaError, match=r"fov has shape \(64, 64\): give \(1, 64, 64\)"):
-        outpainter(color, eye["image"], eye["fov"][0])
+        outpainter(color, eye["vessel_share"][0], eye["fov"][0])
     with pytest.raises(RetinaError, match="share is at most 1"):
-        outpainter(color, eye["image"] / 255, eye["fov"])
+        outpainter(color, eye["vessel_share"][0] / 255, eye["fov"])
 
 
 def test_bundles_of_one_name_are_told_apart_by_nothing(small_bundles: Path, tmp_path: Path) -> None:
     for name in CHAIN:
         shutil.copytree(small_bundles / name, tmp_path / name / "mine")
-    with pytest.raises(RetinaError, match="two_stage is made of bundles of one name, mine: give each a name"):
-        TwoStage(colorer=tmp_path / CHAIN[0] / "mine", outpainter=tmp_path / CHAIN[1] / "mine", trust=True)
+    with pytest.raises(RetinaError, match="is made of bundles of one name, mine: give each a name"):
+        load_chain(f"{tmp_path / CHAIN[0] / 'mine'}+{tmp_path / CHAIN[1] / 'mine'}", trust=True)
 
 
-def test_a_mask_with_fractions_is_refused(two_stage: TwoStage, eye: dict[str, Any]) -> None:
+def test_a_mask_with_fractions_is_refused(two_stage: PhotographGenerator, eye: dict[str, Any]) -> None:
     with pytest.raises(RetinaError, match=r"vessel holds values between 0 and 1: give a mask, vessel >= 0\.5 say"):
-        two_stage(eye["image"] / 255)
+        two_stage(eye["vessel_share"][0] / 255)
 
 
 def test_what_is_painted_around_vessels_leaves_them_untouched(
-    colorer: VesselColorer, outpainter: Outpainter, two_stage: TwoStage, eye: dict[str, Any]
+    colorer: VesselColorer, outpainter: Outpainter, two_stage: PhotographGenerator, eye: dict[str, Any]
 ) -> None:
-    color = colorer(eye["image"])
-    known = (eye["image"] >= 127.5) & (eye["fov"][0] > 0)
-    photograph = outpainter(color, eye["image"], eye["fov"])
+    color = colorer(eye["vessel_share"][0])
+    known = (eye["vessel_share"][0] >= 127.5) & (eye["fov"][0] > 0)
+    photograph = outpainter(color, eye["vessel_share"][0], eye["fov"])
     assert np.array_equal(photograph[:, known], color[:, known])
     assert photograph[:, (eye["fov"][0] > 0) & ~known].any() and not photograph[:, eye["fov"][0] == 0].any()
-    drawn = two_stage.draw(eye["image"], eye["fov"])
+    drawn = two_stage.draw(eye)["image"]
     assert drawn.dtype == np.float32 and np.array_equal(np.rint(drawn), photograph)
 
 
@@ -164,14 +168,14 @@ def test_settings_name_the_weights_of_each_bundle(small_bundles: Path, phantoms:
 
 
 def test_the_painter_of_a_chain_follows_the_map(
-    two_stage: TwoStage, phantoms: Path, tmp_path: Path, eye: dict[str, Any]
+    two_stage: PhotographGenerator, phantoms: Path, tmp_path: Path, eye: dict[str, Any]
 ) -> None:
     folder = synthesize(two_stage, phantoms, tmp_path)
     painter = find_painter(json.loads((folder / "settings.json").read_text()), two_stage)
     assert painter is not None
     inside = eye["fov"][0] > 0
     like = Eye("eye", "", "", read_photograph(folder / "images" / f"{eye['name']}.png"), inside, {})
-    painted = painter(eye["image"] / 255, inside, like)
+    painted = painter(eye["vessel_share"][0] / 255, inside, like)
     assert painted.shape == (3, SIZE, SIZE) and painted.dtype == np.uint8 and not painted[:, ~inside].any()
     assert not np.array_equal(painted, painter(np.zeros((SIZE, SIZE), np.float32), inside, like))
 
@@ -182,7 +186,7 @@ def test_other_weights_are_given_by_bundle(small_bundles: Path, tmp_path: Path) 
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({key: 2 * value for key, value in state.items()}, tmp_path / "model.pt")
     released, other = (
-        TwoStage(checkpoint, folder=small_bundles, trust=True)
+        load_chain(small_bundles / "two_stage", checkpoint, trust=True)
         for checkpoint in (None, {"lama_fundus": tmp_path / "model.pt"})
     )
     assert isinstance(released.weights, dict) and isinstance(other.weights, dict)
@@ -199,28 +203,23 @@ def test_bundles_of_two_sizes_are_no_chain(small_bundles: Path, tmp_path: Path) 
     path = tmp_path / "larger" / "configs" / "inference.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"size": 128}))
     with pytest.raises(RetinaError, match="different sizes, pix2pix_color_vessel of 64 and larger of 128 pixels"):
-        TwoStage(colorer=small_bundles / CHAIN[0], outpainter=tmp_path / "larger", trust=True)
+        load_chain(f"{small_bundles / CHAIN[0]}+{tmp_path / 'larger'}", trust=True)
 
 
-class Cleaned(Chain):
-    """A third chain, as the module says how to write one."""
+class Cleaned(LoadedBundle):
+    """A step of one's own, as the module says how to write one."""
 
-    def __init__(self, checkpoint: None = None, folder: Path | None = None, trust: bool = False) -> None:
-        self.around = LoadedBundle("pix2pix_vessel" if folder is None else folder / "pix2pix_vessel", trust=trust)
-        super().__init__("cleaned", self.around)
-
-    def draw(self, share: Any, fov: Any, latent: int = 0) -> Any:
-        return self.around.run(image=median_filter(share, 3))
+    def draw(self, sample: Mapping[Any, Any], latent: int = 0) -> dict[Any, Any]:
+        return super().draw({**sample, "vessel_share": median_filter(sample["vessel_share"], (1, 3, 3))}, latent)
 
 
-def test_a_third_chain_is_a_few_lines(
-    small_bundles: Path, phantoms: Path, tmp_path: Path, eye: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_a_step_of_ones_own_is_a_few_lines(
+    small_bundles: Path, phantoms: Path, tmp_path: Path, eye: dict[str, Any]
 ) -> None:
-    given = synthesize(Cleaned(folder=small_bundles, trust=True), phantoms, tmp_path / "given")
-    monkeypatch.setitem(CHAINS, "cleaned", Cleaned)
-    named = synthesize(small_bundles / "cleaned", phantoms, tmp_path / "named", trust=True)
+    chain = PhotographGenerator("cleaned", Cleaned(small_bundles / "pix2pix_vessel", trust=True))
+    cleaned = synthesize(chain, phantoms, tmp_path / "given")
     direct = synthesize(small_bundles / "pix2pix_vessel", phantoms, tmp_path / "direct", trust=True)
-    assert pictures(given) == pictures(named) and len(pictures(given)) == 4 * 8
+    assert len(pictures(cleaned)) == 4 * 8
     image = f"images/{eye['name']}.png"
-    assert pictures(given)[image] != pictures(direct)[image]
-    assert json.loads((given / "settings.json").read_text())["bundle"] == "cleaned"
+    assert pictures(cleaned)[image] != pictures(direct)[image]
+    assert json.loads((cleaned / "settings.json").read_text())["bundle"] == "cleaned"

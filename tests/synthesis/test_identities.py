@@ -23,7 +23,7 @@ from retina_monai.evaluation.families.usefulness.leaks import LeakError, refuse_
 from retina_monai.evaluation.measuring.eye_set import EyeSet, list_real, list_synthetic
 from retina_monai.handlers import AppearanceTable
 from retina_monai.handlers.writing.set_card import set_card
-from retina_monai.synthesis import TwoStage, load_chain, synthesize
+from retina_monai.synthesis import Chain, LoadedBundle, load_chain, synthesize
 
 SIZE = 64
 SPLITS = {"training": 2, "validation": 1, "test": 1}
@@ -47,17 +47,20 @@ def clinic(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Drawn(TwoStage):
+class Drawn(LoadedBundle):
     """Paints what a photograph has to have, vessels darker than what is beside them, as no untrained network does."""
 
-    def draw(self, share: Any, fov: Any, latent: int = 0) -> Any:
+    def draw(self, sample: Any, latent: int = 0) -> Any:
+        share = sample["vessel_share"][0]
         rows = np.linspace(0, 40, len(share))[:, None]
-        return np.stack([200 - 0.3 * share - rows, 110 - 0.3 * share + rows, 60 - 0.1 * share]).astype(np.float32) * fov
+        image = np.stack([200 - 0.3 * share - rows, 110 - 0.3 * share + rows, 60 - 0.1 * share])
+        return {**sample, "image": image.astype(np.float32) * sample["fov"]}
 
 
 @pytest.fixture
-def two_stage(small_bundles: Path) -> TwoStage:
-    return Drawn(folder=small_bundles, trust=True)
+def two_stage(small_bundles: Path) -> Chain:
+    colorer = LoadedBundle(small_bundles / "pix2pix_color_vessel", trust=True)
+    return Chain("two_stage", colorer, Drawn(small_bundles / "lama_fundus", trust=True))
 
 
 def told(folder: Path) -> str:
@@ -67,7 +70,7 @@ def told(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("inside", ["", "vessels"])
-def test_a_set_names_nobody_of_a_users_own(two_stage: TwoStage, clinic: Path, tmp_path: Path, inside: str) -> None:
+def test_a_set_names_nobody_of_a_users_own(two_stage: Chain, clinic: Path, tmp_path: Path, inside: str) -> None:
     folder = synthesize(two_stage, clinic / inside, tmp_path / "set", augment=1)
     assert "doe" not in told(folder).lower()
     items = [item for items in find_datalist(folder).values() for item in items]
@@ -76,7 +79,7 @@ def test_a_set_names_nobody_of_a_users_own(two_stage: TwoStage, clinic: Path, tm
     assert all(item["condition"]["name"].startswith("eye_") for item in items)
 
 
-def test_names_are_kept_if_asked_for(two_stage: TwoStage, clinic: Path, tmp_path: Path) -> None:
+def test_names_are_kept_if_asked_for(two_stage: Chain, clinic: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, clinic, tmp_path / "set", keep_names=True)
     items = [item for items in find_datalist(folder).values() for item in items]
     assert {item["patient"] for item in items} >= {"clinic/doe_test0", "clinic/doe_training1"}
@@ -94,7 +97,7 @@ def test_inference_has_the_same_option(
     assert '"patient": "clinic/doe_test0"' in (tmp_path / "named" / "manifest.jsonl").read_text()
 
 
-def test_published_names_stay(two_stage: TwoStage, phantoms: Path, tmp_path: Path) -> None:
+def test_published_names_stay(two_stage: Chain, phantoms: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, phantoms, tmp_path / "set")
     assert {path.stem for path in (folder / "images").iterdir()} == {
         path.stem for path in (phantoms / "images").iterdir()
@@ -125,9 +128,7 @@ def eyes(place: Path, items: list[dict[str, Any]], *splits: str) -> EyeSet:
 
 
 @pytest.mark.parametrize("inside", ["", "vessels"])
-def test_the_leak_check_still_knows_the_test_eyes(
-    two_stage: TwoStage, clinic: Path, tmp_path: Path, inside: str
-) -> None:
+def test_the_leak_check_still_knows_the_test_eyes(two_stage: Chain, clinic: Path, tmp_path: Path, inside: str) -> None:
     """Warped maps, which their likeness does not give away: only the pseudonyms do."""
     real = list_real(clinic)
     leaking = synthesize(two_stage, clinic / inside, tmp_path / "leaking", augment=1)
@@ -142,7 +143,7 @@ def test_the_leak_check_still_knows_the_test_eyes(
         refuse_leaks(eyes(safe, list_synthetic(safe, real)), training, test)
 
 
-def test_whoever_lacks_the_files_resolves_nothing(two_stage: TwoStage, clinic: Path, tmp_path: Path) -> None:
+def test_whoever_lacks_the_files_resolves_nothing(two_stage: Chain, clinic: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, clinic, tmp_path / "set")
     other = Path(shutil.copytree(clinic, tmp_path / "clinic"))
     for path in other.glob("*/*.png"):
@@ -153,7 +154,7 @@ def test_whoever_lacks_the_files_resolves_nothing(two_stage: TwoStage, clinic: P
 
 
 def test_vessels_that_were_found_are_those_of_their_photographs(
-    run_config: Callable[..., ConfigParser], two_stage: TwoStage, clinic: Path, tmp_path: Path
+    run_config: Callable[..., ConfigParser], two_stage: Chain, clinic: Path, tmp_path: Path
 ) -> None:
     config = Path(__file__).resolve().parents[2] / "bundles" / "iternet_vessel" / "configs" / "inference.json"
     run_config(config, input_dir=str(clinic / "images"), output_dir=str(tmp_path / "found"), size=SIZE, window=SIZE)
@@ -163,7 +164,7 @@ def test_vessels_that_were_found_are_those_of_their_photographs(
     assert all(set(patient_keys(item)) & known for item in items), "by the photograph's file"
 
 
-def test_a_synthetic_set_stays_one(two_stage: TwoStage, phantoms: Path, tmp_path: Path) -> None:
+def test_a_synthetic_set_stays_one(two_stage: Chain, phantoms: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, phantoms, tmp_path / "set")
     prepare([folder], tmp_path / "datalist.json")
     content = json.loads((tmp_path / "datalist.json").read_text())
@@ -176,7 +177,7 @@ def test_a_synthetic_set_stays_one(two_stage: TwoStage, phantoms: Path, tmp_path
 
 
 def test_in_a_mixed_set_the_synthetic_cases_are_named(
-    two_stage: TwoStage, clinic: Path, phantoms: Path, tmp_path: Path
+    two_stage: Chain, clinic: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     folder = synthesize(two_stage, phantoms, tmp_path / "set")
     prepare([clinic, folder], tmp_path / "nnunet", format="nnunet")
@@ -185,7 +186,7 @@ def test_in_a_mixed_set_the_synthetic_cases_are_named(
     assert named == sorted(item["name"] for items in find_datalist(folder).values() for item in items)
 
 
-def test_a_colleague_is_told_what_the_set_is(two_stage: TwoStage, phantoms: Path, tmp_path: Path) -> None:
+def test_a_colleague_is_told_what_the_set_is(two_stage: Chain, phantoms: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, phantoms, tmp_path / "set")
     settings = json.loads((folder / "settings.json").read_text())
     about = settings["about"]
@@ -216,7 +217,7 @@ def test_released_weights_are_told_with_their_terms() -> None:
     assert "released weights" in text and "trained on CHASE_DB1, FIVES, HRF, phantom (44 eyes, fingerprint" in text
 
 
-def test_an_interrupted_set_keeps_its_date(two_stage: TwoStage, phantoms: Path, tmp_path: Path) -> None:
+def test_an_interrupted_set_keeps_its_date(two_stage: Chain, phantoms: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, phantoms, tmp_path / "set")
     settings = json.loads((folder / "settings.json").read_text())
     settings["about"] |= {"date": "2001-02-03", "package": "an earlier version"}

@@ -17,7 +17,7 @@ from retina_monai.data import ColorVessels, Photographs, VesselMaps, find_photog
 from retina_monai.data.files.reading import read_array
 from retina_monai.data.files.writing import write_png
 from retina_monai.errors import RetinaError, root_error
-from retina_monai.synthesis import TwoStage, load_chain, synthesize
+from retina_monai.synthesis import Chain, load_chain, synthesize
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 64
@@ -80,13 +80,13 @@ def cut(folder: Path) -> None:
 
 
 @pytest.fixture
-def two_stage(small_bundles: Path) -> TwoStage:
-    return TwoStage(folder=small_bundles, trust=True)
+def two_stage(small_bundles: Path) -> Chain:
+    return load_chain(small_bundles / "two_stage", trust=True)
 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_set_is_not_completed_from_another_folder_of_the_same_names(
-    two_stage: TwoStage, eyes: Path, tmp_path: Path, same: bool
+    two_stage: Chain, eyes: Path, tmp_path: Path, same: bool
 ) -> None:
     folder = synthesize(two_stage, eyes / "vessels", tmp_path / "set")
     cut(folder)
@@ -104,14 +104,14 @@ def test_a_set_is_not_completed_from_another_folder_of_the_same_names(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_nor_from_another_number_of_phantoms(two_stage: TwoStage, tmp_path: Path) -> None:
+def test_nor_from_another_number_of_phantoms(two_stage: Chain, tmp_path: Path) -> None:
     synthesize(two_stage, output_dir=tmp_path, count=3)
     cut(tmp_path)
     with pytest.raises(RetinaError, match="made from other inputs"):
         synthesize(two_stage, output_dir=tmp_path, count=4)
 
 
-def test_nor_when_what_cannot_be_read_is_left_out_meanwhile(two_stage: TwoStage, eyes: Path, tmp_path: Path) -> None:
+def test_nor_when_what_cannot_be_read_is_left_out_meanwhile(two_stage: Chain, eyes: Path, tmp_path: Path) -> None:
     folder = synthesize(two_stage, eyes / "vessels", tmp_path / "set")
     cut(folder)
     sorted((eyes / "vessels").iterdir())[-1].write_bytes(b"broken")
@@ -120,7 +120,7 @@ def test_nor_when_what_cannot_be_read_is_left_out_meanwhile(two_stage: TwoStage,
 
 
 def test_nor_with_the_colours_of_another_photograph_of_the_same_name(
-    two_stage: TwoStage, eyes: Path, tmp_path: Path
+    two_stage: Chain, eyes: Path, tmp_path: Path
 ) -> None:
     look, other, *_ = sorted((eyes / "images").iterdir())
     folder = synthesize(two_stage, eyes / "vessels", tmp_path / "set", appearance=str(look))

@@ -65,11 +65,6 @@ def test_which_function_a_bundle_is(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("takes", "makes", "message"),
     [
-        (
-            "image: red",
-            "disc",
-            "makes disc from image: load takes bundles that make image from vessel_share; vessel from",
-        ),
         ("image", "age", "channel_def names 'age', which is not one of image, vessel,"),
         (None, "image", "has no channel_def of image and pred"),
     ],

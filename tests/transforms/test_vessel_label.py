@@ -102,7 +102,7 @@ def check_label(vessel: NDArray, fov: NDArray, size: int) -> None:
     at = (np.argwhere(skeletonize(eye)) + start) * size // side
     assert ndimage.binary_dilation(label, AROUND)[tuple(at.T)].mean() > 0.98
     fitted = fit_vessel_map(vessel, fov, size)
-    half = (fitted["image"] >= 127.5) & (fitted["fov"][0] > 0)
+    half = (fitted["vessel_share"][0] >= 127.5) & (fitted["fov"][0] > 0)
     assert (half & ~label).sum() < 0.02 * half.sum()
 
 
@@ -111,9 +111,9 @@ def test_labels_of_phantoms_and_of_warped_phantoms_keep_their_parts() -> None:
         phantom = generate_phantom(seed, 512)
         check_label(phantom["vessel"], phantom["fov"], 128)
         warped = warp_vessel_map(phantom["vessel"], phantom["fov"], 128, draw_warp(0, seed))
-        assert set(np.unique(warped["label"])) == {0, 1} and not (warped["label"] & ~warped["fov"]).any()
-        assert counts(warped["label"][0] > 0)[0] <= 1.2 * counts(phantom["vessel"][0] > 0)[0] + 4  # cut by the border
-        assert counts(warped["image"] >= 127.5)[0] > 3 * counts(warped["label"][0] > 0)[0]
+        assert set(np.unique(warped["vessel"])) == {0, 1} and not (warped["vessel"] & ~warped["fov"]).any()
+        assert counts(warped["vessel"][0] > 0)[0] <= 1.2 * counts(phantom["vessel"][0] > 0)[0] + 4  # cut by the border
+        assert counts(warped["vessel_share"][0] >= 127.5)[0] > 3 * counts(warped["vessel"][0] > 0)[0]
 
 
 @pytest.mark.parametrize("dataset", ["CHASE_DB1", "HRF", "FIVES"])

@@ -72,9 +72,9 @@ def test_the_side_changes_with_the_flip() -> None:
 
 
 def test_a_warped_map_is_a_new_one(phantom: dict[str, np.ndarray]) -> None:
-    plain = fit_vessel_map(phantom["vessel"], phantom["fov"], SIZE)["image"] >= 128
+    plain = fit_vessel_map(phantom["vessel"], phantom["fov"], SIZE)["vessel_share"][0] >= 128
     warped = [warp_vessel_map(phantom["vessel"], phantom["fov"], SIZE, draw_warp(0, index)) for index in range(6)]
-    maps = [sample["image"] >= 128 for sample in warped]
+    maps = [sample["vessel_share"][0] >= 128 for sample in warped]
     assert max(overlap(plain, each) for each in maps) < 0.35
     assert max(overlap(plain[:, ::-1], each) for each in maps) < 0.35
     assert max(overlap(maps[a], maps[b]) for a in range(6) for b in range(a)) < 0.5
@@ -82,10 +82,10 @@ def test_a_warped_map_is_a_new_one(phantom: dict[str, np.ndarray]) -> None:
 
 def test_a_warped_map_has_the_same_biomarkers(phantom: dict[str, np.ndarray]) -> None:
     plain = fit_vessel_map(phantom["vessel"], phantom["fov"], SIZE)
-    before = measure_biomarkers(plain["image"] >= 128, plain["fov"][0])
+    before = measure_biomarkers(plain["vessel_share"][0] >= 128, plain["fov"][0])
     for index in range(4):
         warped = warp_vessel_map(phantom["vessel"], phantom["fov"], SIZE, draw_warp(0, index))
-        after = measure_biomarkers(warped["image"] >= 128, warped["fov"][0])
+        after = measure_biomarkers(warped["vessel_share"][0] >= 128, warped["fov"][0])
         assert after.vessel_density == pytest.approx(before.vessel_density, rel=0.2)
         assert after.fractal_dimension == pytest.approx(before.fractal_dimension, abs=0.06)
         assert after.branching_points == pytest.approx(before.branching_points, rel=0.3)
@@ -103,4 +103,4 @@ def test_the_field_of_view_keeps_its_form_and_nothing_is_outside() -> None:
         plain = fit_vessel_map(vessel, notched, 64)["fov"]
         difference = sample["fov"] != (plain[:, :, ::-1] if warp.flip else plain)
         assert difference.mean() < 0.01
-        assert not sample["image"][sample["fov"][0] == 0].any() and full["image"].shape == (64, 64)
+        assert not sample["vessel_share"][sample["fov"] == 0].any() and full["vessel_share"].shape == (1, 64, 64)

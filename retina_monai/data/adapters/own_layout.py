@@ -1,13 +1,15 @@
 """Anyone's own pictures in folders, and what this project writes: phantoms and generated sets.
 
-``images/`` and ``vessels/`` (and the folders of all other kinds in :data:`retina_monai.kinds.KINDS`) are paired by
-name. A csv beside them names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient,
-names that differ in left and right alone are of one patient, and each other name is a patient. A ``datalist.json``
-takes precedence over all that.
+``images/`` and the folders of masks in :data:`retina_monai.kinds.KINDS` (``vessels/``, ``discs/``) are paired by name.
+Where there is a folder ``vessels/``, each photograph has a vessel map; other masks need not be there for each. A csv
+beside them names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient, names that
+differ in left and right alone are of one patient, and each other name is a patient. A ``datalist.json`` takes
+precedence over all that.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from retina_monai.data.adapters.own_table import find_table, read_table
@@ -19,14 +21,16 @@ from retina_monai.data.listing.layout import (
     Layout,
     describe,
     folders_at,
+    lonely,
     pair,
     pictures_by_name,
+    refuse_unpaired,
 )
 from retina_monai.data.listing.patients import identify
 from retina_monai.errors import RetinaError
-from retina_monai.kinds import KINDS, LESIONS
+from retina_monai.kinds import KINDS, LESIONS, MASKS
 
-__all__ = ["OWN_LAYOUT", "read_own_layout"]
+__all__ = ["MASKED_PHOTOGRAPHS", "OWN_LAYOUT", "read_masked_photographs", "read_own_layout"]
 
 
 def read_own_layout(directory: Path) -> Datalist | None:
@@ -42,7 +46,22 @@ def read_own_layout(directory: Path) -> Datalist | None:
     """
     if (directory / "datalist.json").is_file():
         return read_datalist_file(directory / "datalist.json")
-    if not folders_at([directory], "images") or not folders_at([directory], "vessels"):
+    return _read(directory) if folders_at([directory], KINDS["vessel"].folders[0]) else None
+
+
+def read_masked_photographs(directory: Path) -> Datalist | None:
+    """Items of a directory with ``images`` and a folder of other masks than vessel maps, which need not be complete.
+
+    Raises:
+        RetinaError: as :func:`read_own_layout`.
+    """
+    folders = [name for key, kind in MASKS.items() if key != "fov" for name in kind.folders]
+    return _read(directory) if any(folders_at([directory], name) for name in folders) else None
+
+
+def _read(directory: Path) -> Datalist | None:
+    """Pairs of photographs and masks, by name."""
+    if not folders_at([directory], KINDS["image"].folders[0]):
         return None
     if (directory / "manifest.jsonl").is_file():
         raise RetinaError(f"{directory} is not finished, it has no datalist.json: run again the command that writes it")
@@ -51,9 +70,13 @@ def read_own_layout(directory: Path) -> Datalist | None:
         for key, kind in KINDS.items()
     }
     images = found["image"]
-    if not images and not found["vessel"]:
+    if not images and not any(found.values()):
         return None
-    pair(images, found["vessel"], *(masks for key, masks in found.items() if key not in ("image", "vessel")))
+    others = [files for key, files in found.items() if key not in ("image", "vessel")]
+    if folders_at([directory], KINDS["vessel"].folders[0]):
+        pair(images, found["vessel"], *others)
+    else:
+        refuse_unpaired(lonely(images, *others))
     table = find_table(directory)
     known = identify(images, names=table is None)
     rows = read_table(table, images) if table else {}
@@ -92,3 +115,13 @@ OWN_LAYOUT = Layout(
         "left and right alone (10_left and 10_right, 12OD and 12OS); each other one is taken to be of another patient",
     ),
 )
+
+MASKED_PHOTOGRAPHS = replace(
+    OWN_LAYOUT,
+    about="your own pictures without vessel maps, for what learns from other masks or is measured against them",
+    tree="images/NAME.png and discs/NAME.png, or other masks",
+    link="put photographs into images/, their masks by the same names into discs/, cups/, atrophy/, ...",
+    read=read_masked_photographs,
+    details=(),
+)
+"""Looked for last: a data set of another layout may have such folders beside its own."""

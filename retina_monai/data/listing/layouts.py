@@ -17,7 +17,7 @@ from retina_monai.data.adapters.fives import FIVES
 from retina_monai.data.adapters.hrf import HRF
 from retina_monai.data.adapters.idrid import IDRID
 from retina_monai.data.adapters.idrid_grading import IDRID_GRADING
-from retina_monai.data.adapters.own_layout import OWN_LAYOUT
+from retina_monai.data.adapters.own_layout import MASKED_PHOTOGRAPHS, OWN_LAYOUT
 from retina_monai.data.adapters.retina_blood_vessel import RETINA_BLOOD_VESSEL
 from retina_monai.data.adapters.rossa import ROSSA
 from retina_monai.data.adapters.stare import STARE
@@ -50,11 +50,12 @@ LAYOUTS: tuple[Layout, ...] = (
     ROSSA,
     RETINA_BLOOD_VESSEL,
     STARE,
+    MASKED_PHOTOGRAPHS,
 )
 """In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it, and
 ROSSA before another set with a folder ``test/image``."""
 
-PUBLIC = [layout.name for layout in LAYOUTS if layout is not OWN_LAYOUT]
+PUBLIC = [layout.name for layout in LAYOUTS if layout.name != OWN_LAYOUT.name]
 CHUNK = 2**16
 WHO = ("name", "patient", "dataset", "laterality", "grade", "split", "condition", "condition_dataset", "augmented")
 

@@ -25,7 +25,7 @@ __all__ = ["Aliases", "eye_keys", "is_published", "patient_keys", "pseudonymised
 
 LENGTH = 16
 PHANTOM = "phantom"
-PUBLISHED = (*(layout.name for layout in LAYOUTS if layout is not OWN_LAYOUT), PHANTOM)
+PUBLISHED = (*(layout.name for layout in LAYOUTS if layout.name != OWN_LAYOUT.name), PHANTOM)
 PSEUDONYM = re.compile(rf"(?:patient|eye)_([0-9a-f]{{{LENGTH}}})(?:_\d+)?")
 FILES = ("vessel", "image")
 IDENTITY = "identity"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import Transform
-from numpy.typing import NDArray
 
 from retina_monai.data.listing.layout import SPLITS, Item
 from retina_monai.data.listing.layouts import find_datalist
-from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
-from retina_monai.data.sets.eyes import TEXTS, read_eye
+from retina_monai.data.sets.eyes import TEXTS, fit_eye, input_or_phantoms, read_eye
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.transforms.encoder_tasks import STRUCTURES
-from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box, resize_area
 
 __all__ = ["LoadAnatomyd", "check_anatomy", "choose_splits", "find_anatomy", "repeat_photographs"]
 
-logger = logging.getLogger("retina_monai")
 PHANTOM = "phantom"
 
 
@@ -46,13 +41,7 @@ def find_anatomy(
         RetinaError: as ``find_datalist`` and ``write_phantoms``.
     """
     skip = parse_switch(skip_unreadable, "skip_unreadable")
-    if dataset_dir is None:
-        folder = Path(phantom_dir) / f"{count}x{size}-seed{seed}-mixed"
-        logger.warning(
-            "no directory was given: using %d phantoms (drawn by a procedure, not eyes) in %s", count, folder
-        )
-        dataset_dir = folder if folder.is_dir() else write_phantoms(folder, count, size, seed, "mixed", "mixed")
-    return find_datalist(dataset_dir, skip)
+    return find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed, mixed=True), skip)
 
 
 def check_anatomy(datalist: Mapping[str, Any]) -> None:
@@ -121,15 +110,14 @@ class LoadAnatomyd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         eye = read_eye(data, STRUCTURES)
-        image, box = black_outside(eye["image"], eye["fov"]), fov_box(eye["fov"])
         known = [_is_known(data, key) for key in STRUCTURES]
-        empty = torch.zeros((1, self.mask_size, self.mask_size), dtype=torch.uint8)
-        fitted = {key: _fit(eye[key] * np.uint8(255), box, self.mask_size) for key in STRUCTURES if key in eye}
+        empty = np.zeros((1, self.mask_size, self.mask_size), np.uint8)
+        masks = fit_eye({key: mask for key, mask in eye.items() if key != "image"}, self.mask_size)
+        whole = fit_eye({key: eye[key] for key in ("image", "fov")}, self.size)
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
         return texts | {
-            "image": _fit(image, box, self.size),
-            "fov": _fit(eye["fov"] * np.uint8(255), box, self.size),
-            "anatomy": torch.cat([fitted.get(key, empty) for key in STRUCTURES]),
+            **{key: torch.from_numpy(picture) for key, picture in whole.items()},
+            "anatomy": torch.from_numpy(np.concatenate([masks.get(key, empty) for key in STRUCTURES])),
             "known": torch.tensor(known),
             "grade": float(data.get("grade", "nan")),
         }
@@ -137,8 +125,3 @@ class LoadAnatomyd(Transform):
 
 def _is_known(item: Mapping[Hashable, Any], structure: str) -> bool:
     return structure in item or structure in item.get("annotated", ())
-
-
-def _fit(picture: NDArray[np.uint8], box: tuple[int, int, int, int], size: int) -> torch.Tensor:
-    square = resize_area(crop_square(picture, box).astype(np.float32), size)
-    return torch.from_numpy(np.rint(square).astype(np.uint8))

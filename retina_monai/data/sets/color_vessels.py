@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from retina_monai.data.sets.vessel_maps import field_of_view, fit_label
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.kinds import KINDS
 from retina_monai.transforms.appearance import CANONICAL, apply_appearance
-from retina_monai.transforms.vessel_label import HALF
+from retina_monai.transforms.vessel_label import HALF, rounded_share
 
 __all__ = ["HALF", "ColorVessels", "outpainting_input"]
 
@@ -33,31 +33,33 @@ TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condi
 
 
 class ColorVessels(Dataset):
-    """Conditions for outpainting: ``image`` (colour vessel mask, and where to paint), ``vessel`` and ``fov``.
+    """Samples to outpaint: colour vessel mask, vessel map and field of view, of one size.
 
     Args:
         input_dir: a set that ``pix2pix_color_vessel`` wrote, or a data set of photographs with vessel maps, which are
             brought to the canonical appearance and of which the vessels alone are shown.
         size: pixels a side that the network takes.
         finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
-        transform: applied to the items: ``image`` float32 ``(4, size, size)`` in [0, 255] (:func:`outpainting_input`),
-            ``vessel`` float32 ``(1, size, size)`` of {0, 255}, where it has a colour; ``vessel_share``, ``label`` and
-            ``fov`` and texts as :class:`retina_monai.data.VesselMaps` has them.
         skip_unreadable: a switch: leave out eyes of a data set whose files are broken.
         split: ``training``, ``validation`` or ``test``: eyes of that split of a data set only; ``all``.
         keep_names: a switch: as for :class:`retina_monai.data.VesselMaps`, of eyes of a data set.
+
+    A sample has ``color_vessel``, uint8 ``(3, size, size)`` in [0, 255]; ``vessel_share`` (uint8), ``vessel``, ``fov``
+    and texts as :class:`retina_monai.data.VesselMaps` has them.
 
     Raises:
         RetinaError: no such folder or data set, or nothing in it, or not of that split; of an item, a file that is
             broken, of another size than ``size``, or that shows no vessel.
     """
 
+    kinds = WRITTEN
+    """Of its pictures."""
+
     def __init__(
         self,
         input_dir: str | Path,
         size: int,
         finished: Container[str] = (),
-        transform: Callable[..., Any] | None = None,
         skip_unreadable: bool | str = False,
         split: str = ALL,
         keep_names: bool | str = False,
@@ -71,7 +73,7 @@ class ColorVessels(Dataset):
         written = (folder / KINDS["color_vessel"].folders[0]).is_dir()
         keep = parse_switch(keep_names, "keep_names")
         self.items = _written(folder, split) if written else _photographed(folder, split, skip_unreadable, keep)
-        super().__init__([item for item in self.items if item["name"] not in finished], transform)
+        super().__init__([item for item in self.items if item["name"] not in finished])
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -80,10 +82,8 @@ class ColorVessels(Dataset):
 
     def _transform(self, index: int) -> Any:
         item: dict[Any, Any] = dict(self.data[index])
-        color, share, label, fov = self._read(item) if "color_vessel" in item else self._show(item)
-        sample: Item = {key: item[key] for key in TEXTS} | {"fov": fov, "label": label, "vessel_share": share}
-        sample |= {"image": outpainting_input(color, share, fov), "vessel": (share >= HALF) * np.float32(255)}
-        return sample if self.transform is None else self.transform(sample)
+        pictures = self._read(item) if "color_vessel" in item else self._show(item)
+        return {key: item[key] for key in TEXTS} | dict(zip(WRITTEN, pictures, strict=True))
 
     def _read(self, item: Item) -> tuple[NDArray[np.uint8], ...]:
         """What was written, as it is."""
@@ -108,22 +108,22 @@ class ColorVessels(Dataset):
         return ((image + 1) * 127.5).round().byte().numpy(), eye["vessel"].numpy(), label, fov.numpy()
 
 
-def outpainting_input(
-    color: NDArray[np.uint8], share: NDArray[np.uint8], fov: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """What the network of ``lama_fundus`` is given, before scaling.
+def outpainting_input(sample: Mapping[Any, Any]) -> NDArray[np.float32]:
+    """What a network for outpainting is given of a sample, before scaling.
 
     Args:
-        color: ``(3, H, W)``, RGB; counts on vessels alone.
-        share: ``(1, H, W)`` in [0, 255], what of each pixel vessels cover: vessel from half of it on.
-        fov: ``(1, H, W)`` in {0, 1}.
+        sample: ``color_vessel``, ``(3, H, W)``, RGB, of which the colours on vessels count; ``vessel_share``,
+            ``(1, H, W)``: a pixel is vessel if vessels cover at least half of it; both in [0, 255]; ``fov``,
+            ``(1, H, W)`` in {0, 1}.
 
     Returns:
         ``(4, H, W)`` in [0, 255]: the colours on vessels inside the field of view, black elsewhere; and what vessels
         leave of a pixel where to paint, which is inside the field of view and no vessel, 0 elsewhere.
     """
-    known = (share >= HALF) & (fov > 0)
-    return np.concatenate([color * known, (255 - share) * ((fov > 0) & ~known)]).astype(np.float32)
+    share, inside = rounded_share(np.asarray(sample["vessel_share"])), np.asarray(sample["fov"]) > 0
+    known = (share >= HALF) & inside
+    color = np.rint(np.asarray(sample["color_vessel"], np.float32))
+    return np.concatenate([color * known, (255 - share) * (inside & ~known)]).astype(np.float32)
 
 
 def _written(folder: Path, split: str) -> list[Item]:

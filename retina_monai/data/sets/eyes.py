@@ -16,9 +16,20 @@ from retina_monai.data.listing.layout import Item
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.kinds import MASKS
 from retina_monai.transforms.field_of_view import black_outside, compute_fov, crop_square, fov_box, resize_area
 
-__all__ = ["LoadEyed", "find_eyes", "find_fov", "fit", "input_or_phantoms", "read_eye", "with_vessels"]
+__all__ = [
+    "LoadEyed",
+    "find_eyes",
+    "find_fov",
+    "fit",
+    "fit_eye",
+    "input_or_phantoms",
+    "load_eye",
+    "read_eye",
+    "with_vessels",
+]
 
 logger = logging.getLogger("retina_monai")
 TEXTS = ("name", "patient", "dataset")
@@ -60,22 +71,30 @@ def with_vessels(items: Sequence[Item]) -> list[Item]:
 
 
 def input_or_phantoms(
-    folder: str | Path | list[str] | None, phantom_dir: str | Path, count: int = 8, size: int = 512, seed: int = 0
+    folder: str | Path | list[str] | None,
+    phantom_dir: str | Path,
+    count: int = 8,
+    size: int = 512,
+    seed: int = 0,
+    mixed: bool = False,
 ) -> str | Path | list[str]:
     """``folder`` where the user gave one, else the folder of a set of phantoms, made when it is first asked for.
 
     Args:
         folder: what the user gave.
         phantom_dir, count, size, seed: as for :func:`find_eyes`.
+        mixed: phantoms of all grades of diabetic retinopathy, with and without myopia, instead of healthy ones.
 
     Raises:
         RetinaError: as ``write_phantoms``.
     """
     if folder is not None:
         return folder
-    phantoms = Path(phantom_dir) / f"{count}x{size}-seed{seed}"
+    phantoms = Path(phantom_dir) / f"{count}x{size}-seed{seed}{'-mixed' if mixed else ''}"
     logger.warning("no directory was given: using %d phantoms (drawn by a procedure, not eyes) in %s", count, phantoms)
-    return phantoms if phantoms.is_dir() else write_phantoms(phantoms, count, size, seed)
+    if phantoms.is_dir():
+        return phantoms
+    return write_phantoms(phantoms, count, size, seed, "mixed" if mixed else 0, "mixed" if mixed else False)
 
 
 def find_fov(image: np.ndarray, path: str | Path) -> np.ndarray:
@@ -108,6 +127,41 @@ def read_eye(item: Mapping[Hashable, Any], keys: Sequence[str] = ()) -> dict[str
     return pictures | {"fov": fov}
 
 
+def load_eye(item: Mapping[Hashable, Any], kinds: Sequence[str], size: int) -> dict[str, np.ndarray]:
+    """Read pictures of an eye and bring them to one size.
+
+    Args:
+        item: line of a datalist.
+        kinds: of the masks that are wanted (:mod:`retina_monai.kinds`); those that the item lacks are left out.
+        size: pixels a side.
+
+    Returns:
+        As :func:`fit_eye`, of ``image``, ``fov`` and the masks.
+
+    Raises:
+        RetinaError: as :func:`read_eye`.
+    """
+    return fit_eye(read_eye(item, kinds), size)
+
+
+def fit_eye(eye: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Crop an eye to its field of view, pad it square and resize it by area.
+
+    Args:
+        eye: pictures by kind, as :func:`read_eye` gives them; ``fov`` among them.
+        size: pixels a side.
+
+    Returns:
+        uint8 ``(C, size, size)`` in [0, 255] by kind: the photograph black outside of the field of view; of a mask, the
+        share of each pixel that it covers.
+    """
+    box = fov_box(eye["fov"])
+    pictures = {key: picture * np.uint8(255) if key in MASKS else picture for key, picture in eye.items()}
+    if "image" in eye:
+        pictures["image"] = black_outside(eye["image"], eye["fov"])
+    return {key: fit(picture, box, size) for key, picture in pictures.items()}
+
+
 def fit(picture: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
     """A picture uint8 ``(C, H, W)`` cropped to a box, padded square and resized by area: uint8 ``(C, size, size)``."""
     return np.rint(resize_area(crop_square(picture, box).astype(np.float32), size)).astype(np.uint8)
@@ -130,8 +184,6 @@ class LoadEyed(Transform):
         self.size = size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        eye = read_eye(data, ("vessel",))
-        image, box = black_outside(eye["image"], eye["fov"]), fov_box(eye["fov"])
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
-        pictures = {"image": image} | {key: eye[key] * np.uint8(255) for key in ("vessel", "fov")}
-        return texts | {key: torch.from_numpy(fit(picture, box, self.size)) for key, picture in pictures.items()}
+        eye = load_eye(data, ("vessel",), self.size)
+        return texts | {key: torch.from_numpy(picture) for key, picture in eye.items()}

@@ -45,9 +45,13 @@ class Photographs(Dataset):
         skip_unreadable: a switch: leave out photographs that are broken or show no eye, for which all are decoded once
             more; otherwise what a photograph shows is refused when its turn comes.
 
+
     Raises:
         RetinaError: no photograph is left; of an item, as :func:`retina_monai.data.sets.eyes.read_eye`.
     """
+
+    kinds = ("image",)
+    """Of its pictures, as a network takes them."""
 
     def __init__(
         self,

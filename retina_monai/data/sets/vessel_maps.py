@@ -1,7 +1,7 @@
 """Vessel maps to generate from: a folder of pictures, or any data set whose layout is recognised.
 
-Each map is reduced in two ways. The **condition** of a generator (``image``) is the share of each pixel that vessels
-cover, which holds thin vessels faintly. The **label** is binary and keeps the map's topology
+Each map is reduced in two ways. What a generator is given (``vessel_share``) is the share of each pixel that vessels
+cover, which holds thin vessels faintly. The label (``vessel``) is binary and keeps the map's topology
 (:func:`retina_monai.transforms.vessel_label.vessel_label`), so that a network that learns from it learns thin vessels
 too.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from retina_monai.data.sets.eyes import find_fov, with_vessels
 from retina_monai.errors import RetinaError, join_first, parse_switch
 from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
-from retina_monai.transforms.vessel_label import FINE, cut_label, reduce_label, regrid, rounded_share, vessel_label
+from retina_monai.transforms.vessel_label import FINE, cut_label, reduce_label, regrid, vessel_label
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
 __all__ = ["VesselMaps", "field_of_view", "find_vessel_maps", "fit_label", "fit_vessel_map", "warp_vessel_map"]
@@ -41,7 +41,7 @@ TEXTS = ("name", "patient", "laterality", "index", "condition", "condition_datas
 
 
 class VesselMaps(Dataset):
-    """Conditions for inference: ``image`` (the vessel map, as the network calls its input) and ``fov``, of one size.
+    """Samples to generate photographs from: vessel map and field of view, of one size.
 
     A map is brought to the network's size as the training maps are: cropped to its field of view where that is known,
     padded square, resized by area, so that each pixel holds the share that vessels cover. A map without a field of view
@@ -61,22 +61,24 @@ class VesselMaps(Dataset):
         fov_dir: a folder of fields of view, one for each map and of its name; they go before those of a data set.
         keep_names: a switch: keep names of eyes, patients and files that nobody has published; otherwise they become
             pseudonyms (:func:`retina_monai.data.listing.pseudonyms.pseudonymised`).
-        transform: applied to the items: ``image`` float32 ``(size, size)`` in [0, 255], the condition;
-            ``vessel_share``, the same rounded, uint8 ``(1, size, size)`` in [0, 255]; ``label`` and ``fov``, uint8
-            ``(1, size, size)`` in {0, 1}; ``name``, ``patient``, ``laterality`` (empty where unknown), ``source``,
-            ``index``, and of the eye whose map it is ``condition`` (its name) and ``condition_dataset`` (empty where
-            unknown); ``augmented``, 0 or 1; ``latent``, by (seed, index), of a network's noise.
+
+    A sample has ``vessel_share``, float32 ``(1, size, size)`` in [0, 255]; ``vessel`` and ``fov``, uint8
+    ``(1, size, size)`` in {0, 1}; ``name``, ``patient``, ``laterality`` (empty where unknown), ``source``, ``index``;
+    of the eye whose map it is ``condition`` (its name) and ``condition_dataset`` (empty where unknown); ``augmented``,
+    0 or 1; and ``latent``, by (seed, index), of a network's noise.
 
     Raises:
         RetinaError: as :func:`find_vessel_maps`; an item, as :func:`retina_monai.data.files.mask_checks.check_masks`.
     """
+
+    kinds = ("vessel", "vessel_share", "fov")
+    """Of its pictures."""
 
     def __init__(
         self,
         input_dir: str | Path,
         size: int,
         finished: Container[str] = (),
-        transform: Callable[..., Any] | None = None,
         skip_unreadable: bool | str = False,
         split: str = "all",
         augment: int = 0,
@@ -95,7 +97,7 @@ class VesselMaps(Dataset):
                 framed,
             )
         places = range(len(self.maps) * max(augment, 1))
-        super().__init__(array("q", (place for place in places if self.name(place) not in finished)), transform)
+        super().__init__(array("q", (place for place in places if self.name(place) not in finished)))
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -120,9 +122,8 @@ class VesselMaps(Dataset):
             sample["laterality"] = warp.laterality(item["laterality"])
         else:
             sample |= fit_vessel_map(vessel, fov, self.size)
-            sample["label"] = fit_label(vessel, fov, self.size)
-        sample["vessel_share"] = rounded_share(sample["image"])[None]
-        return sample if self.transform is None else self.transform(sample)
+            sample["vessel"] = fit_label(vessel, fov, self.size)
+        return sample
 
     def _item(self, place: int) -> dict[str, Any]:
         """A sample of its own, with what is told of the eye whose map it is."""
@@ -142,14 +143,15 @@ def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp:
     The map is warped at four times the size, so that what each pixel holds is a share of area again.
 
     Returns:
-        ``image`` and ``fov`` as :func:`fit_vessel_map`, and ``label`` as :func:`fit_label`.
+        ``vessel_share`` and ``fov`` as :func:`fit_vessel_map`, and ``vessel`` as :func:`fit_label`.
     """
     fine = fit_vessel_map(vessel, fov, FINE * size)
     inside = resize_area(fine["fov"], size) >= 0.5
     inside = np.ascontiguousarray(inside[:, :, ::-1]) if warp.flip else inside
-    image = resize_area(warp(fine["image"])[None], size)[0] * inside[0]
-    label = reduce_label(_warped(regrid(_square(vessel, fov) > 0, FINE * size), warp), image / 255)
-    return {"image": image, "fov": inside.astype(np.uint8), "label": cut_label(label, inside[0])[None].astype(np.uint8)}
+    share = resize_area(warp(fine["vessel_share"][0])[None], size) * inside
+    label = reduce_label(_warped(regrid(_square(vessel, fov) > 0, FINE * size), warp), share[0] / 255)
+    masks = {"fov": inside, "vessel": cut_label(label, inside[0])[None]}
+    return {"vessel_share": share} | {kind: mask.astype(np.uint8) for kind, mask in masks.items()}
 
 
 def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dict[str, np.ndarray]:
@@ -162,14 +164,14 @@ def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dic
         size: pixels a side.
 
     Returns:
-        ``image`` float32 ``(size, size)`` in [0, 255], the share of each pixel that vessels cover, and ``fov`` uint8
-        ``(1, size, size)`` in {0, 1}.
+        ``vessel_share`` float32 ``(1, size, size)`` in [0, 255], the share of each pixel that vessels cover, and
+        ``fov`` uint8 ``(1, size, size)`` in {0, 1}.
     """
     square = _square(vessel, fov)
     if len(square) != size:
         logger.info("a vessel map of %d pixels a side is resized to %d", len(square), size)
-    share = np.asarray(resize_area(square[None], size), np.float32)[0]
-    return {"image": share * 255, "fov": _inside(vessel, fov, size)}
+    share = np.asarray(resize_area(square[None], size), np.float32)
+    return {"vessel_share": share * 255, "fov": _inside(vessel, fov, size)}
 
 
 def fit_label(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> np.ndarray:

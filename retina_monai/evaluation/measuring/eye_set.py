@@ -38,12 +38,12 @@ from retina_monai.data.listing.pseudonyms import Aliases
 from retina_monai.data.listing.splits import merge
 from retina_monai.data.listing.twins import join_twins
 from retina_monai.data.sets.dataset import CachedEyes
-from retina_monai.data.sets.eyes import fit, read_eye
+from retina_monai.data.sets.eyes import fit, fit_eye, read_eye
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.measuring.eye import Condition, Eye
 from retina_monai.kinds import KINDS, MASKS
 from retina_monai.progress import progress
-from retina_monai.transforms.field_of_view import black_outside, crop_square, fov_box
+from retina_monai.transforms.field_of_view import crop_square, fov_box
 from retina_monai.transforms.vessel_label import cut_label, vessel_label
 
 __all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_settings", "refuse_real"]
@@ -172,16 +172,13 @@ class PackEyed(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Tensor]:
         eye = read_eye(data, MEASURED)
-        fov = eye["fov"]
-        image, box = black_outside(eye["image"], fov), fov_box(fov)
-        inside = (fit(fov * np.uint8(255), box, self.size) >= 128) * np.uint8(255)
-        shares = {key: fit(eye[key] * np.uint8(255), box, self.size) for key in MEASURED if key in eye}
+        pictures, box = fit_eye(eye, self.size), fov_box(eye["fov"])
+        pictures["fov"] = (pictures["fov"] >= 128) * np.uint8(255)
         if "vessel" in eye:
             given = read_photograph(data[SHARE])[:1] if SHARE in data else None
-            shares[SHARE] = shares["vessel"] if given is None else fit(given, box, self.size)
+            pictures[SHARE] = pictures["vessel"] if given is None else fit(given, box, self.size)
             label = vessel_label(crop_square(eye["vessel"], box)[0], self.size)
-            shares["vessel"] = cut_label(label, inside[0])[None] * np.uint8(255)
-        pictures = {"image": fit(image, box, self.size), "fov": inside, **shares}
+            pictures["vessel"] = cut_label(label, pictures["fov"][0])[None] * np.uint8(255)
         return {key: _as_png(picture) for key, picture in pictures.items()}
 
 

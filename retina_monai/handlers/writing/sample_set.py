@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,31 +11,37 @@ from textwrap import indent
 from typing import IO, Any, ClassVar
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
+from numpy.typing import NDArray
 
 from retina_monai.data.files.writing import write_png
 from retina_monai.data.listing.layout import SPLITS
 from retina_monai.data.listing.manifest import iterate_manifest, manifest_path, merge_manifest
+from retina_monai.data.listing.pseudonyms import IDENTITY
+from retina_monai.data.sets.network_format import NetworkOutput
 from retina_monai.errors import RetinaError
 from retina_monai.files import FolderLock, append_line, replacing, write_json, write_text
 from retina_monai.handlers.failure import on_failure
+from retina_monai.handlers.pictures import to_uint8
 from retina_monai.handlers.writing.set_card import set_card
-from retina_monai.kinds import KINDS, PICTURES
+from retina_monai.kinds import KINDS, MASKS, PICTURES
+from retina_monai.transforms.vessel_label import rounded_share
 
 __all__ = ["SampleSet", "finished_samples"]
 
 logger = logging.getLogger("retina_monai")
+SYNTHETIC = "synthetic"
+UNGRADED = -1
 
 
 class SampleSet:
-    """What sets of generated photographs and sets of found vessel maps share.
+    """Write samples as a data set in this library's own layout: whatever kinds of picture they hold.
 
-    The layout is the library's own: a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl``, and a
-    ``README.txt`` for whoever receives the set. Each file
-    appears whole or not at all, a sample's line after its files, so an interrupted run can go on: samples whose line is
-    there are finished (:func:`finished_samples`). While it is written, no other run writes to ``output_dir``
-    (:class:`retina_monai.files.FolderLock`).
+    The layout: a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl`` with a line for each sample,
+    and a ``README.txt`` for whoever receives the set. Each file appears whole or not at all, a sample's line after its
+    files, so an interrupted run can be resumed: samples with a line are finished (:func:`finished_samples`). While it
+    is written, no other run writes to ``output_dir`` (:class:`retina_monai.files.FolderLock`).
 
     As a handler it writes what an evaluator makes. Without one: :meth:`check` and :meth:`start`, :meth:`append` what
     :meth:`write_sample` returned, :meth:`complete`, and :meth:`release` in any case.
@@ -44,56 +49,89 @@ class SampleSet:
     Args:
         output_dir: where to write.
         settings: what the samples depend on; kept in ``settings.json``.
-        about: what ``datalist.json`` says of the set as a whole.
+        network_output: adds the prediction of a network to its sample
+            (:func:`retina_monai.bundle.network_output`); only a handler needs it.
 
     Raises:
         RetinaError: ``output_dir`` holds another data set or one of other settings (known when this is attached, and
             asked again before the first sample is written), it cannot be written, or another process writes to it.
     """
 
-    keys: ClassVar[Sequence[str]] = (*PICTURES, "patient", "dataset", "name", "laterality")
+    keys: ClassVar[Sequence[str]] = (
+        *PICTURES,
+        "patient",
+        "dataset",
+        "name",
+        "laterality",
+        "grade",
+        "stage",
+        "condition",
+        *(f"{kind}_by" for kind in MASKS),
+        IDENTITY,
+    )
     """What of a line of the manifest goes into ``datalist.json``."""
 
-    facts: ClassVar[Sequence[str]] = ()
+    facts: Sequence[str] = ("Pictures of the retina that networks made. They show nobody's eye. For research only.",)
     """What ``README.txt`` says of the pictures, the labels and the names in the set, by paragraphs."""
 
-    def __init__(self, output_dir: str | Path, settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    about: Mapping[str, Any] = {"name": SYNTHETIC, "synthetic": True}
+    """What ``datalist.json`` says of the set as a whole."""
+
+    def __init__(
+        self, output_dir: str | Path, settings: Mapping[str, Any], network_output: NetworkOutput | None = None
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.settings = json.loads(json.dumps(dict(settings), default=str))
-        self.about = about
+        self.network_output = network_output
         self.lock: FolderLock | None = None
 
-    @abstractmethod
-    def write_sample(self, item: Mapping[str, Any], pred: Tensor) -> dict[str, Any]:
+    def finish(self, sample: Mapping[Any, Any]) -> dict[Any, Any]:
+        """A sample as it is to be written.
+
+        Args:
+            sample: as the last network left it.
+        """
+        return dict(sample)
+
+    def write_sample(self, sample: Mapping[Any, Any]) -> dict[str, Any]:
         """Write the files of a sample.
 
         Args:
-            item: of the batch.
-            pred: what the network made of it.
+            sample: pictures ``(C, H, W)`` by kind: masks Boolean or {0, 1}, all others in [0, 255]; ``probabilities``
+                of masks that were found; ``name``, ``index``, and other facts where they are known.
 
         Returns:
             Its line of the manifest.
         """
+        sample = self.finish(sample)
+        name, synthetic = str(sample["name"]), bool(sample.get(SYNTHETIC, True))
+        found = {kind: str(sample.get(f"{kind}_by", self.found_by)) for kind in sample.get("probabilities", {})}
+        paths: dict[str, str] = {}
+        for kind in (kind for kind in KINDS if kind in sample):
+            text = {"DerivedBy": f"{found[kind]}, not drawn by an observer"} if kind in found else None
+            paths[kind] = self._write(KINDS[kind].folders[0], name, _as_bytes(sample[kind], kind), synthetic, text)
+        for kind, probability in sample.get("probabilities", {}).items():
+            folder = "probabilities" if len(found) == 1 else f"probabilities/{KINDS[kind].folders[0]}"
+            text = {"DerivedBy": f"{found[kind]}, not drawn by an observer"}
+            shades = np.rint(np.asarray(probability) * 255).astype(np.uint8)
+            path = self._write(folder, name, shades, synthetic, text)
+            paths["probability" if len(found) == 1 else f"{kind}_probability"] = path
+        found_by = {f"{kind}_by": network for kind, network in found.items()}
+        return {"name": name, **paths, **_facts(sample, self.settings), **found_by} | (
+            {SYNTHETIC: True} if synthetic else {}
+        )
 
-    def write_pictures(
-        self, name: str, pictures: Mapping[str, Any], synthetic: bool = True, text: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
-        """Write pictures of a sample, each into the folder of its kind.
+    @property
+    def found_by(self) -> str:
+        """The network of which a sample does not say that it found its masks: the set's only one."""
+        return f"{self.settings.get('bundle')} {str(self.settings.get('weights'))[:12]}"
 
-        Args:
-            name: of the sample.
-            pictures: by kind, ``(C, H, W)``: masks Boolean or {0, 1}, all others uint8 in [0, 255].
-            synthetic, text: as for :func:`retina_monai.data.files.writing.write_png`.
-
-        Returns:
-            Their paths in ``output_dir``, by kind.
-        """
-        paths = {key: f"{KINDS[key].folders[0]}/{name}.png" for key in pictures}
-        for key, picture in pictures.items():
-            array = np.asarray(picture)
-            array = (array > 0) * np.uint8(255) if KINDS[key].type == "mask" else array
-            write_png(self.output_dir / paths[key], array, synthetic, text)
-        return paths
+    def _write(
+        self, folder: str, name: str, array: NDArray[np.uint8], synthetic: bool, text: Mapping[str, str] | None
+    ) -> str:
+        path = f"{folder}/{name}.png"
+        write_png(self.output_dir / path, array, synthetic, text)
+        return path
 
     def attach(self, engine: Engine) -> None:
         self.check()
@@ -120,8 +158,10 @@ class SampleSet:
         state: Any = engine.state
         if self.lock is None:
             self.start()
+        assert self.network_output is not None
         for item, output in zip(state.batch, state.output, strict=True):
-            self.append(self.write_sample(item, output["pred"]))
+            given = {key: value for key, value in item.items() if key != "image"}  # the network's input
+            self.append(self.write_sample(self.network_output(given, output["pred"])))
 
     def start(self) -> None:
         """Take the folder, unless another process has or had it meanwhile, and write what the samples depend on.
@@ -197,6 +237,39 @@ class SampleSet:
 def finished_samples(output_dir: str | Path) -> set[str]:
     """Names of the samples whose manifest line is written; a line cut short by an interruption does not count."""
     return {line["name"] for line in iterate_manifest(output_dir)}
+
+
+def _facts(sample: Mapping[Any, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of the manifest says beside the pictures, as far as it is known."""
+    name = str(sample["name"])
+    facts: dict[str, Any] = {
+        "patient": str(sample.get("patient") or name),
+        "dataset": str(sample.get("dataset") or SYNTHETIC),
+        **{key: str(sample[key]) for key in ("laterality", "stage", "split") if sample.get(key)},
+    }
+    if int(sample.get("grade", UNGRADED)) != UNGRADED:
+        facts["grade"] = int(sample["grade"])
+    if "source" in sample:
+        facts["source"] = Path(str(sample["source"])).name
+    facts["index"] = int(sample["index"])
+    facts |= {"seed": settings["seed"]} if "seed" in settings else {}
+    facts |= {"latent": int(sample["latent"])} if "latent" in sample else {}
+    facts |= {"appearance": sample["appearance"]} if "appearance" in sample else {}
+    if "condition" in sample:
+        camera = {"dataset": str(sample["condition_dataset"])} if sample.get("condition_dataset") else {}
+        facts["condition"] = {"name": str(sample["condition"])} | camera | {"augmented": bool(sample.get("augmented"))}
+    return facts | ({IDENTITY: str(sample[IDENTITY]).split()} if sample.get(IDENTITY) else {})
+
+
+def _as_bytes(picture: Any, kind: str) -> NDArray[np.uint8]:
+    """A picture as its file holds it."""
+    array = torch.as_tensor(picture).as_subclass(torch.Tensor).cpu()
+    if KINDS[kind].type == "mask":
+        return np.asarray((array > 0).numpy() * np.uint8(255))
+    if array.dtype == torch.uint8:
+        shades = array.numpy()
+        return shades[:1] if len(shades) > 1 and (shades == shades[:1]).all() else shades  # grey, as it was read
+    return rounded_share(array.numpy()) if KINDS[kind].type == "share" else to_uint8(array.float() / 127.5 - 1)
 
 
 def _guard(settings: Any) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.measuring.eye import Eye, as_image, as_mask
-from retina_monai.synthesis import Chain, load_chain
+from retina_monai.synthesis import Chain, PhotographGenerator, load_chain
 from retina_monai.transforms import measure_appearance
 from retina_monai.transforms.field_of_view import resize_area
 
@@ -30,7 +30,7 @@ class Painter:
         chain: the generator.
     """
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: PhotographGenerator) -> None:
         weights = [chain.weights] if isinstance(chain.weights, str) else chain.weights.values()
         self.name = " ".join([chain.name, *(digest[:12] for digest in weights)])
         self.chain = chain
@@ -39,10 +39,10 @@ class Painter:
         """From the share of each pixel that vessels cover, (S, S), and the field of view to (3, S, S)."""
         appearance = measure_appearance(as_image(like)[0], as_mask(like.fov)[0])
         size = self.chain.size
-        share = resize_area(np.asarray(vessel, np.float32)[None] * 255, size)[0]
+        share = resize_area(np.asarray(vessel, np.float32)[None] * 255, size)
         inside = (resize_area(fov[None].astype(np.float32), size) >= 0.5).astype(np.uint8)
         latent = like.condition.latent if like.condition else 0
-        painted = self.chain.paint(share, inside, appearance, latent=latent)
+        painted = self.chain.paint({"vessel_share": share, "fov": inside}, appearance, latent=latent)
         return np.rint(resize_area(painted, len(vessel))).astype(np.uint8)
 
     def __str__(self) -> str:
@@ -66,6 +66,8 @@ def find_painter(
     try:
         given = generator if generator is not None else named
         chain = given if isinstance(given, Chain) else load_chain(given, trust=trust) if given else None
+        if chain is not None and not isinstance(chain, PhotographGenerator):
+            raise RetinaError(f"{chain.name} paints no photographs around vessel maps")
     except RetinaError as error:
         if generator is not None:
             raise

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from retina_monai.data import Photographs, find_datalist, find_photographs, generate_phantom
 from retina_monai.data.files.reading import read_mask, read_photograph
 from retina_monai.data.files.writing import write_png
+from retina_monai.data.sets.network_format import NetworkOutput
 from retina_monai.errors import RetinaError
-from retina_monai.handlers import VesselSet, finished_samples
+from retina_monai.handlers import FoundSet, finished_samples
 
 SETTINGS = {"bundle": "iternet_vessel", "weights": "0123456789abcdef", "size": 48}
 
@@ -39,7 +40,7 @@ def find(source: Path, folder: Path, settings: dict[str, Any] | None = None, mos
         device="cpu",
         val_data_loader=DataLoader(data, batch_size=1),
         network=Columns(),
-        val_handlers=[VesselSet(folder, SETTINGS if settings is None else settings)],
+        val_handlers=[FoundSet(folder, SETTINGS if settings is None else settings, NetworkOutput(("vessel",)))],
     ).run()
 
 

@@ -1,0 +1,88 @@
+"""What the network of a bundle takes and makes, from ``network_data_format`` in its metadata.
+
+Each channel of the input ``image`` and of the output ``pred`` has a kind (:mod:`retina_monai.kinds`), the first word of
+its ``channel_def``: ``"0": "vessel_share: -1 background, 1 vessel"``. A network whose input has no ``channel_def``
+starts from noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from retina_monai.data.sets.network_format import NetworkInput, NetworkOutput
+from retina_monai.errors import RetinaError
+from retina_monai.kinds import KINDS
+
+__all__ = ["bundle_kinds", "network_input", "network_output"]
+
+
+def network_input(root: str | Path) -> NetworkInput:
+    """What the network of a bundle takes.
+
+    Args:
+        root: folder of the bundle.
+
+    Raises:
+        RetinaError: the metadata is broken, or names something that is no kind.
+    """
+    form = _read(root, "inputs", "image")
+    channels = _kinds(root, form)
+    if channels:
+        return NetworkInput(channels)
+    try:
+        height, width = form["spatial_shape"]
+        return NetworkInput((), (int(form["num_channels"]), int(height), int(width)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RetinaError(
+            f"{_path(root)}: the input image has no channel_def: give the kind of each channel, or, of noise, "
+            "num_channels and spatial_shape"
+        ) from error
+
+
+def network_output(root: str | Path) -> NetworkOutput:
+    """What the network of a bundle makes.
+
+    Args:
+        root: folder of the bundle.
+
+    Raises:
+        RetinaError: as :func:`network_input`.
+    """
+    return NetworkOutput(_kinds(root, _read(root, "outputs", "pred")))
+
+
+def bundle_kinds(root: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The kinds that a bundle takes (none: it starts from noise) and makes (none: no pictures).
+
+    Args:
+        root: folder of the bundle.
+
+    Raises:
+        RetinaError: as :func:`network_input`.
+    """
+    return network_input(root).kinds, network_output(root).kinds
+
+
+def _path(root: str | Path) -> Path:
+    return Path(root) / "configs" / "metadata.json"
+
+
+def _read(root: str | Path, side: str, name: str) -> dict[str, Any]:
+    try:
+        form = json.loads(_path(root).read_text(encoding="utf-8"))["network_data_format"][side][name]
+        form["channel_def"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RetinaError(
+            f"{_path(root)} has no channel_def of image and pred: restore its network_data_format"
+        ) from error
+    return dict(form)
+
+
+def _kinds(root: str | Path, form: Mapping[str, Any]) -> tuple[str, ...]:
+    kinds = tuple(str(text).partition(":")[0] for text in form["channel_def"].values())
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise RetinaError(f"{_path(root)}: channel_def names {unknown[0]!r}, which is not one of {', '.join(KINDS)}")
+    return kinds
