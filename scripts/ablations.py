@@ -135,10 +135,10 @@ def settle(without: Sequence[Figures], published: Sequence[Figures]) -> str:
     """What the two rows say of dropout."""
     signs = {beyond(without, published, metric) for metric in ("psnr", "ssim")}
     if signs == {1}:
-        return "So dropout is better left out: without it every seed has the higher PSNR and the higher SSIM."
+        return "Dropout is better left out: without it every seed has the higher PSNR and the higher SSIM."
     if signs == {-1}:
-        return "So dropout is better kept: without it every seed has the lower PSNR and the lower SSIM."
-    return "On dropout these seeds settle nothing: PSNR and SSIM do not both tell the rows apart."
+        return "Dropout is better kept: without it every seed has the lower PSNR and the lower SSIM."
+    return "On dropout these seeds settle nothing: PSNR and SSIM do not both separate the rows."
 
 
 def draw(runs: Iterable[Run], dataset_dir: Any, path: Path) -> None:
@@ -212,15 +212,8 @@ def main(
 
 TEMPLATE = """# Ablations of the source study
 
-What the parts of the published pix2pix are worth on vessel maps: each of them taken out or changed, everything else
-equal. Made by
-
-    python scripts/ablations.py --dataset_dir "['DATA/CHASE_DB1','DATA/HRF','DATA/FIVES']"
-
-from `paper.json`, narrowed to 32 features in both networks, and one overlay `ablation_*.json` at a time: {iterations}
-iterations ({epochs} epochs) at batch 1, seeds {seeds}. Measured at the end, on {eyes} test eyes, each generated
-photograph with the appearance of its real one; nothing was chosen by these figures. Means over the eyes; in brackets
-each seed. All runs are in one MLflow experiment: `mlflow ui --backend-store-uri sqlite:///runs/ablations/mlruns.db`.
+This page measures the effect of the parts of the published pix2pix on vessel maps. Each part is removed or changed
+while everything else stays the same.
 
 {table}
 
@@ -229,20 +222,33 @@ each seed. All runs are in one MLflow experiment: `mlflow ui --backend-store-uri
 *A test eye of each data set (CHASE_DB1, Fraz et al. 2012; HRF, Budai et al. 2013; FIVES, Jin et al. 2022; CC BY 4.0),
 cropped and scaled down; weights of seed {first}.*
 
-## What the study claims
+## Method
+
+    python scripts/ablations.py --dataset_dir "['DATA/CHASE_DB1','DATA/HRF','DATA/FIVES']"
+
+Each variant is `paper.json`, narrowed to 32 features in both networks, with one overlay `ablation_*.json`. It is
+trained for {iterations} iterations ({epochs} epochs) at batch size 1 with seeds {seeds}. It is measured at the end of
+training on {eyes} test eyes, with the appearance of the real eye given to each generated photograph. The table has
+means over the eyes, with the value of each seed in brackets. No setting was chosen by these figures.
+
+All runs are in one MLflow experiment: `mlflow ui --backend-store-uri sqlite:///runs/ablations/mlruns.db`.
+
+A variant counts as different if each of its seeds lies beyond every seed of the published settings. With {count}
+seeds each this is weak evidence. Whether variants within the spread are equal is unknown.
+
+## Results
+
+Relative to the first row:
+
+{out}
+
+## Claims of the study
 
 The study (pix2pix from vessel maps on the Retina Blood Vessel set, 40 epochs at 256 px, 80/20 split) reports MSE
 0.0378, SSIM 0.7307 and PSNR 21.18 for batch norm in the discriminator, weights drawn from N(0, 0.02) and a learning
-rate of 2e-4. On dropout it contradicts itself, so both are here. No spread between seeds is reported, and its set is
-not among those measured here (`python -m retina_monai list` tells where to get it): rows are to be compared with each
-other, not with the study. A variant counts as different where every seed of it lies beyond every published seed; with
-{count} seeds each that is a weak sign, and what lies within the spread is unknown, not equal.
-
-## What came out
-
-Against the first row:
-
-{out}
+rate of 2e-4. It contradicts itself on dropout, so both versions are measured here. It reports no spread between
+seeds. Its data set is not among those measured here (`python -m retina_monai list` says where to get it). Compare the
+rows with each other, not with the study.
 """
 
 if __name__ == "__main__":

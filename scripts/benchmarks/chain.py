@@ -122,15 +122,17 @@ def describe_chain(rates: Mapping[str, Rates], costs: list[Cost]) -> str:
     head = ("chain", "batch 1, per second", "batch 8", "x", "x direct", "networks, batch 1", "true batch 8", "x")
     small, large = costs
     sizes = [(str(cost.eyes), f"{cost.eyes / cost.seconds:.1f}", f"{cost.peak:.0f}") for cost in costs]
-    return f"""`retina_monai synthesize` of warped maps, networks of the released size with starting weights, in a
-process of its own: reading, warping, painting, texture and files. With `--batch_size 8` as many photographs are made at
-the same time, each on a thread with one of torch's; *x*: over batch 1, *x direct*: over `{DIRECT}` at batch 8.
-*Networks*: these alone, with torch's threads, on one sample and on a true batch of 8, which `synthesize` does not make:
-its photographs would be others by a grey level here and there.
+    return f"""\
+`retina_monai synthesize` of warped maps, with networks of the released size and initial weights, in a separate
+process. Reading, warping, generation, texture and files are included. With `--batch_size 8`, as many photographs are
+made at the same time, each on a thread of its own with one torch thread. *x* is relative to batch size 1, and *x
+direct* to `{DIRECT}` at batch size 8. *Networks* is the speed of the networks alone, with torch's threads, on one
+sample and on a true batch of 8. `synthesize` does not use true batches, because they change single pixels by a grey
+level.
 
 {table(head, rows)}
 
-Peak memory of `{CHAINED}` at {SMALL["size"]} px with small networks, beyond what the process held after its imports, at
-batch 8, for sets of {small.eyes} and {large.eyes} warped maps; large over small: {large.peak_over(small)}.
+Peak memory of `{CHAINED}` at {SMALL["size"]} px with small networks, beyond that of the process after its imports, at
+batch size 8, for sets of {small.eyes} and {large.eyes} warped maps; large over small: {large.peak_over(small)}.
 
 {table(("samples", "per second", "peak, MiB"), sizes)}"""

@@ -78,9 +78,9 @@ def _forget(items: Iterable[Item]) -> None:
 def describe_datasets(costs: Mapping[tuple[str, str, str], Cost]) -> str:
     rows = [(name, str(cost.eyes), what, size, *cost.cells()) for (name, size, what), cost in costs.items()]
     head = ("data set", "eyes", "what", "px", "seconds (eyes per second)", "peak MiB")
-    return f"""`prepare` decodes and checks every picture of a set, in as many threads as there are cores. Loading
-brings each eye to the tensors that a network of that size is shown, in one thread: *cold* with an empty cache and the
-files on the disk, *cached* from the disk cache that the first left. Peak: beyond what the process held after its
-imports.
+    return f"""\
+`prepare` decodes and checks every picture of a set, with as many threads as there are cores. Loading produces the
+network's tensors of the given size in one thread: *cold* with an empty cache, *cached* from the disk cache left by
+the cold run. Peak memory is measured beyond that of the process after its imports.
 
 {table(head, rows)}"""

@@ -49,13 +49,17 @@ def measure_diffusion(eyes: Path, effort: Effort) -> str:
     unet = unet_of(settings)
     weights = sum(parameter.numel() for parameter in unet.parameters()) / 1e6
     size, side = int(settings["size"]), int(settings["size"]) // unet.unshuffle
-    return f"""The U-Net of `ddpm_vessel` and the same of `diffusers` (`UNet2DModel`), {weights:.1f} M weights each, for
-pictures of {size} px, of which both see blocks of {unet.unshuffle} x {unet.unshuffle} pixels ({side} px). *training*:
-a step at batch {batch}, of one batch that lies in memory. Ours is `train.json` through `monai.bundle`, with all that it
-does beside, in {choose_precision("auto", torch.device("cpu"))}, which it takes here, and in fp32; *loading*: of batches
-that are read and augmented in the same process, as a training does. Theirs is what their example script for
-unconditional generation does by default: fp32, `DDPMScheduler.add_noise`, `AdamW`, clipped gradients. *sampling*:
-{settings["steps"]} steps of DDIM, fp32 both. x: times as fast as `diffusers`.
+    return f"""\
+The U-Net of `ddpm_vessel` is compared with the same U-Net of `diffusers` (`UNet2DModel`). Each has {weights:.1f} M
+parameters and is used for pictures of {size} px, which both see as blocks of {unet.unshuffle} x {unet.unshuffle}
+pixels ({side} px). *x* is the speed relative to `diffusers`.
+
+- *training*: one step at batch size {batch}, on one batch in memory. `ddpm_vessel` runs `train.json` through
+  `monai.bundle` with everything that it includes, in {choose_precision("auto", torch.device("cpu"))} (its choice on
+  this machine) and in fp32. *loading* adds reading and augmenting batches in the same process, as in a training.
+  `diffusers` follows the defaults of its example script for unconditional generation: fp32,
+  `DDPMScheduler.add_noise`, `AdamW`, clipped gradients.
+- *sampling*: {settings["steps"]} steps of DDIM, both in fp32.
 
 {table(("whose", "work", "batch", "s", "s a picture", "x"), rows)}"""
 

@@ -41,10 +41,12 @@ def measure_fourier(eyes: Path, effort: Effort) -> str:
     costs = {variant: average(runs) for variant, runs in in_turns(jobs, effort.rounds, "fourier").items()}
     rows = [row(variant, costs, effort) for variant in variants]
     head = ("size", "work", "convolutions", "weights, M", "s a picture", "x", "peak, MiB", "x")
-    return f"""`LamaGenerator` of the released form of `lama_fundus`, batch 1, fp32, {effort.fourier_pictures} pictures
-after {WARM_UP}, each time in a process of its own: on fast Fourier convolutions (three quarters of the channels of a
-residual block are global), and with no global channels, which are plain 3x3 convolutions. *training*: forward and
-backward. x: over the plain one. Peak: beyond what the process held before.
+    return f"""\
+`LamaGenerator` in the released form of `lama_fundus` is run with batch size 1 in fp32, on {effort.fourier_pictures}
+pictures after {WARM_UP} for warm-up, each time in a separate process. *Fourier* uses fast Fourier convolutions (three
+quarters of the channels of a residual block are global); *plain* has no global channels and uses 3x3 convolutions.
+*training* is forward and backward. *x* is relative to the plain one. Peak memory is measured beyond that of the
+process before.
 
 {table(head, rows)}"""
 

@@ -132,11 +132,12 @@ def describe_inference(speeds: Mapping[str, Speed], left_out: str, effort: Effor
     head = ("generator", "batch 1, pictures/s", "x", "batch 8, pictures/s", "x", "largest difference", "first call, s")
     rows = [(name, *inference_figures(speed, speeds["eager, fp32"])) for name, speed in speeds.items()]
     note = f"\n`torch.compile` is not there: {left_out}.\n" if left_out else ""
-    return f"""The generator of the released size at {pixels_of("released", effort)} px in `torch.inference_mode`, in
-one process and in turns; the first row was measured before the others, with malloc's default settings. x: over eager
-fp32 in the same turns. Differences from it are on the [-1, 1] scale, where photographs of 8 bits have steps of 0.008.
-*frozen*: the weights are constants of the compiled graph (`options={{"freezing": True}}`).
-The first call of a compiled generator compiles it, with no cache of compiled code to help.
+    return f"""\
+The generator of the released size is run at {pixels_of("released", effort)} px in `torch.inference_mode`, in one
+process and in turns. The first row was measured before the others, with default malloc settings. *x* is relative to
+eager fp32 in the same turns. Differences from eager fp32 are on the [-1, 1] scale, on which one step of an 8-bit
+photograph is 0.008. *frozen*: the weights are constants of the compiled graph (`options={{"freezing": True}}`). The
+first call of a compiled generator compiles it, without a cache of compiled code.
 {note}
 {table(head, rows)}"""
 

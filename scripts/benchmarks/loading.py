@@ -54,9 +54,10 @@ def measure_loading(eyes: Path, effort: Effort) -> str:
 
 
 def describe_loading(rates: Mapping[str, float], size: int) -> str:
-    return f"""`CachedEyes` on phantoms of {2 * size} px (photograph, vessel map and field of view in PNG), to the
-tensors of {size} px that a network is shown; one process, one thread. With nothing cached the pictures are decoded,
-cropped to the field of view, padded square, resized and written to the disk cache. Augmentation flips, turns and zooms
-at {2 * size} px.
+    return f"""\
+`CachedEyes` loads phantoms of {2 * size} px (photograph, vessel map and field of view in PNG) and returns the
+network's tensors of {size} px, in one process with one thread. With nothing cached, pictures are decoded, cropped to
+the field of view, padded to a square, resized and written to the disk cache. Augmentation flips, rotates and zooms at
+{2 * size} px.
 
 {table(("eyes", "per second"), [(name, f"{value:.0f}") for name, value in rates.items()])}"""

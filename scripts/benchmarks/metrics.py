@@ -206,13 +206,17 @@ def describe_metrics(costs: Mapping[tuple[str, str], Cost], size: int) -> str:
         "large, MiB",
         "x",
     )
-    return f"""Each family on a small and on a large set of {size} px, in a process of its own, with torch's
-threads; phantoms, mirrored and brightened, are drawn when they are asked for, and networks have starting weights, which
-take as long as released ones. Time should grow with the number of photographs and memory should not: *x* is large over
-small. Peak: beyond what the process held when all was imported, made and called once. *image*: MSE, PSNR, SSIM,
-MS-SSIM, cosine and spectrum of pairs; *distribution*: features, KID with its floor of 200 splits, FID, precision,
-recall, density, coverage, spectra and colours of as many real photographs; *faithfulness*: Dice, clDice, AUC, Betti
-errors and biomarkers of two vessel maps; *privacy*: the whole section against {TRAINING} training eyes; *judge*: one
-photograph after the other, a tenth of the number.
+    return f"""\
+Each family is run on a small and on a large set of {size} px, in a separate process with torch's threads. Phantoms,
+mirrored and brightened, are drawn on demand. Networks have initial weights, which take as long as released ones. Time
+should grow with the number of photographs and memory should not; *x* is large over small. Peak memory is measured
+beyond that of the process after everything was imported, created and called once.
+
+- *image*: MSE, PSNR, SSIM, MS-SSIM, cosine similarity and spectrum of pairs
+- *distribution*: features, KID with its floor of 200 splits, FID, precision, recall, density, coverage, spectra and
+  colours, with as many real photographs
+- *faithfulness*: Dice, clDice, AUC, Betti errors and biomarkers of two vessel maps
+- *privacy*: the whole section against {TRAINING} training eyes
+- *judge*: one photograph at a time, a tenth of the number
 
 {table(head, rows)}"""

@@ -78,12 +78,12 @@ def measure_overhead(eyes: Path, effort: Effort) -> str:
 def describe_overhead(timings: Mapping[tuple[str, str], Mapping[str, Sequence[Timing]]], effort: Effort) -> str:
     head = ("size", "precision", "bare, ms", "engine", "with epoch's end", "engine, average", "with epoch's end")
     rows = [(TITLES[size], precision, *overhead_figures(own)) for (size, precision), own in timings.items()]
-    return f"""The bundle's networks in a bare loop and in `AdversarialTrainer` with its handlers: blocks of
-{effort.block} iterations in turns in one process, the same batch and precision, the published losses, both with fused
-Adam and big blocks kept.
-Handlers: `SeededEpochs`, `StopOnNaN`, `EpochLosses`, `EpochLine`, `Tracker` with SQLite; then `Averaged` too, which the
-bare loop has not. What an epoch's end takes (means, line, MLflow) is shared out over {EPOCH} iterations.
-Aim: at most 5 %.
+    return f"""\
+The networks of the bundle are trained in a bare loop and in `AdversarialTrainer` with its handlers. Both run in one
+process, in turns, in blocks of {effort.block} iterations, with the same batch and precision, the published losses,
+fused Adam, and malloc set to keep large blocks. The handlers are `SeededEpochs`, `StopOnNaN`, `EpochLosses`,
+`EpochLine` and `Tracker` with SQLite. The last two columns add `Averaged`, which the bare loop does not have. The end
+of an epoch (means, log line, MLflow) is spread over {EPOCH} iterations. The aim is at most 5 %.
 
 {table(head, rows)}"""
 

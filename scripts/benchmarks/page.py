@@ -51,9 +51,9 @@ def page(sections: Mapping[str, str], previous: str) -> str:
     body = "\n".join(f"## {title}\n\n{parts[title].strip()}\n" for title in SECTIONS if title in parts)
     return f"""# Benchmarks
 
-Measured on the processor, with phantoms, in turns; medians of the rounds. Ratios carry over to similar machines,
-absolute figures do not. `python scripts/benchmark.py` measures all of it again (public data sets
-with `--dataset_dir` alone), with `--only` some.
+All figures are measured on the CPU with phantoms. Alternatives are run in turns, and each figure is the median over
+the rounds. Ratios carry over to similar machines; absolute figures do not. `python scripts/benchmark.py` repeats all
+measurements, and `--only` selects some. Public data sets are measured only with `--dataset_dir`.
 
 {machine()}
 

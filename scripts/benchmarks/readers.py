@@ -87,8 +87,9 @@ def describe_readers(rates: Mapping[tuple[str, str], list[float]], size: int) ->
             (title, f"{ours:.0f}", *(("", "") if theirs is None else (f"{theirs:.0f}", f"{ours / theirs:.2f}")))
         )
     head = ("format", f"`{OURS}`, pictures/s", "MONAI's `LoadImage`, pictures/s", "x")
-    return f"""A photograph of {size} x {size} pixels from a file that the system has in memory, one thread:
-`read_photograph` (uint8, rows first, checked) and MONAI's `LoadImage` with the reader of the format (float32 with its
-meta data; it has none for colours in MHA, or for gzipped PPM). x: ours over MONAI's, in turns.
+    return f"""\
+A photograph of {size} x {size} pixels is read from a file in the system's cache, with one thread. `read_photograph`
+returns uint8 with rows first and checks the file; MONAI's `LoadImage` returns float32 with metadata. MONAI has no
+reader for colour MHA or gzipped PPM. *x* is the speed of `read_photograph` relative to MONAI, in turns.
 
 {table(head, rows)}"""

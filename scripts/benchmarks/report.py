@@ -22,9 +22,10 @@ def measure_report(eyes: Path, effort: Effort) -> str:
     count = effort.report_count
     seconds, peak = in_own_process(partial(time_report, count, effort.report_families))
     row = (f"{count} + {count}", effort.report_families, str(torch.get_num_threads()), f"{seconds:.0f}", f"{peak:.0f}")
-    return f"""`retina_monai evaluate --mode quick` on {count} phantoms in the part of the real set and the photographs
-that the released weights paint around the vessels of {count} others, in a process of its own: page, JSON and MLflow
-included, making the sets not. Usefulness is not judged in this mode. Peak: of the whole process.
+    return f"""\
+`retina_monai evaluate --mode quick` compares {count} phantoms in the role of the real set with photographs that the
+released weights paint around the vessels of {count} others, in a separate process. Page, JSON and MLflow are
+included; making the sets is not. Usefulness is not judged in this mode. Peak memory is that of the whole process.
 
 {table(("photographs", "families", "threads", "seconds", "peak, MiB"), [row])}"""
 

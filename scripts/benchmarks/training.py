@@ -65,15 +65,19 @@ def measure_training(eyes: Path, effort: Effort) -> str:
 def describe_training(timings: Mapping[tuple[str, str], Sequence[Timing]], effort: Effort) -> str:
     head = ("size", "loop", "ms", "it/s", "x", "its rounds", "end of an epoch, s", "x with it")
     rows = [training_row(key, timings) for key in timings]
-    return f"""Batch 1, {pixels_of("released", effort)} px; each run in a process of its own, {effort.iterations}
-iterations after {effort.warm_up} that do not count. *Reference*: pix2pix as published, of that size, in a plain loop
-(torch's default Adam, fp32, default malloc, batch norm, transposed convolutions) on one batch that lies in memory:
-nothing is loaded, saved or logged. *Bundle*: `train.json` (paper size: and `paper.json`, but with `ema` on) through
-`monai.bundle` on phantoms from the cache, with augmentation, moving average, checkpoint and MLflow in SQLite; the
-released size has a second discriminator, a segmenter and their terms too. x: iterations per second over the
-reference's. The end of an epoch (checkpoint, weights, MLflow) is given by itself, and in the last column shared out
-over {EPOCH} iterations; validation, by default each fifth epoch, is not in it. Aim at the paper's size: 1.3 in fp32,
-1.7 in bf16.
+    return f"""\
+Batch size 1, {pixels_of("released", effort)} px. Each run is a separate process with {effort.iterations} iterations
+after {effort.warm_up} for warm-up.
+
+- *Reference*: the published pix2pix of that size in a plain loop (torch's default Adam, fp32, default malloc, batch
+  norm, transposed convolutions) on one batch in memory. Nothing is loaded, saved or logged.
+- *Bundle*: `train.json` (for the paper's size also `paper.json`, but with `ema` on) through `monai.bundle` on cached
+  phantoms, with augmentation, weight averaging, checkpoints and MLflow in SQLite. The released size also has a second
+  discriminator, a segmentation network and their losses.
+
+*x* is the number of iterations per second relative to the reference. The end of an epoch (checkpoint, weights,
+MLflow) is listed separately; the last column includes it, spread over {EPOCH} iterations. Validation, by default
+every fifth epoch, is not included. The aim at the paper's size is 1.3 in fp32 and 1.7 in bf16.
 
 {table(head, rows)}"""
 

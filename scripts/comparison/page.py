@@ -90,98 +90,102 @@ def judge(results: Mapping[str, Results]) -> str:
 PICTURE = "![{size} px: vessel map, what each method makes of it, real photograph](images/two_stage_{size}.png)"
 
 TRAINING = (
-    "All networks learned from 300 phantoms, or from the {eyes} training eyes of CHASE_DB1, HRF and FIVES together, "
-    "or from both, with seed 0.{released} The table gives the processor minutes of the others. The weights are those "
-    "of the last epoch, or of the best of several validations on the eyes of the validation split, by the judge named "
-    "below and KID. No weights were chosen by the figures of this page. Each method was trained once, so the "
-    "intervals do not include the variation between seeds. For each method and data set:"
+    "All networks were trained with seed 0 on 300 phantoms, on the {eyes} training eyes of CHASE_DB1, HRF and FIVES "
+    "together, or on both.{released} The table gives the processor minutes of the others. The weights are those of the "
+    "last epoch, or of the best of several validations on the validation eyes, selected by the judge named below and "
+    "KID. No weights were selected by the figures of this page. Each method was trained once, so the intervals do not "
+    "include the variation between seeds. Each method generates two sets per data set:"
 )
 
 TEMPLATE = """# Vessels first, then the rest: does it hold?
 
-The claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion do, blurs or
-bends the vessels that it is conditioned on; painting the vessels first, and then everything around them, keeps them.
-Two methods that were trained on the same eyes are compared here:
+This page tests a claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion
+do, blurs or bends the vessels, whereas painting the vessels first and everything else around them preserves them. Two
+methods trained on the same eyes are compared:
 
 {methods}
 
-All of this page but its conclusion is made by
-
-    scripts/two_stage.sh DATA
-
-which trains the networks of the two-stage method, paints, evaluates, and writes the tables from the reports in
-[two_stage](two_stage) (`python scripts/two_stage.py docs/two_stage` alone). Another method is another entry of
-`scripts/comparison/methods.py`.
-
 {pictures}
 
-*Two test eyes of CHASE_DB1 (Fraz et al. 2012), HRF (Budai et al. 2013) and FIVES (Jin et al. 2022) each, CC BY 4.0,
-cropped to the field of view and scaled down, beside what the methods make of their vessel maps with the real eye's
-appearance and a texture like its own.*
+*Two test eyes each of CHASE_DB1 (Fraz et al. 2012), HRF (Budai et al. 2013) and FIVES (Jin et al. 2022), CC BY 4.0,
+cropped to the field of view and scaled down. The generated photographs have the appearance of the real eye and a
+texture like its own.*
 
 ## How it was done
 
 {training}
 
 - *Test maps*: the vessel maps of the test eyes, painted with the average appearance of the set's training eyes.
-- *Warped maps*: those of the training eyes, each warped three times, painted with the appearance of one of them,
-  drawn by the seed.
+- *Warped maps*: the vessel maps of the training eyes, each warped three times and painted with the appearance of a
+  training eye drawn by the seed.
 
-All photographs get colours and a random texture in the same way, as `synthesize` adds them by default. The sensitivity
-test is without texture.
+All photographs get colours and a random texture in the same way, as `synthesize` adds them by default. The
+sensitivity test is without texture.
 
-`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures both at their size. The judge is {judge},
-trained on real photographs of the same training eyes; it also selected the epochs. Brackets hold 95 % intervals over
-patients unless stated otherwise. All methods are measured on the same eyes, so overlapping intervals may hide a
-difference.
+`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures each method at its own size. The judge is
+{judge}, which was trained on real photographs of the same training eyes and also selected the epochs. Brackets hold
+95 % intervals over patients unless stated otherwise. All methods are measured on the same eyes, so overlapping
+intervals may hide a difference.
 
 {cost}
 
-Seconds of processor time too: median over the test eyes of one photograph at a time, on one core, the methods in turns,
-reading and writing left out; on another machine they are others, and their ratio about the same.
+Seconds are processor time for one photograph: the median over the test eyes, on one core, with the methods in turns
+and without reading and writing. They differ on another machine, but their ratio stays about the same.
+
+Everything on this page except the conclusion is made by
+
+    scripts/two_stage.sh DATA
+
+It trains the networks of the two-stage method, generates and evaluates the sets, and writes the tables from the
+reports in [two_stage](two_stage). `python scripts/two_stage.py docs/two_stage` only writes the page. To compare
+another method, add an entry to `scripts/comparison/methods.py`.
 
 ## Are the vessels of the map in the photograph?
 
-What the judge finds in photographs of test maps, against the map; and in the real photographs of these eyes, which is
-as much as a photograph can be expected to show of a map that a person drew. Betti errors: difference in the number of
-connected parts (0) and of holes (1).
+The table compares what the judge finds in photographs of test maps with the map. Real photographs of these eyes show
+how much of a map drawn by a person a photograph can be expected to show. Betti errors are differences in the number
+of connected components (0) and of holes (1).
 
 {faithfulness}
 
 ## Does a branch go from the photograph when it goes from the map?
 
-Branches are removed from what the generator is given, one at a time, and the photograph is painted again. *Shown*: the
-judge sees the branch before (in real photographs: of all such branches). *Gone*: and not after. *Nothing else*: the
-rest of the photograph stayed. *Gone alone*: all three, with its interval; then of thin, medium and wide branches.
+Branches are removed from the input of the generator, one at a time, and the photograph is generated again.
+
+- *Shown*: the judge detects the branch before (for real photographs: the share of all such branches).
+- *Gone*: the judge detects it before and not after.
+- *Nothing else*: the rest of the photograph does not change.
+- *Gone alone*: all three, with an interval, and then separately for thin, medium and wide branches.
 
 {sensitivity}
 
 ## Do the photographs look real?
 
-KID of photographs around warped maps against real ones of other patients, N of each, which is half of the real set;
-below, the floor: one half against the other, of other patients. Few photographs, hence large standard errors.
+KID compares photographs of warped maps with real ones of other patients, N of each, where N is half of the real set.
+The rows of real photographs give the floor: one half against the other, with no patient in both. With so few
+photographs the standard errors are large.
 
 {realism}
 
 ## Do they have detail of each size?
 
-Mean power spectrum of the luminance inside the field of view, photographs of test maps (with the real ones' colours)
-over real, ring by ring of frequencies: share of rings within 25 %, lowest and highest ratio; below, what other real
-eyes of the same set get, each held against one of them.
+The table summarises the mean power spectrum of the luminance inside the field of view, of photographs of test maps
+(with the colours of the real ones) over real ones: the share of frequency rings within 25 %, and the lowest and
+highest ratio. For comparison, other real eyes of the same set are measured against one of them.
 
 {spectra}
 
 ## Are they like the real photographs of the same maps?
 
-Of test maps, inside the field of view, after each was given the real one's colours, and as it is. A vessel map does
-not determine a photograph: below, what another real eye gets.
+Photographs of test maps are compared inside the field of view, with the colours of the real ones and as they are. A
+vessel map does not determine a photograph, so the scores of another real eye are given for comparison.
 
 {likeness}
 
 ## Are they of use?
 
-Dice on real test eyes of a network that learned vessels from photographs around warped maps, from the real training
-eyes with as many steps, and from both (mode `full`).
+The table gives Dice on real test eyes of a network trained to segment vessels on photographs of warped maps, on the
+real training eyes with as many steps, and on both (mode `full`).
 
 {use}
 
