@@ -107,7 +107,7 @@ install_package() {
     cd "$root"
     pip_install --editable ".[$extras]"
     [[ ",$extras," == *,test,* ]] || return 0
-    what="torch-fidelity and pvbm" # tests compare with them; not what they depend on, torchvision, which is not used
+    what="torch-fidelity and pvbm" # not what they declare: torchvision, which is not used
     pip_install --no-deps torch-fidelity pvbm
 }
 

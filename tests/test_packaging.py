@@ -62,7 +62,7 @@ def test_conda_environment_equals_pyproject() -> None:
     assert Requirement(dependencies[0]) == Requirement(f"python{PROJECT['requires-python']}")
 
 
-@pytest.mark.parametrize("group", ["dependencies", "test", "dev"])
+@pytest.mark.parametrize("group", ["dependencies", "fid", "test", "dev"])
 def test_tested_versions_lie_in_the_accepted_ranges(group: str) -> None:
     tested = pins()
     for name, accepted in ranges(PROJECT["dependencies"] if group == "dependencies" else EXTRAS[group]).items():

@@ -6,7 +6,6 @@ from retina_monai.networks.diffusion_generator import DiffusionGenerator
 from retina_monai.networks.dilated_encoder import DilatedEncoder
 from retina_monai.networks.fourier_convolution import FourierConvolution, FourierUnit, SpectralTransform
 from retina_monai.networks.hashed_noise import hashed_normal
-from retina_monai.networks.inception import InceptionV3
 from retina_monai.networks.initialization import initialize_weights
 from retina_monai.networks.iternet import IterNet
 from retina_monai.networks.lama_generator import LamaGenerator
@@ -23,7 +22,6 @@ __all__ = [
     "DilatedEncoder",
     "FourierConvolution",
     "FourierUnit",
-    "InceptionV3",
     "IterNet",
     "LamaGenerator",
     "MultiTaskEncoder",

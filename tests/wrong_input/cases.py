@@ -344,14 +344,7 @@ def half_transparent_photographs(material: Material) -> Overrides:
     return {"data": material.eyes().convert("image", veiled).folder}
 
 
-def photographs_of_16_bits_that_are_8(material: Material) -> Overrides:
-    eyes = material.eyes()
-    for eye in range(8):
-        eyes.path("image", eye).write_bytes(png16(pixels(eyes.path("image", eye)).astype(np.uint16) * 257))
-    return {"data": eyes.folder}
-
-
-def photographs_of_16_bits(material: Material) -> Overrides:
+def colour_photographs_of_16_bits(material: Material) -> Overrides:
     eyes = material.eyes()
     for eye in range(8):
         array = pixels(eyes.path("image", eye)).astype(np.uint16) * 255 + 77
@@ -811,13 +804,16 @@ CASES = [
     accepted(palette_photographs),
     accepted(opaque_rgba_photographs),
     accepted(transparent_corners),
-    accepted(photographs_of_16_bits_that_are_8),
     accepted(grey_photographs_of_16_bits_that_are_8),
     accepted(photographs_that_exif_turns),
     accepted(jpegs_that_exif_turns),
     accepted(masks_of_every_kind),
     refused(half_transparent_photographs, NO_MODE, *LOOKING),
-    refused(photographs_of_16_bits, NOT_EIGHT, *LOOKING),
+    refused(
+        colour_photographs_of_16_bits,
+        r"phantom_0000\d.png is a 16-bit colour picture: convert it to 8 bits per channel",
+        *LOOKING,
+    ),
     refused(grey_photographs_of_16_bits, NOT_EIGHT, *LOOKING),
     refused(cmyk_photographs, NO_MODE, *LOOKING),
     refused(cmyk_tiffs, NO_MODE, *LOOKING),

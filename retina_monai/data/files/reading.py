@@ -8,7 +8,6 @@ be read is a ``RetinaError`` that names the file.
 from __future__ import annotations
 
 import gzip
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,14 +44,14 @@ PLAIN_SUFFIXES = PILLOW_SUFFIXES + NIFTI_SUFFIXES + META_SUFFIXES + DICOM_SUFFIX
 IMAGE_SUFFIXES = PLAIN_SUFFIXES + tuple(f"{suffix}.gz" for suffix in PILLOW_SUFFIXES)
 """Endings of the files that can be read, in lower case. DICOM and gzip are known by their content as well."""
 
+DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")  # of Pillow, all grey
 OTHER_COLOURS = {"CMYK": "a printer's", "LAB": "L*a*b*", "HSV": "HSV", "YCbCr": "YCbCr"}
 FRACTION = 1e-6  # what a fraction of 255 may be off as float32
 NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277  # tags of TIFF 6.0,
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 REDUCED, TRANSPARENCY, WHITE_IS_ZERO, ALPHA, SIGNED = 1, 4, 0, (1, 2), 2  # and what they say
 ORIENTATION = 274  # the tag of EXIF 2.3, section 4.6.4, that says how a camera was held
-ZIPPED_PIXEL, ZIPPED_REST = 32, 2**26  # bytes that a pixel (16-bit RGB as text, say) and metadata may take unpacked
-OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+ZIPPED_PIXEL, ZIPPED_REST = 32, 2**26  # bytes that a pixel (RGB as text, say) and metadata may take unpacked
 
 _pillow_lock = Lock()  # of Python's warning filters, which all threads share
 
@@ -73,7 +72,8 @@ def read_array(path: str | Path) -> NDArray:
 
     Raises:
         RetinaError: no such file; empty, damaged or truncated; not a picture; several pages, frames or
-            slices; more pixels than Pillow takes for a decompression bomb; CMYK, LAB, HSV or YCbCr.
+            slices; more pixels than Pillow takes for a decompression bomb; CMYK, LAB, HSV or YCbCr; colours of 16
+            bits in a format that Pillow reads.
     """
     return _opaque(_read(path))
 
@@ -140,7 +140,8 @@ def read_preview(path: str | Path, side: int) -> NDArray[np.uint8]:
     path = _existing(path)
     if _is_pillow(path):
         with _named(path), _opened(path) as (_, picture):
-            if picture.mode in ("L", "RGB") and "transparency" not in picture.info and not _is_deep(picture):
+            _refuse_colours(path, picture)
+            if picture.mode in ("L", "RGB") and "transparency" not in picture.info:
                 orientation = _orientation(picture)
                 picture.draft("L", (side, side))
                 return _upright(np.asarray(_shrunk(picture.convert("L"), side)), orientation)
@@ -305,10 +306,10 @@ def _upright(array: NDArray, orientation: int) -> NDArray:
 
 
 def _read_pillow(path: Path) -> NDArray:
-    with _opened(path) as (file, picture):
+    with _opened(path) as (_, picture):
         _refuse_colours(path, picture)
         _refuse_pages(path, picture)
-        array = _read_deep(path, file, picture) if _is_deep(picture) else _pixels(picture)
+        array = _pixels(picture)
         if picture.format == "TIFF":
             array = _as_tagged(path, array, getattr(picture, "tag_v2", {}))
         return _upright(array, _orientation(picture))
@@ -332,11 +333,25 @@ def _as_tagged(path: Path, array: NDArray, tags: Mapping[int, Any]) -> NDArray:
 
 
 def _refuse_colours(path: Path, picture: ImageFile.ImageFile) -> None:
+    """Refuse colours that Pillow does not decode to RGB, or of which it would drop half of the bits."""
     if picture.mode in OTHER_COLOURS:
         raise RetinaError(
             f"{path} has {OTHER_COLOURS[picture.mode]} colours ({picture.mode}), which are not those of a "
             "screen: convert it to RGB"
         )
+    if _is_deep(picture):
+        raise RetinaError(f"{path} is a 16-bit colour picture: convert it to 8 bits per channel")
+
+
+def _is_deep(picture: ImageFile.ImageFile) -> bool:
+    """Whether the file has more bits per channel than Pillow's mode of it."""
+    if picture.mode in DEEP_MODES:
+        return False
+    arguments = picture.tile[0].args or ""  # how the pixels lie in the file: of PNM, also the largest value
+    mode, *more = (arguments,) if isinstance(arguments, str) else arguments
+    largest = more[0] if more and picture.format == "PPM" else 255
+    bits = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
+    return ";16" in str(mode) or largest > 255 or max(bits) > 8
 
 
 def _refuse_pages(path: Path, picture: ImageFile.ImageFile) -> None:
@@ -374,38 +389,6 @@ def _palette_mode(picture: ImageFile.ImageFile) -> str:
         return "RGBA"
     colours = np.reshape(picture.getpalette() or (), (-1, 3))
     return "L" if (colours == colours[:, :1]).all() else "RGB"
-
-
-def _raw_mode(picture: ImageFile.ImageFile) -> tuple[str, int]:
-    """How Pillow finds the pixels in the file; of PNM, also the largest value."""
-    arguments = picture.tile[0].args or ""
-    mode, *more = (arguments,) if isinstance(arguments, str) else arguments
-    return str(mode), int(more[0]) if more and picture.format == "PPM" else 255
-
-
-def _is_deep(picture: ImageFile.ImageFile) -> bool:
-    """Whether the file has 16 bits per channel of which Pillow would drop half."""
-    mode, largest = _raw_mode(picture)
-    bits = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
-    deep = ";16" in mode or largest > 255 or max(bits) > 8
-    return deep and picture.mode not in ("I;16", "I;16L", "I;16B", "I", "F")
-
-
-def _read_deep(path: Path, file: IO[bytes], picture: ImageFile.ImageFile) -> NDArray[np.uint16]:
-    """Colours of 16 bits, which Pillow does not have: decoded twice, for the upper and for the lower byte."""
-    mode, _ = _raw_mode(picture)
-    if mode[:-1] not in ("RGB;16", "RGBA;16"):
-        raise RetinaError(f"{path} has 16 bits per channel, in a form that is not read: save it with 8 bits")
-    with _open(file) as lower:
-        lower.tile = [tile._replace(args=_with_mode(tile.args, mode)) for tile in lower.tile]
-        low = np.asarray(lower)
-    return np.asarray(picture).astype(np.uint16) * 256 + low
-
-
-def _with_mode(arguments: Any, mode: str) -> Any:
-    """A decoder's arguments, with the bytes of each number in the other order."""
-    other = mode[:-1] + OTHER_ORDER[mode[-1]]
-    return other if isinstance(arguments, str) else (other, *arguments[1:])
 
 
 def _full(array: NDArray) -> int:

@@ -12,14 +12,12 @@ from retina_monai.bundle import digest, find_bundle, load_network_of
 from retina_monai.engines import choose_device
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.measuring.eye import Extractor
-from retina_monai.handlers import load_file
-from retina_monai.networks import InceptionV3
+from retina_monai.evaluation.measuring.inception import InceptionV3
 
 __all__ = ["load_extractors"]
 
 ENCODER = "retina_encoder"
 DIGITS = 8  # of the SHA-256 of the weights, in a name
-UNTRAINED = "num_batches_tracked"  # older files of weights do not have it
 
 
 def load_extractors(
@@ -31,20 +29,21 @@ def load_extractors(
 
     Args:
         encoder: weights of the bundle ``retina_encoder`` to take instead of the released ones.
-        inception_weights: those of the Inception-v3 of FID, as torch-fidelity (``weights-inception-2015-12-05``) or
-            pytorch-fid (``pt_inception-2015-12-05``) publish them; ``None``: that extractor is left out.
+        inception_weights: see :class:`~retina_monai.evaluation.measuring.inception.InceptionV3`; ``None`` leaves that
+            extractor out.
 
     Returns:
         The retina encoder, then Inception-v3 if there are weights for it.
 
     Raises:
-        RetinaError: a file of weights is missing, cannot be read, or holds those of another network.
+        RetinaError: a file of weights is missing, cannot be read, or holds those of another network; torch-fidelity is
+            not installed and there are ``inception_weights``.
     """
     name, network = _load_encoder(encoder)
     extractors = {name: _as_extractor(network)}
     if inception_weights is not None:
         label = f"inception_v3 of 2015-12-05 (sha256 {digest(inception_weights)[:DIGITS]})"
-        extractors[label] = _as_extractor(_load_inception(inception_weights))
+        extractors[label] = _as_extractor(InceptionV3(inception_weights))
     return extractors
 
 
@@ -57,21 +56,6 @@ def _load_encoder(weights: str | Path | None) -> tuple[str, nn.Module]:
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     kind = f"{ENCODER} {version}" if weights is None else ENCODER
     return f"{kind} (sha256 {digest(path)[:DIGITS]})", network
-
-
-def _load_inception(path: str | Path) -> nn.Module:
-    state, network = load_file(path), InceptionV3()
-    own = network.state_dict()
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    missing = [key for key in own if key not in tensors and UNTRAINED not in key]
-    other = [key for key, value in tensors.items() if key not in own or value.shape != own[key].shape]
-    if missing or other:
-        raise RetinaError(
-            f"{path} does not hold the weights of the Inception-v3 of FID ({(missing + other)[0]} does not fit): give "
-            "torch-fidelity's weights-inception-2015-12-05-6726825d.pth or pytorch-fid's pt_inception-2015-12-05"
-        )
-    network.load_state_dict(tensors, strict=False)
-    return network
 
 
 def _as_extractor(network: nn.Module) -> Extractor:

@@ -19,7 +19,7 @@ from retina_monai.files import write_json
 __all__ = ["as_plain", "code_digest", "key_of", "read_section", "write_section"]
 
 FILE = "section.json"
-PAGE = ("page.py", "page_style.py", "report.py", "mlflow_run.py")
+PAGE = ("page.py", "report.py", "mlflow_run.py")
 """Files of this folder that change how figures are shown, not what they are."""
 
 
