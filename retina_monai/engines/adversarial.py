@@ -96,8 +96,7 @@ class AdversarialTrainer(Trainer):
             outputs = self.objective.forward(batch)
         losses: Losses = {}
         for step in self.objective.steps:
-            if self.state.iteration % step.every == 0:
-                losses |= self._take(step, batch, outputs)
+            losses |= self._take(step, batch, outputs)
         self.loss_scaler.update()
         average_buffers(self.objective.networks)
         losses = {name: term.detach() for name, term in losses.items()}

@@ -34,7 +34,6 @@ from retina_monai.metrics.distribution import (
     kid,
     kid_of_subsets,
     polynomial_mmd,
-    real_floor,
     sample_fid,
 )
 from retina_monai.metrics.features import FeatureReservoir, FeatureStatistics, extract_features
@@ -53,7 +52,14 @@ from retina_monai.metrics.privacy import (
     infer_membership,
     nearest_distances,
 )
-from retina_monai.metrics.segmentation import SegmentationQuality, accuracy, dice, roc_auc, sensitivity, specificity
+from retina_monai.metrics.segmentation_quality import (
+    SegmentationQuality,
+    accuracy,
+    dice,
+    roc_auc,
+    sensitivity,
+    specificity,
+)
 from retina_monai.metrics.selection import Selection
 from retina_monai.metrics.spectrum import (
     frequencies,
@@ -127,7 +133,6 @@ __all__ = [
     "polynomial_mmd",
     "psnr",
     "radial_power_spectrum",
-    "real_floor",
     "region_contrast",
     "roc_auc",
     "sample_fid",

@@ -38,7 +38,6 @@ __all__ = [
     "kid",
     "kid_of_subsets",
     "polynomial_mmd",
-    "real_floor",
     "sample_fid",
 ]
 
@@ -121,7 +120,7 @@ class FID(Comparison):
 
 @dataclass(frozen=True, kw_only=True)
 class RealFloor(Comparison):
-    """How far two parts of one real set are apart, over many halves; see :func:`real_floor`.
+    """How far two parts of one real set are apart, over many halves; see :func:`floor_of_halves`.
 
     ``real_count`` and ``generated_count`` are the numbers of images in a part.
 
@@ -410,15 +409,8 @@ def halves(
     ]
 
 
-def real_floor(
-    features: ArrayLike,
-    generator: np.random.Generator,
-    *,
-    extractor: str,
-    resolution: int,
-    patients: Sequence[str] | None = None,
-    splits: int = SPLITS,
-    size: int = SUBSET_SIZE,
+def floor_of_halves(
+    features: ArrayLike, pairs: Sequence[Subset], *, by_patient: bool, extractor: str, resolution: int
 ) -> RealFloor:
     """KID and FID between random halves of a real set: what a perfect generator would get with as many images.
 
@@ -431,39 +423,8 @@ def real_floor(
 
     Args:
         features: of the real images, ``(N, D)``.
-        generator: of the halves.
-        extractor: name of what made the features.
-        resolution: of the images, pixels of the shorter side.
-        patients: of each image: then no patient is in both halves.
-        splits: number of splits; FID is taken of the first ten.
-        size: images in a part of a split at most.
-
-    Returns:
-        The distances of all splits, with the number of images in a part.
-
-    Raises:
-        ValueError: as :func:`halve`; features that are not ``(N, D)`` or not finite; a half of fewer than two images.
-
-    Example:
-        >>> features = np.random.default_rng(0).normal(size=(100, 2))
-        >>> floor = real_floor(features, np.random.default_rng(1), extractor="none", resolution=8)
-        >>> 0 < floor.kid < 0.5, floor.real_count, len(floor.kids)
-        (True, 50, 200)
-    """
-    values = check_features(features, "real features")
-    pairs = halves(len(values), generator, patients, splits, size)
-    by_patient = patients is not None
-    return floor_of_halves(values, pairs, by_patient=by_patient, extractor=extractor, resolution=resolution)
-
-
-def floor_of_halves(
-    features: ArrayLike, pairs: Sequence[Subset], *, by_patient: bool, extractor: str, resolution: int
-) -> RealFloor:
-    """:func:`real_floor` over given parts of the real set.
-
-    Args:
-        features: of the real images, ``(N, D)``.
-        pairs: indices of the images in both parts of each split, all of one number.
+        pairs: of :func:`halves`: indices of the images in both parts of each split, all of one number; FID is taken of
+            the first ten.
         by_patient: whether no patient is in both parts of any.
         extractor: name of what made the features.
         resolution: of the images, pixels of the shorter side.
@@ -471,6 +432,13 @@ def floor_of_halves(
     Raises:
         ValueError: features that are not ``(N, D)`` or not finite; a part of fewer than two images, or of another
             number than the others.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(100, 2))
+        >>> pairs = halves(100, np.random.default_rng(1))
+        >>> floor = floor_of_halves(features, pairs, by_patient=False, extractor="none", resolution=8)
+        >>> 0 < floor.kid < 0.5, floor.real_count, len(floor.kids)
+        (True, 50, 200)
     """
     values = check_features(features, "real features")
     size = _one_size(pairs)

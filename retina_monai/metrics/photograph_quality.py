@@ -9,7 +9,7 @@ from ignite.metrics import Metric
 
 from retina_monai.metrics.distribution import KernelDistance
 from retina_monai.metrics.image_quality import ImageQuality
-from retina_monai.metrics.segmentation import SegmentationQuality
+from retina_monai.metrics.segmentation_quality import SegmentationQuality
 from retina_monai.metrics.selection import Selection
 from retina_monai.metrics.topology import TopologyQuality
 

@@ -17,7 +17,7 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 from torch import Tensor
 
-from retina_monai.metrics.segmentation import SegmentationQuality, masks_inside
+from retina_monai.metrics.segmentation_quality import SegmentationQuality, masks_inside
 
 __all__ = ["TopologyQuality", "betti_0", "betti_0_error", "betti_1", "betti_1_error", "cldice"]
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -30,7 +27,8 @@ GROUP = 4  # channels that are normalised together, in the outermost level
 class ConditionedUNet(nn.Module):
     """MONAI's ``DiffusionModelUNet`` on blocks of pixels, of a noisy picture and its condition.
 
-    It scripts as what is traced of it, since MONAI's attention blocks do not script.
+    It scripts as what is traced of it, since MONAI's attention blocks do not script. MONAI's network is run level by
+    level here, so that a trace fits every device and levels can be checkpointed.
 
     Args:
         in_channels: of the condition.
@@ -81,14 +79,14 @@ class ConditionedUNet(nn.Module):
 
     def _settings(self) -> dict[str, Any]:
         """What MONAI's networks take."""
-        told = self.arguments
-        features, levels = told["features"], len(told["multipliers"])
+        arguments = self.arguments
+        features, levels = arguments["features"], len(arguments["multipliers"])
         return {
             "spatial_dims": 2,
             "in_channels": self.channels * self.unshuffle**2,
-            "channels": [features * multiplier for multiplier in told["multipliers"]],
-            "num_res_blocks": told["blocks"],
-            "attention_levels": [level >= levels - told["attention"] for level in range(levels)],
+            "channels": [features * multiplier for multiplier in arguments["multipliers"]],
+            "num_res_blocks": arguments["blocks"],
+            "attention_levels": [level >= levels - arguments["attention"] for level in range(levels)],
             "num_head_channels": features // 2,
             "norm_num_groups": features // GROUP,
         }
@@ -104,53 +102,69 @@ class ConditionedUNet(nn.Module):
         Returns:
             ``(B, out_channels, H, W)``, float32.
         """
-        with _checkpointed(self) if self.training and self.gradient_checkpointing else nullcontext():
-            predicted = self._predict(pixel_unshuffle(x, self.unshuffle), timesteps)
+        predicted = self._predict(pixel_unshuffle(x, self.unshuffle), timesteps)
         return pixel_shuffle(predicted, self.unshuffle).float()
 
     def _predict(self, blocks: Tensor, timesteps: Tensor) -> Tensor:
-        predicted: Tensor = self.unet(blocks, timesteps)
+        time, features = self._encode(self.unet, blocks, timesteps)
+        return self._decode(self.unet.middle_block(features[-1], time), features, time)
+
+    def _encode(
+        self, network: nn.Module, blocks: Tensor, timesteps: Tensor, hint: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The encoder of MONAI's U-Net or ControlNet: embedding of the time, and features for each skip connection.
+
+        Args:
+            network: has the encoder.
+            blocks: ``(B, C, H, W)``.
+            timesteps: ``(B,)``.
+            hint: what a ControlNet adds to its first features.
+        """
+        parts: Any = network
+        time = parts.time_embed(embed_times(timesteps, self.arguments["features"]).to(blocks.dtype))
+        first = parts.conv_in(blocks)
+        features = [first if hint is None else first + hint]
+        for level in parts.down_blocks:
+            features += self._run(level, features[-1], time)[1]
+        return time, features
+
+    def _decode(self, features: Tensor, skips: list[Tensor], time: Tensor) -> Tensor:
+        """Features of the middle, those of the skip connections and the embedded time -> the U-Net's output."""
+        parts: Any = self.unet
+        for level in parts.up_blocks:
+            place = -len(level.resnets)
+            features = self._run(level, features, skips[place:], time)
+            skips = skips[:place]
+        predicted: Tensor = parts.out(features)
         return predicted
+
+    def _run(self, level: nn.Module, *inputs: Any) -> Any:
+        """One level, of which only the inputs are kept if gradients are checkpointed."""
+        if self.training and self.gradient_checkpointing:
+            return checkpoint(level, *inputs, use_reentrant=False)
+        return level(*inputs)
 
     def __prepare_scriptable__(self) -> nn.Module:
         device = next(self.parameters()).device
         side = 2**self.levels
         example = torch.zeros(1, self.channels, side, side, device=device), torch.zeros(1, device=device)
-        with torch.no_grad(), _portable_times(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of MONAI's looks at a shape
             traced: nn.Module = torch.jit.trace(copy.deepcopy(self).eval(), example, check_trace=False)
         return traced
 
 
-@contextmanager
-def _checkpointed(network: nn.Module) -> Iterator[None]:
-    """The levels of MONAI's networks keep what enters them only; where a class is wrapped, names of weights change."""
-    names = ("down_blocks", "up_blocks")
-    lists = [part for name, part in network.named_modules() if name.rpartition(".")[2] in names]
-    levels: list[nn.Module] = [level for part in lists for level in part.children()]
-    for level in levels:
-        level.__dict__["forward"] = partial(checkpoint, level.forward, use_reentrant=False)
-    try:
-        yield
-    finally:
-        for level in levels:
-            del level.__dict__["forward"]
+def embed_times(timesteps: Tensor, width: int) -> Tensor:
+    """Sinusoidal embedding of times, equal to MONAI's ``get_timestep_embedding``, whose trace runs on one device only.
 
+    Args:
+        timesteps: ``(B,)``.
+        width: of the embedding, even.
 
-@contextmanager
-def _portable_times() -> Iterator[None]:
-    """While it is traced, embed times without naming a device: MONAI's function would write the example's down."""
-    nets = "monai.networks.nets"
-    with (
-        mock.patch(f"{nets}.diffusion_model_unet.get_timestep_embedding", _embed_times),
-        mock.patch(f"{nets}.controlnet.get_timestep_embedding", _embed_times),
-    ):
-        yield
-
-
-def _embed_times(timesteps: Tensor, width: int) -> Tensor:
-    """As MONAI's ``get_timestep_embedding``, ``(B, width)``, for an even width."""
+    Returns:
+        ``(B, width)``, float32.
+    """
     half = width // 2
-    places = torch.ones_like(timesteps[:1].float()).expand(half).cumsum(0) - 1
-    angles = timesteps[:, None].float() * torch.exp(-math.log(LONGEST_PERIOD) / half * places)
+    places = torch.ones_like(timesteps[:1], dtype=torch.int64).expand(half).cumsum(0) - 1
+    angles = timesteps[:, None].float() * torch.exp(-math.log(LONGEST_PERIOD) * places.float() / half)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)

@@ -55,8 +55,10 @@ class ControlledUNet(ConditionedUNet):
         split = self.out_channels * self.unshuffle**2
         picture, condition = blocks[:, :split], blocks[:, split:]
         blind = torch.cat([picture, torch.zeros_like(condition)], dim=1)
-        levels, middle = self.controlnet(blind, timesteps, condition)
-        predicted: Tensor = self.unet(
-            blind, timesteps, down_block_additional_residuals=levels, mid_block_additional_residual=middle
-        )
-        return predicted
+        control = self.controlnet
+        time, features = self._encode(control, blind, timesteps, control.controlnet_cond_embedding(condition))
+        middle = control.controlnet_mid_block(control.middle_block(features[-1], time))
+        corrections = [block(part) for block, part in zip(control.controlnet_down_blocks, features, strict=True)]
+        time, features = self._encode(self.unet, blind, timesteps)
+        skips = [part + correction for part, correction in zip(features, corrections, strict=True)]
+        return self._decode(self.unet.middle_block(features[-1], time) + middle, skips, time)

@@ -86,8 +86,12 @@ class IterNet(nn.Module):
             In evaluation mode the last iteration's probabilities ``(B, 1, H, W)`` in [0, 1]; in training mode the
             logits of all, ``(B, iterations + 1, H, W)``, the last of which are those.
         """
-        height, width = image.shape[-2], image.shape[-1]
-        x = pad(self.contrast(image), [0, (-width) % self.factor, 0, (-height) % self.factor])
+        return self.segment_contrast(self.contrast(image))
+
+    def segment_contrast(self, contrast: Tensor) -> Tensor:
+        """Local contrast ``(B, 1, H, W)`` -> vessel map, as :meth:`forward` returns it."""
+        height, width = contrast.shape[-2], contrast.shape[-1]
+        x = pad(contrast, [0, (-width) % self.factor, 0, (-height) % self.factor])
         skips = [self.first(x.contiguous(memory_format=torch.channels_last))]
         features = [self.unet(skips[0])]
         for mix in self.mixes:

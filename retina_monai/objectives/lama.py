@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, softplus
 
+from retina_monai.masked_statistics import channel_statistics, masked_mean
+from retina_monai.objectives.feature_matching import discriminator_features, feature_distance
 from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
 
@@ -139,7 +141,7 @@ class Lama:
         told = self.networks["perceptual"](image)[-1].float()
         share = (batch[self.vessel_key] + 1) / 2
         entropy = binary_cross_entropy_with_logits(told[:, :1], share, reduction="none")
-        return {"p_vessel": _mean_of(entropy, fov), "p_image": _mean_of((told[:, 1:] - image).abs(), fov)}
+        return {"p_vessel": masked_mean(entropy, fov), "p_image": masked_mean((told[:, 1:] - image).abs(), fov)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Patches of photographs are real; of pictures that were painted on, those are fake that show some of it."""
@@ -155,9 +157,9 @@ class Lama:
         """Keep what is known, fool the discriminator, and look like the photograph to both networks."""
         image, fov, mask = batch[self.image_key], batch[self.fov_key], outputs["mask"]
         shown, painted = self._shown(outputs), outputs["painted"]
-        losses = {"g_known": self.known_weight * _mean_of((painted - outputs["known"]).abs(), 1 - mask)}
+        losses = {"g_known": self.known_weight * masked_mean((painted - outputs["known"]).abs(), 1 - mask)}
         if self.unknown_weight:
-            losses["g_unknown"] = self.unknown_weight * _mean_of((painted - image).abs(), mask)
+            losses["g_unknown"] = self.unknown_weight * masked_mean((painted - image).abs(), mask)
         if self.color_weight:
             losses["g_color"] = self.color_weight * _color_distance(outputs["pred"], image, fov)
         if self.spectrum is not None and self.spectrum_weight:
@@ -169,7 +171,7 @@ class Lama:
             if self.feature_matching_weight:
                 with torch.no_grad():
                     real = self._features(image)
-                losses["g_features"] = self.feature_matching_weight * _feature_distance(fake, real)
+                losses["g_features"] = self.feature_matching_weight * feature_distance(fake, real, torch.square)
         if self.perceptual_weight:
             losses["g_perceptual"] = self.perceptual_weight * self._perceptual_distance(shown, image)
         return losses
@@ -201,9 +203,7 @@ class Lama:
         return outputs["pred"] if self.composite else outputs["painted"]
 
     def _features(self, image: Tensor) -> list[list[Tensor]]:
-        """Of each scale of the discriminator."""
-        features = self.networks["discriminator"](image)
-        return [features] if isinstance(features[0], Tensor) else features
+        return discriminator_features(self.networks["discriminator"], image)
 
     def _perceptual_distance(self, fake: Tensor, real: Tensor) -> Tensor:
         """Mean over layers of the squared difference of features, relative to their variance over the photograph.
@@ -226,12 +226,6 @@ def _variance(features: Tensor) -> Tensor:
     return (features - features.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3))
 
 
-def _mean_of(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over pictures of the mean over the pixels of each one's mask, and over channels."""
-    area = mask.sum(dim=(1, 2, 3)).clamp_min(1) * values.shape[1]
-    return ((values * mask).sum(dim=(1, 2, 3)) / area).mean()
-
-
 def _mean_softplus(features: list[list[Tensor]], sign: float) -> Tensor:
     return torch.stack([softplus(sign * scale[-1].float()).mean() for scale in features]).mean()
 
@@ -246,20 +240,7 @@ def _masked(logits: Tensor, mask: Tensor) -> Tensor:
     return (softplus(logits) * fake + softplus(-logits) * (1 - fake)).mean()
 
 
-def _feature_distance(fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
-    """Mean over scales and layers of the squared difference, the logits left out."""
-    pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
-    return torch.stack([(ours.float() - theirs.float()).square().mean() for ours, theirs in pairs]).mean()
-
-
 def _color_distance(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
     """Absolute difference of mean and of standard deviation inside the field of view, a mean over channels."""
-    ours, theirs = _statistics(pred, fov), _statistics(image, fov)
+    ours, theirs = channel_statistics(pred, fov), channel_statistics(image, fov)
     return torch.stack([(one - other).abs().mean() for one, other in zip(ours, theirs, strict=True)]).sum()
-
-
-def _statistics(image: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
-    area = fov.sum(dim=(2, 3)).clamp_min(1)
-    mean = (image * fov).sum(dim=(2, 3)) / area
-    variance = ((image - mean[:, :, None, None]).square() * fov).sum(dim=(2, 3)) / area
-    return mean, (variance + 1e-12).sqrt()

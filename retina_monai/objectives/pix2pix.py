@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from retina_monai.group import whole_sum
+from retina_monai.masked_statistics import masked_mean
+from retina_monai.objectives.feature_matching import discriminator_features, feature_distance
 from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
 
@@ -117,14 +119,14 @@ class Pix2Pix:
     def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Stay near the photograph (eq. 3), fool the discriminator (eq. 1), keep spectrum, features and vessels."""
         pred, image, fov = outputs["pred"], batch[self.image_key], batch[self.fov_key]
-        losses = {"g_l1": self.l1_weight * _l1_inside(pred, image, fov)}
+        losses = {"g_l1": self.l1_weight * masked_mean((pred - image).abs(), fov)}
         if self.adversarial_weight:
             fake = self._features(batch, pred)
             losses["g_adversarial"] = self.adversarial_weight * _verdict(fake, 1.0)
             if self.feature_matching_weight:
                 with torch.no_grad():
                     real = self._features(batch, image)
-                losses["g_features"] = self.feature_matching_weight * _feature_distance(fake, real)
+                losses["g_features"] = self.feature_matching_weight * feature_distance(fake, real)
         if self.spectrum is not None and self.spectrum_weight:
             losses["g_spectrum"] = self.spectrum_weight * spectrum_distance(self.spectrum, pred, image, fov)
         if self.faithfulness_weight:
@@ -132,9 +134,8 @@ class Pix2Pix:
         return losses
 
     def _features(self, batch: Batch, image: Tensor) -> list[list[Tensor]]:
-        """Of each scale."""
-        features = self.networks["discriminator"](torch.cat([batch[self.condition_key], image], dim=1))
-        return [features] if isinstance(features[0], Tensor) else features
+        pair = torch.cat([batch[self.condition_key], image], dim=1)
+        return discriminator_features(self.networks["discriminator"], pair)
 
     @torch.no_grad()
     def _visible(self, batch: Batch) -> Tensor:
@@ -155,15 +156,3 @@ def _bce(logits: Tensor, target: float) -> Tensor:
 
 def _verdict(features: list[list[Tensor]], target: float) -> Tensor:
     return torch.stack([_bce(scale[-1], target) for scale in features]).mean()
-
-
-def _feature_distance(fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
-    """Mean over scales and layers, the logits left out."""
-    pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
-    return torch.stack([(ours.float() - theirs.float()).abs().mean() for ours, theirs in pairs]).mean()
-
-
-def _l1_inside(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
-    """Mean over the images of each image's mean absolute error inside the field of view."""
-    inside = fov.sum(dim=(1, 2, 3)).clamp_min(1) * pred.shape[1]
-    return ((pred - image).abs() * fov).sum(dim=(1, 2, 3)).div(inside).mean()

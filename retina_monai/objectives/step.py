@@ -22,13 +22,11 @@ class Step:
         name: the step's name; its optimizer goes by the same.
         updates: names of the networks whose parameters move.
         losses: ``(batch, outputs of forward)`` -> named scalar terms; their sum is minimised.
-        every: a lazy step is taken at the iterations that are multiples of it (R1 every 16th, say).
     """
 
     name: str
     updates: tuple[str, ...]
     losses: Callable[[Batch, Mapping[str, Tensor]], Losses]
-    every: int = 1
 
 
 class Objective(Protocol):

@@ -18,6 +18,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from retina_monai.masked_statistics import channel_statistics
 from retina_monai.transforms.texture import Texture, add_texture
 
 __all__ = [
@@ -65,7 +66,7 @@ def measure_appearance(image: Tensor, fov: Tensor) -> Appearance:
         ValueError: the field of view is empty.
     """
     _refuse_empty(fov[None])
-    mean, std = _statistics(image.float()[None], fov[None])
+    mean, std = channel_statistics(image.float()[None], fov[None])
     return Appearance(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
 
 
@@ -130,7 +131,7 @@ class MatchAppearance:
     def __call__(self, image: Tensor, fov: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> the same shape: the statistics asked for inside ``(B, 1, H, W)``, -1 outside of it."""
         inside = fov.to(image.dtype)
-        mean, std = _statistics(image, inside)
+        mean, std = channel_statistics(image, inside)
         result = (image - mean) / std.clamp_min(FLAT) * self.std.to(image) + self.mean.to(image)
         return result * inside + (inside - 1)
 
@@ -183,15 +184,6 @@ class LikeAppearanced(MapTransform):
         for key in self.key_iterator(result):
             result[key] = apply_appearance(result[key], fov, appearance)
         return result
-
-
-def _statistics(image: Tensor, fov: Tensor) -> tuple[Tensor, Tensor]:
-    """Of ``(B, C, H, W)`` inside ``(B, 1, H, W)``: mean and standard deviation, ``(B, C, 1, 1)`` each."""
-    inside = fov.to(image.dtype)
-    count = inside.sum(dim=(2, 3), keepdim=True).clamp_min(1)
-    mean = (image * inside).sum(dim=(2, 3), keepdim=True) / count
-    variance = ((image - mean).square() * inside).sum(dim=(2, 3), keepdim=True) / count
-    return mean, torch.sqrt(variance + TINY)
 
 
 def _red_leads(image: Tensor, appearance: Appearance) -> Tensor:

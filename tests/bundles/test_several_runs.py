@@ -12,6 +12,7 @@ import monai.bundle
 import pytest
 import torch
 from mlflow import MlflowClient
+from monai.bundle import ConfigParser
 from monai.data import get_track_meta
 
 from retina_monai.bundle import run_folder
@@ -99,3 +100,11 @@ def test_trainings_and_inferences_are_apart(
 def test_workflows_that_are_made_before_any_runs_are_apart(tmp_path: Path) -> None:
     assert len({run_folder(str(tmp_path)) for _ in range(20)}) == 20
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_config_resolves_its_run_folder_once(tmp_path: Path) -> None:
+    config = {"output_dir": f"$run_folder({str(tmp_path)!r})", "places": ["@output_dir", "$@output_dir"]}
+    first, second = (ConfigParser(dict(config), globals={"run_folder": run_folder}) for _ in range(2))
+    places = [parser.get_parsed_content(name) for parser in (first, second, first) for name in ("output_dir", "places")]
+    assert places[1] == [places[0]] * 2 and places[3] == [places[2]] * 2
+    assert places[0] != places[2] and places[4:] == places[:2]

@@ -93,11 +93,11 @@ def updates(before: dict[str, Tensor], after: dict[str, Tensor], network: str) -
 class Three:
     """Three networks in a chain, of which the steps given move some."""
 
-    def __init__(self, *steps: tuple[str, tuple[str, ...], int]) -> None:
+    def __init__(self, *steps: tuple[str, tuple[str, ...]]) -> None:
         torch.manual_seed(0)
         self.networks = nn.ModuleDict({name: nn.Conv2d(1, 1, 3, padding=1) for name in ("first", "second", "third")})
         self.taken: list[tuple[int, str]] = []
-        self.steps = tuple(Step(name, moved, self.losses(name), every) for name, moved, every in steps)
+        self.steps = tuple(Step(name, moved, self.losses(name)) for name, moved in steps)
         self.iteration = 0
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class Three:
 
 
 def test_a_step_moves_the_networks_that_it_names_and_no_other() -> None:
-    objective = Three(("middle", ("second",), 1))
+    objective = Three(("middle", ("second",)))
     before = parameters(objective)
     train(objective)
     after = parameters(objective)
@@ -147,14 +147,6 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator() -> None:
     sum(objective.discriminator_losses(batch, objective.forward(batch)).values()).backward()
     for gradient, parameter in zip(ours, objective.networks["discriminator"].parameters(), strict=True):
         torch.testing.assert_close(gradient, parameter.grad)
-
-
-def test_a_lazy_step_is_taken_at_multiples() -> None:
-    objective = Three(("lazy", ("first",), 3), ("always", ("second",), 1))
-    trainer = train(objective, epochs=2, data_loader=loader(1), optimizers=optimizers(objective, rate=1e-4))
-    assert [iteration for iteration, name in objective.taken if name == "lazy"] == [3, 6]
-    assert [iteration for iteration, name in objective.taken if name == "always"] == list(range(1, 9))
-    assert trainer.state.losses.keys() == {"always_square", "always_sum", "loss"}
 
 
 def test_output_is_a_list_with_one_dictionary_and_the_loss_is_the_sum() -> None:
@@ -316,13 +308,13 @@ class Decoder(nn.Module):
 
 
 class Inpainting:
-    """LaMa: a masked picture, feature matching, and R1 at every second iteration, which differentiates twice."""
+    """LaMa: a masked picture, feature matching, and R1, which differentiates twice."""
 
     def __init__(self) -> None:
         judge = PatchDiscriminator(spatial_dims=2, channels=4, in_channels=3, num_layers_d=1)
         self.networks = nn.ModuleDict({"generator": nn.Conv2d(4, 3, 3, padding=1), "discriminator": judge})
         self.steps = (
-            Step("r1", ("discriminator",), self.r1_losses, every=2),
+            Step("r1", ("discriminator",), self.r1_losses),
             Step("discriminator", ("discriminator",), self.discriminator_losses),
             Step("generator", ("generator",), self.generator_losses),
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import doctest
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +21,15 @@ from scipy.stats import ortho_group
 from retina_monai.metrics import distribution
 from retina_monai.metrics.distribution import (
     KernelDistance,
+    RealFloor,
     fid,
+    floor_of_halves,
     frechet_distance,
     halve,
     halves,
     kid,
     kid_of_subsets,
     polynomial_mmd,
-    real_floor,
     sample_fid,
 )
 from retina_monai.metrics.features import CAPACITY, FeatureMetric, FeatureStatistics, extract_features
@@ -263,6 +265,15 @@ def test_many_halves_have_one_size_and_share_no_patient() -> None:
     assert {len(part) for pair in halves(33, np.random.default_rng(0), splits=5, size=4) for part in pair} == {4}
     with pytest.raises(ValueError, match="splits and size must be at least 1, not 0 and 1000"):
         halves(33, np.random.default_rng(0), splits=0)
+
+
+def real_floor(
+    rows: np.ndarray, generator: np.random.Generator, patients: Sequence[str] | None = None, **how: Any
+) -> RealFloor:
+    """Over random halves of the rows."""
+    split = {key: how.pop(key) for key in ("splits", "size") if key in how}
+    pairs = halves(len(rows), generator, patients, **split)
+    return floor_of_halves(rows, pairs, by_patient=patients is not None, **how)
 
 
 def test_the_floor_compares_halves() -> None:

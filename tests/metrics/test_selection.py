@@ -12,7 +12,7 @@ from ignite.exceptions import NotComputableError
 from torch import Tensor
 
 from retina_monai.metrics import KernelDistance, Selection, kid
-from retina_monai.metrics.segmentation import SegmentationQuality
+from retina_monai.metrics.segmentation_quality import SegmentationQuality
 
 
 def colour(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from skimage.measure import euler_number, label
 from skimage.morphology import skeletonize
 
 from retina_monai.metrics import topology
-from retina_monai.metrics.segmentation import dice
+from retina_monai.metrics.segmentation_quality import dice
 from retina_monai.metrics.topology import TopologyQuality, betti_0, betti_0_error, betti_1, betti_1_error, cldice
 
 PAIRS = [cldice, betti_0_error, betti_1_error]

@@ -8,9 +8,10 @@ import pytest
 import torch
 from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from retina_monai.networks import ConditionedUNet, ControlledUNet
-from retina_monai.networks.conditioned_unet import _embed_times
+from retina_monai.networks.conditioned_unet import embed_times
 
 SMALL: dict[str, Any] = {"features": 8, "multipliers": (1, 2)}
 BOTH = pytest.mark.parametrize("kind", [ConditionedUNet, ControlledUNet])
@@ -75,7 +76,16 @@ def test_it_is_monais_network_on_blocks_of_pixels() -> None:
     network, (x, times) = unet(), noisy()
     blocks = x.reshape(2, 4, 8, 2, 8, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, 16, 8, 8)
     predicted = network.unet(blocks, times).reshape(2, 3, 2, 2, 8, 8).permute(0, 1, 4, 2, 5, 3).reshape(2, 3, 16, 16)
-    torch.testing.assert_close(network(x, times), predicted)
+    assert torch.equal(network(x, times), predicted)
+
+
+def test_control_is_monais_controlnet_on_blocks_of_pixels() -> None:
+    network, (x, times) = unet(ControlledUNet), noisy()
+    blocks = pixel_unshuffle(x, 2)
+    blind = torch.cat([blocks[:, :12], torch.zeros(2, 4, 8, 8)], dim=1)
+    levels, middle = network.controlnet(blind, times, blocks[:, 12:])
+    residuals = {"down_block_additional_residuals": levels, "mid_block_additional_residual": middle}
+    assert torch.equal(network(x, times), pixel_shuffle(network.unet(blind, times, **residuals), 2))
 
 
 def test_released_size_has_fewer_than_12_million_weights() -> None:
@@ -139,7 +149,7 @@ def test_what_is_traced_names_no_device(kind: type[ConditionedUNet]) -> None:
 
 def test_times_are_embedded_as_monai_embeds_them() -> None:
     times = torch.tensor([0.0, 3.0, 999.5])
-    torch.testing.assert_close(_embed_times(times, 32), get_timestep_embedding(times, 32))
+    assert torch.equal(embed_times(times, 32), get_timestep_embedding(times, 32))
 
 
 def test_control_starts_as_the_blind_network_and_trains_alone() -> None:

@@ -24,7 +24,7 @@ from retina_monai.data.phantom.fundus.phantom_eye import Eye, Generator, generat
 from retina_monai.data.phantom.fundus.spots import Spots, draw_spots
 from retina_monai.data.phantom.fundus.vessel_tree import VesselTree
 
-__all__ = ["Boat", "Lesions", "draw_lesions", "quadrants"]
+__all__ = ["Boat", "Lesions", "draw_lesions"]
 
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
@@ -145,12 +145,6 @@ def draw_lesions(seed: int, eye: Eye, myopia: Myopia | None, grade: int) -> Lesi
     return Lesions(seed, aneurysms, blots, flames, bleedings, hard, soft, tufts, boats)
 
 
-def quadrants(points: Complex, eye: Eye) -> NDArray[np.int64]:
-    """(4,) how many points lie in each quadrant of the field of view."""
-    away = points - eye.view
-    return np.bincount(2 * (away.imag > 0) + (away.real > 0), minlength=4)
-
-
 def _vessel_points(eye: Eye) -> cKDTree:
     points = np.concatenate([tree.points[tree.radii[:, 0] > 0.015].ravel() for tree in (eye.arteries, eye.veins)])
     return cKDTree(np.column_stack([points.real, points.imag]))
@@ -234,7 +228,7 @@ def _no_spots(rng: Generator) -> Spots:
 
 
 def _quadrant(propose: Propose, eye: Eye, index: int) -> Propose:
-    """What is proposed, folded into one quadrant of the field of view (`quadrants`)."""
+    """What is proposed, folded into one quadrant of the field of view, of four row by row."""
 
     def folded(count: int) -> Complex:
         away = propose(count) - eye.view

@@ -74,13 +74,6 @@ class VesselTree:
     parent: Ints
     turn: Floats
 
-    def branchings(self) -> Ints:
-        """(B, 3) parent, wider and narrower daughter, for each branching."""
-        pairs = _pairs(self.parent)
-        widths = self.radii[pairs, 0]
-        pairs = np.where(widths[:, :1] >= widths[:, 1:], pairs, pairs[:, ::-1])
-        return np.column_stack([self.parent[pairs[:, 0]], pairs])
-
 
 @dataclass(frozen=True)
 class _Paths:

@@ -56,14 +56,15 @@ class SmallUNet(nn.Module):
         return pred if self.training else pred.float().sigmoid()
 
 
-def _iternet() -> IterNet:
-    """``iternet_vessel``'s network, not its weights; the loop takes the local contrast for it."""
-    network = IterNet()
-    network.add_module("contrast", nn.Identity())
-    return network
+class ContrastIterNet(IterNet):
+    """The network of ``iternet_vessel``, not its weights, on a photograph's local contrast."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, 1, H, W)`` -> as :meth:`retina_monai.networks.IterNet.forward` returns it."""
+        return self.segment_contrast(image)
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"U-Net": SmallUNet, "IterNet": _iternet}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"U-Net": SmallUNet, "IterNet": ContrastIterNet}
 
 
 def local_contrast(image: ArrayLike, fov: NDArray) -> Floats:

@@ -17,7 +17,14 @@ from scipy.stats import mannwhitneyu
 
 from retina_monai.errors import RetinaError
 from retina_monai.metrics import segmentation
-from retina_monai.metrics.segmentation import SegmentationQuality, accuracy, dice, roc_auc, sensitivity, specificity
+from retina_monai.metrics.segmentation_quality import (
+    SegmentationQuality,
+    accuracy,
+    dice,
+    roc_auc,
+    sensitivity,
+    specificity,
+)
 
 BINARY = [dice, sensitivity, specificity, accuracy]
 NAMES = ["dice", "sensitivity", "specificity", "accuracy", "roc_auc"]
@@ -198,7 +205,7 @@ def test_the_metric_averages_over_images_whatever_the_batches(name: str, inside_
 
 def test_the_metric_in_a_monai_evaluator() -> None:
     config = {
-        "_target_": "retina_monai.metrics.segmentation.SegmentationQuality",
+        "_target_": "retina_monai.metrics.segmentation_quality.SegmentationQuality",
         "metric": "roc_auc",
         "inside_fov": "false",
         "target_key": "label",
