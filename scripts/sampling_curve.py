@@ -185,7 +185,7 @@ class Conditions:
         drawn, scores = [], []
         groups = [self.items[start : start + BATCH] for start in range(0, len(self.items), BATCH)]
         low = choose_precision("auto", self.device) == "bf16"
-        for group in tqdm(groups, desc=f"{network.arguments['sampler']} {network.steps}", leave=False):
+        for group in tqdm(groups, desc=f"{network.arguments['sampler']} {network.arguments['steps']}", leave=False):
             vessel, fov = self._tensors(group)
             noise = network.noise(torch.tensor([item["latent"] for item in group], device=self.device), *fov.shape[2:])
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
@@ -206,7 +206,7 @@ class Conditions:
         vessel, _ = self._tensors(self.items[:1])
         times = []
         with torch.inference_mode():
-            for _ in range(2 if network.steps > 100 else 6):
+            for _ in range(2 if network.arguments["steps"] > 100 else 6):
                 start = time.perf_counter()
                 network(vessel).cpu()
                 times.append(time.perf_counter() - start)

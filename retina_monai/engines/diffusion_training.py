@@ -11,7 +11,6 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
 from retina_monai.networks import DiffusionGenerator
-from retina_monai.networks.circle import inscribed_circle
 from retina_monai.networks.diffusion import TIMES, noise_schedule, training_scheduler
 from retina_monai.networks.hashed_noise import hashed_normal, hashed_uniform
 
@@ -54,7 +53,7 @@ class DiffusionBatch(DiffusionPrepareBatch):
     camera cuts its pictures off.
 
     Args:
-        generator: tells the process, the noise, and how photographs are standardized.
+        generator: its process, its noise, and its bridge, which encodes photographs.
         condition_name: entry of the batch.
         condition_dropout: share of samples whose condition is all 0, as guidance needs it.
     """
@@ -90,8 +89,8 @@ class DiffusionBatch(DiffusionPrepareBatch):
         """
         self.latents = batchdata["latent"].to(device, non_blocking=non_blocking)
         photographs, condition = batchdata["image"], batchdata[self.condition_key]
-        weights = batchdata["fov"].to(photographs.dtype) * inscribed_circle(photographs)
-        moved = {"image": self.generator.standardize(photographs) * weights, self.condition_key: condition}
+        weights = self.generator.bridge.known(batchdata["fov"].to(photographs.dtype))
+        moved = {"image": self.generator.bridge.encode(photographs) * weights, self.condition_key: condition}
         images, target, arguments, told = super().__call__(moved, device, non_blocking, **kwargs)
         kept = hashed_uniform(self.latents, DROPPED, 1) >= self.condition_dropout
         told["condition"] = told["condition"] * kept[:, :, None, None].to(images.dtype)

@@ -8,19 +8,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from retina_monai.networks.circle import inscribed_circle
-from retina_monai.networks.diffusion import default_sampler, plan_steps
-from retina_monai.networks.hashed_noise import hashed_normal
+from retina_monai.networks.diffusion import default_sampler
 from retina_monai.networks.naming import describe_network
+from retina_monai.networks.pixel_bridge import PixelBridge
+from retina_monai.networks.sampler import Sampler
 
 __all__ = ["DiffusionGenerator"]
 
 STEPS, GUIDANCE = 16, 1.0
-SPREAD = 0.5  # standard deviation of what the U-Net sees of a photograph, beside noise of 1
 
 
 class DiffusionGenerator(nn.Module):
-    """Sampler around a U-Net; between the two, photographs are brought to a mean of 0 and one spread per channel.
+    """A sampler, the U-Net that it asks, and the bridge from what they work on to photographs.
+
+    Each of the three can be replaced: ``sampler`` by :meth:`sample_by`, ``unet`` by any
+    :class:`retina_monai.networks.sampler.Denoiser`, and ``bridge`` by a module with the methods of
+    :class:`retina_monai.networks.pixel_bridge.PixelBridge`.
 
     The noise to start from is given, or drawn from ``seed``: then each sample of each batch starts from the same.
     Either way a sample depends on its own condition and noise alone, on any device, scripted or not.
@@ -31,9 +34,7 @@ class DiffusionGenerator(nn.Module):
             :data:`retina_monai.networks.diffusion.PROCESSES`.
         sampler: one of the process's (:data:`retina_monai.networks.diffusion.SAMPLERS`); ``None``: the first of them.
         steps: of the sampler, 1 to 1000; ``None``: 16.
-        guidance: 1, or ``None``: the U-Net is asked once a step. Otherwise it is asked without the condition too, and
-            the difference that the condition makes counts so often (Ho and Salimans 2022,
-            https://arxiv.org/abs/2207.12598).
+        guidance: as for :class:`retina_monai.networks.sampler.Sampler`; ``None``: 1.
         seed: of the noise where none is given.
         mean, std: of the photographs per channel, on the [-1, 1] scale.
 
@@ -60,7 +61,7 @@ class DiffusionGenerator(nn.Module):
         std: Sequence[float] = (0.28, 0.16, 0.08),
     ) -> None:
         super().__init__()
-        told: Any = unet
+        given: Any = unet
         arguments: dict[str, Any] = {
             "unet": describe_network(unet),
             "process": process,
@@ -71,10 +72,10 @@ class DiffusionGenerator(nn.Module):
             "mean": list(mean),
             "std": list(std),
         }
-        self.unet = unet
         self.arguments = arguments
-        self.out_channels, self.levels = len(mean), told.levels
-        self.mean, self.scale = list(mean), [value / SPREAD for value in std]
+        self.unet = unet
+        self.bridge = PixelBridge(mean, std)
+        self.levels = given.levels
         self.sample_by()
 
     def sample_by(self, **chosen: Any) -> DiffusionGenerator:
@@ -86,15 +87,9 @@ class DiffusionGenerator(nn.Module):
         Raises:
             ValueError: a sampler of another process, or steps out of range.
         """
-        told = self.arguments | {key: value for key, value in chosen.items() if value is not None}
-        plan = plan_steps(told["process"], told["sampler"], told["steps"])
-        self.arguments = told
-        self.steps, self.guidance, self.seed = len(plan.times), float(told["guidance"]), int(told["seed"])
-        self.times = plan.times
-        self.image_x, self.image_out = plan.image_x, plan.image_out
-        self.noise_x, self.noise_image, self.weights = plan.noise_x, plan.noise_image, plan.weights
-        self.next_x, self.next_image, self.next_noise = plan.next_x, plan.next_image, plan.next_noise
-        self.fresh = plan.fresh
+        arguments = self.arguments | {key: value for key, value in chosen.items() if value is not None}
+        self.sampler = Sampler(*(arguments[key] for key in ("process", "sampler", "steps", "guidance")))
+        self.arguments, self.seed = arguments, int(arguments["seed"])
         return self
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
@@ -137,57 +132,9 @@ class DiffusionGenerator(nn.Module):
         if noise is None:
             latents = torch.full((batch,), self.seed, dtype=torch.int64, device=image.device)
             noise = self.noise(latents, height, width)
-        picture = self.restore(self._sample(noise.float(), image.float())).clamp(-1, 1)
-        inside = inscribed_circle(picture)
-        return picture * inside + (inside - 1)
+        low, high = self.bridge.bounds(noise.float())
+        return self.bridge.decode(self.sampler(self.unet, noise.float(), image.float(), low, high))
 
     def noise(self, latents: Tensor, height: int, width: int) -> Tensor:
         """What samples start from, in training as here: ``(B,)`` int64 -> ``(B, 3, height, width)``, N(0, 1)."""
-        return hashed_normal(latents, 0, self.out_channels, height, width)
-
-    def standardize(self, image: Tensor) -> Tensor:
-        """Photographs ``(B, 3, H, W)`` in [-1, 1] -> what the U-Net sees of them; 0 outside the inscribed circle."""
-        shifted = image - _per_channel(self.mean, image)
-        return shifted / _per_channel(self.scale, image) * inscribed_circle(image)
-
-    def restore(self, picture: Tensor) -> Tensor:
-        """The inverse of :meth:`standardize`, inside the circle."""
-        return picture * _per_channel(self.scale, picture) + _per_channel(self.mean, picture)
-
-    def _sample(self, noise: Tensor, condition: Tensor) -> Tensor:
-        """The loop of :class:`retina_monai.networks.diffusion.Plan`."""
-        picture = noise
-        channels, height, width = picture.shape[1], picture.shape[2], picture.shape[3]
-        latents = (picture[:, 0, 0, 0].double() * 2**32).long()  # of what is drawn later, each sample's own
-        mean, scale = _per_channel(self.mean, picture), _per_channel(self.scale, picture)
-        black, white = (-1 - mean) / scale, (1 - mean) / scale
-        inside = inscribed_circle(picture)
-        history = [torch.zeros_like(picture)] * 4
-        for index in range(self.steps):
-            out = self._ask(picture, condition, self.times[index])
-            found = self.image_x[index] * picture + self.image_out[index] * out
-            found = torch.minimum(torch.maximum(found, black), white) * inside
-            drift = self.noise_x[index] * picture + self.noise_image[index] * found
-            history = [drift, history[0], history[1], history[2]]
-            weights = self.weights[index]
-            weighed = weights[0] * history[0]
-            for place in range(1, 4):
-                if weights[place] != 0:
-                    weighed = weighed + weights[place] * history[place]
-            picture = self.next_x[index] * picture + self.next_image[index] * found + self.next_noise[index] * weighed
-            if self.fresh[index] > 0:
-                picture = picture + self.fresh[index] * hashed_normal(latents, index + 1, channels, height, width)
-        return picture
-
-    def _ask(self, picture: Tensor, condition: Tensor, time: float) -> Tensor:
-        times = torch.full((picture.shape[0],), time, device=picture.device)
-        informed: Tensor = self.unet(torch.cat([picture, condition], dim=1), times)
-        if self.guidance == 1:
-            return informed
-        blind: Tensor = self.unet(torch.cat([picture, torch.zeros_like(condition)], dim=1), times)
-        return blind + self.guidance * (informed - blind)
-
-
-def _per_channel(values: list[float], image: Tensor) -> Tensor:
-    """``(C, 1, 1)``; no buffer, which scripted would be one of the weights."""
-    return torch.tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1)
+        return self.sampler.noise(latents, self.bridge.channels, height, width)

@@ -153,7 +153,7 @@ def test_it_takes_the_steps_of_its_plan(process: str, sampler: str, clipped: boo
         fresh = hashed_normal(latents, step + 1, 3, size, size).double()
         picture = picture + plan.fresh[step] * fresh
     with torch.no_grad():
-        found = network._sample(noise, condition)
+        found = network.sampler(network.unet, noise, condition, *network.bridge.bounds(noise))
     torch.testing.assert_close(found.double(), picture, rtol=1e-4, atol=1e-4)
 
 
@@ -175,14 +175,36 @@ def test_guidance_counts_what_the_condition_changes(guidance: float, expected: f
     assert len(recorder.asked) == (1 if guidance == 1 else 2), "the network is asked once where once will do"
 
 
-def test_photographs_are_standardized_and_restored() -> None:
-    network = generator()
+def test_the_bridge_standardizes_photographs_and_brings_them_back() -> None:
+    bridge = generator().bridge
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
     inside = torch.from_numpy(circle(64)).float()
-    found = network.standardize(image)
+    found = bridge.encode(image)
     expected = (image - torch.tensor(MEAN).view(1, 3, 1, 1)) / (2 * torch.tensor(STD).view(1, 3, 1, 1)) * inside
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(network.restore(found) * inside, image * inside)
+    torch.testing.assert_close(bridge.decode(found) * inside, image * inside)
+    low, high = bridge.bounds(found)
+    assert torch.equal(bridge.decode(low * torch.ones_like(found)), -torch.ones_like(found)), "black"
+    torch.testing.assert_close(bridge.decode(high * torch.ones_like(found)), (2 * inside - 1).expand_as(found))
+    assert torch.equal(bridge.known(torch.ones(2, 1, 64, 64)), inside.expand(2, 1, -1, -1))
+
+
+def test_another_denoiser_and_another_bridge_take_their_places() -> None:
+    class Halves(nn.Module):
+        """What it works on are photographs of half the contrast."""
+
+        channels = 3
+
+        def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.full_like(x[0], -0.5), torch.full_like(x[0], 0.5)
+
+        def decode(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    network = generator(process="flow")
+    network.unet, network.bridge = Oracle((0.1, -0.2, 0.7)), Halves()
+    expected = torch.tensor([0.2, -0.4, 1.0])[:, None, None].expand(2, -1, 16, 16)
+    torch.testing.assert_close(draw(network, vessel()), expected)
 
 
 def test_photographs_are_taken_for_canonical_ones() -> None:
