@@ -13,6 +13,6 @@ cd "$root"
 workers=$(($(nproc) < 4 ? $(nproc) : 4))
 if [[ $# -eq 0 && $workers -gt 1 ]]; then
     export OMP_NUM_THREADS=1 # the processes have the cores
-    set -- --numprocesses "$workers" --dist loadfile
+    set -- --numprocesses "$workers" --dist worksteal
 fi
 exec "$python" -m pytest "$@"

@@ -8,7 +8,7 @@ from torch import distributed
 
 from retina_monai.bundle import check_config, check_eyes, check_networks, check_size
 from retina_monai.errors import RetinaError
-from retina_monai.networks import LamaGenerator
+from retina_monai.networks import LamaGenerator, Pix2PixUNet
 
 EYES = {"training": [{}] * 5, "validation": [], "test": [{}]}
 
@@ -29,6 +29,14 @@ def test_a_size_has_to_leave_two_pixels_a_side() -> None:
     check_size(LamaGenerator(features=2, blocks=1), 16)
     with pytest.raises(RetinaError, match=r"size 15 is too small for a network that makes one pixel of 8: give a --si"):
         check_size(LamaGenerator(features=2, blocks=1), 15)
+
+
+@pytest.mark.parametrize(("levels", "size"), [(4, 100), (4, 72), (2, 18), (2, 0), (2, 4.0)])
+def test_a_size_has_to_go_through_the_network(levels: int, size: int) -> None:
+    network = Pix2PixUNet(levels=levels, features=2)
+    check_size(network, 2 ** (levels + 2))
+    with pytest.raises(RetinaError, match=rf"^size {size} .* give a --size that is a multiple of {2**levels}, or"):
+        check_size(network, size)
 
 
 def test_a_split_that_is_needed_is_named() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from retina_monai.errors import RetinaError
-from retina_monai.settings import RULES, Number, check_settings
+from retina_monai.settings import RULES, Number, check_path, check_settings
 
 CONFIGS = sorted(Path(__file__).resolve().parents[1].glob("bundles/*/configs/*.json"))
 COMPOUND = {"appearance_mean", "appearance_std", "betas"}
@@ -44,6 +44,59 @@ def test_all_faults_are_in_one_error() -> None:
     assert str(caught.value) == (
         "batch_size must be an integer >= 1, got 0; betas must be 2 numbers in [0, 1), got [0.5]"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("size", -1, "an integer >= 16"),
+        ("size", 12, "an integer >= 16"),
+        ("patch", 4, "an integer >= 16"),
+        ("window", 0, "an integer >= 16"),
+        ("levels", 1, "an integer >= 2"),
+        ("features", "wide", "an integer >= 1"),
+        ("batch_size", 0, "an integer >= 1"),
+        ("max_epochs", 0, "an integer >= 1"),
+        ("blocks", -1, "an integer >= 0"),
+        ("iterations", -1, "an integer >= 0"),
+        ("num_workers", -1, "an integer >= 0"),
+        ("blend", 0.5, "an integer >= 0"),
+        ("seed", "text", "an integer in [0, 4294967295]"),
+        ("steps", 0, "an integer in [1, 1000] or None"),
+        ("multipliers", [], "a list of integers >= 1"),
+        ("learning_rate", -0.1, "a number >= 0"),
+        ("edge", -1, "a number >= 0"),
+        ("guidance", -1, "a number >= 0 or None"),
+        ("dropout", 1.5, "in [0, 1)"),
+        ("global_share", 1, "in [0, 1)"),
+        ("turned", 2, "in [0, 1]"),
+        ("generated_share", 2, "in [0, 1]"),
+        ("condition_dropout", 2, "in [0, 1]"),
+        ("betas", [0.5], "2 numbers in [0, 1)"),
+        ("masks", "circles", "one of vessels, strokes"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named_with_the_range(key: str, value: Any, rule: str) -> None:
+    with pytest.raises(RetinaError) as caught:
+        check_settings({key: value})
+    assert str(caught.value) == f"{key} must be {rule}, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "output_dir must be a path, not '': give one such as ./name"),
+        (2024, "output_dir must be a path, not 2024: give one such as ./2024"),
+        (["runs", ""], "output_dir must be a path, not '': give one such as ./name"),
+        ("eyes ::1", "output_dir eyes ::1 has # or :: in it, which MONAI takes for its own: rename the folder or file"),
+    ],
+)
+def test_what_cannot_be_the_path_that_was_meant_is_refused(value: Any, message: str) -> None:
+    for path in (None, "runs", Path("runs"), ["a", "b"]):
+        check_path("output_dir", path)
+    with pytest.raises(RetinaError) as caught:
+        check_path("output_dir", value)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parents[1].name}-{path.name}")

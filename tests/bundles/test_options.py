@@ -1,4 +1,7 @@
-"""Each option of ``train.json`` and ``inference.json`` changes what it says, and nothing that it does not."""
+"""What options of ``train.json`` and ``inference.json`` do, and what they do not.
+
+That an option arrives is looked up in ``test_training_options.py``; here is what needs a training, or an inference.
+"""
 
 from __future__ import annotations
 
@@ -75,54 +78,22 @@ def test_the_same_command_trains_the_same_weights(trained: Path, train: Train) -
     assert equal(checkpoint(trained)["networks.discriminator"], again["networks.discriminator"])
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("seed", 1),
-        ("precision", "bf16"),
-        ("learning_rate", 1e-4),
-        ("betas", [0.9, 0.999]),
-        ("batch_size", 2),
-        ("l1_weight", 100.0),
-        ("adversarial_weight", 2.0),
-        ("spectrum_weight", 0.0),
-        ("feature_matching_weight", 0.0),
-        ("faithfulness_weight", 0.0),
-        ("discriminator_learning_rate", 1e-3),
-        ("dropout", 0.5),
-        ("horizontal_flip", 0.0),
-        ("vertical_flip", 1.0),
-        ("rotation", 0.0),
-        ("zoom", 0.0),
-        ("appearance_mean", [0.0, 0.0, 0.0]),
-        ("appearance_std", [0.1, 0.1, 0.1]),
-        ("max_gradient_norm", 1.0),
-    ],
-)
-def test_option_changes_the_weights_that_are_trained(trained: Path, train: Train, option: str, value: Any) -> None:
-    state = checkpoint(train(**{option: value}))
-    assert not equal(checkpoint(trained)["networks.generator"], state["networks.generator"])
-    assert all(tensor.isfinite().all() for tensor in state["networks.generator"].values())
-
-
 def test_bf16_keeps_the_weights_in_float32(train: Train) -> None:
     state = checkpoint(train(precision="bf16"))
     assert {tensor.dtype for tensor in state["networks.generator"].values()} == {torch.float32}
     assert {entry["exp_avg"].dtype for entry in state["optimizers.generator"]["state"].values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("switch", [True, "true", "yes", 1])
-def test_the_average_is_released(train: Train, switch: Any) -> None:
-    folder = train(ema=switch)
+def test_the_average_is_released(train: Train) -> None:
+    folder = train(ema="true")
     average = {key.removeprefix("module."): value for key, value in checkpoint(folder)["averaged"].items()}
     assert average.pop("n_averaged") == 1
     assert equal(released(folder), average)
     assert not equal(released(folder), checkpoint(folder)["networks.generator"])
 
 
-@pytest.mark.parametrize("switch", [False, "false", "No", 0])
-def test_without_average_the_trained_weights_are_released(train: Train, switch: Any) -> None:
-    folder = train(ema=switch)
+def test_without_average_the_trained_weights_are_released(train: Train) -> None:
+    folder = train(ema="false")
     assert checkpoint(folder)["averaged"] == {}
     assert equal(released(folder), checkpoint(folder)["networks.generator"])
 
@@ -138,12 +109,15 @@ def test_gradients_are_clipped(trained: Path, train: Train) -> None:
     assert momentum(checkpoint(train(max_gradient_norm=limit))) <= limit < momentum(checkpoint(trained))
 
 
-@pytest.mark.parametrize(("linear_decay", "rate"), [("true", RATE / 2), ("false", RATE)])
-def test_learning_rate_of_the_last_of_four_epochs(train: Train, linear_decay: str, rate: float) -> None:
-    state = checkpoint(train(linear_decay=linear_decay, max_epochs=4), 4)
+def test_the_last_of_four_epochs(train: Train) -> None:
+    """Its learning rate, and which checkpoints and pictures are left."""
+    folder = train(linear_decay="true", max_epochs=4, val_interval=2, checkpoint_interval=3, keep_checkpoints=2)
+    state = checkpoint(folder, 4)
     for player, times in (("segmenter", 1), ("generator", 1), ("discriminator", 2)):
         (group,) = state[f"optimizers.{player}"]["param_groups"]
-        assert math.isclose(group["lr"], times * rate)
+        assert math.isclose(group["lr"], times * RATE / 2)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["epoch_0003.pt", "epoch_0004.pt"]
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["epoch_0002.png", "epoch_0004.png"]
 
 
 def test_without_the_adversarial_term_the_discriminator_is_neither_asked_nor_trained(train: Train) -> None:
@@ -172,24 +146,8 @@ def test_terms_of_the_loss_follow_their_weights(run_config: Callable[..., Config
     assert none["loss"] == pytest.approx(plain["g_l1"], rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("options", "epochs"),
-    [({"keep_checkpoints": 1}, [4]), ({"keep_checkpoints": 2}, [3, 4]), ({"checkpoint_interval": 3}, [3, 4])],
-)
-def test_checkpoints_that_stay_of_four_epochs(train: Train, options: dict[str, int], epochs: list[int]) -> None:
-    folder = train(max_epochs=4, **options)
-    kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert kept == [f"epoch_{epoch:04d}.pt" for epoch in epochs]
-
-
-def test_validation_comes_every_few_epochs(train: Train) -> None:
-    drawn = sorted(path.name for path in (train(max_epochs=4, val_interval=2) / "pictures").iterdir())
-    assert drawn == ["epoch_0002.png", "epoch_0004.png"]
-
-
-@pytest.mark.parametrize("switch", ["true", "false"])
-def test_mlflow_is_a_switch(train: Train, switch: str) -> None:
-    assert (train(mlflow=switch) / "mlruns.db").is_file() is (switch == "true")
+def test_without_mlflow_there_is_no_store(trained: Path) -> None:
+    assert not (trained / "mlruns.db").exists()
 
 
 def test_a_server_that_does_not_answer_can_be_gone_without(train: Train, unused_tcp_address: str) -> None:

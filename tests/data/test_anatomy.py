@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retina_monai.data import LoadAnatomyd, find_anatomy, find_datalist, repeat_photographs
+from retina_monai.data import (
+    LoadAnatomyd,
+    check_anatomy,
+    choose_splits,
+    find_anatomy,
+    find_datalist,
+    repeat_photographs,
+)
 from retina_monai.data.files.writing import write_png
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom, write_phantoms
 from retina_monai.errors import RetinaError
@@ -74,6 +81,27 @@ def test_eyes_without_vessel_maps_are_kept(phantoms: Path, tmp_path: Path) -> No
     (tmp_path / "datalist.json").write_text(json.dumps({"training": eyes}))
     datalist = find_anatomy(str(tmp_path / "datalist.json"), tmp_path)
     assert sum(len(items) for items in datalist.values()) == 3
+
+
+def test_eyes_of_which_nothing_is_known_are_refused() -> None:
+    known, bare = {"patient": "a", "disc": "disc.png"}, {"patient": "b"}
+    check_anatomy({"training": [bare, known], "validation": [], "test": [bare]})
+    for split in ("training", "validation"):
+        datalist = {"training": [known], "validation": [known], "test": []} | {split: [bare]}
+        with pytest.raises(RetinaError, match=rf"^no eye for {split} has a mask of vessel, disc, .*: give a data set"):
+            check_anatomy(datalist)
+
+
+def test_splits_are_chosen_by_name_and_hold_enough_patients() -> None:
+    first, second = {"patient": "a"}, {"patient": "b"}
+    datalist = {"training": [first, first], "validation": [], "test": [second]}
+    assert choose_splits(datalist, "training") == [first, first]
+    assert choose_splits(datalist, ["training", "test"], fewest=2) == [first, first, second]
+    with pytest.raises(RetinaError, match=r"^the data set has eyes of 1 patients for training, and 2 are needed: name"):
+        choose_splits(datalist, "training", fewest=2)
+    for splits in ("some", ["test", "some"], [], None):
+        with pytest.raises(RetinaError, match=r"^splits is .*: it takes one of training, validation, test, or a list"):
+            choose_splits(datalist, splits)
 
 
 def test_real_eyes_are_repeated_and_phantoms_not() -> None:

@@ -37,6 +37,8 @@ def test_a_split_holds_its_own_maps(phantoms: Path) -> None:
 
 
 def test_splits_that_are_none(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(RetinaError, match=r"nowhere is not a directory: name the folder that holds the vessel maps"):
+        VesselMaps(tmp_path / "nowhere", 32)
     with pytest.raises(RetinaError, match="split train is unknown: give training, validation, test or all"):
         VesselMaps(phantoms, 32, split="train")
     for folder in ("images", "vessels"):

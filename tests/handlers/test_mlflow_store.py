@@ -109,6 +109,13 @@ def test_a_database_whose_driver_is_not_installed_is_refused() -> None:
         is_usable("mysql+oursql://nobody@127.0.0.1/none", "kept")
 
 
+def test_a_server_that_does_not_answer_is_refused() -> None:
+    address = "http://127.0.0.1:9"  # the discard service, which no machine runs any more
+    with pytest.raises(RetinaError, match=f"the MLflow server {address} does not answer: .*--tracking_required false"):
+        is_usable(address, "kept")
+    assert not is_usable(address, "kept", required=False)
+
+
 @pytest.mark.parametrize("kind", [None, "regression"])
 def test_an_experiment_is_one_of_trainings_unless_somebody_said_otherwise(store: Path, kind: str | None) -> None:
     client = MlflowClient(sqlite_uri(store.parent))

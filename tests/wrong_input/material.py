@@ -58,12 +58,6 @@ class Material:
             shutil.copytree(self.phantoms / kind, self.folder / "eyes" / kind)
         return self.folder / "eyes"
 
-    def vessel_map(self, content: bytes) -> Path:
-        """A folder with one file that claims to be a vessel map."""
-        (self.folder / "maps").mkdir()
-        (self.folder / "maps" / "eye.png").write_bytes(content)
-        return self.folder / "maps"
-
     def checkpoint(self, content: bytes) -> Path:
         """Sound company for a file that claims to be weights."""
         shutil.copytree(self.trained, self.folder / "weights")
@@ -97,16 +91,6 @@ class Eyes:
         (self.folder / "datalist.json").write_text(json.dumps(lists), encoding="utf-8")
         return self.folder
 
-    def convert(self, key: str, change: Callable[[Image.Image], Image.Image], suffix: str = ".png", **how: Any) -> Eyes:
-        """Write all pictures of a kind anew, as ``change`` makes them."""
-        for eye in range(8):
-            with Image.open(self.path(key, eye)) as picture:
-                changed = change(picture.convert("RGB" if key == "image" else "L"))
-            self.path(key, eye).unlink()
-            changed.save(self.move(key, eye, f"phantom_{eye:05d}{suffix}"), **how)
-        self.write_list()
-        return self
-
 
 def small_weights(folder: Path, kind: str) -> Path:
     """``model.pt`` of a small network of a bundle that nobody trained, as a training writes it."""
@@ -131,10 +115,6 @@ def small_weights(folder: Path, kind: str) -> Path:
 
 def grey(picture: Image.Image) -> Image.Image:
     return picture.convert("L")
-
-
-def grey_of_three(picture: Image.Image) -> Image.Image:
-    return picture.convert("L").convert("RGB")
 
 
 def few_colours(picture: Image.Image) -> Image.Image:
@@ -165,27 +145,12 @@ def black_corner(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def veiled(picture: Image.Image) -> Image.Image:
-    """Half transparent: what it looks like depends on what is behind it."""
-    picture.putalpha(120)
-    return picture
-
-
 def png16(array: np.ndarray) -> bytes:
     """A PNG of 16 bits a channel, grey ``(H, W)`` or RGB ``(H, W, 3)``, which Pillow cannot write."""
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in array)
     kind = 0 if array.ndim == 2 else 2
     header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, kind, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(lines)) + _chunk(b"IEND", b"")
-
-
-def bomb(size: int) -> bytes:
-    """A white PNG of ``size`` x ``size`` pixels, a bit each, in a small file."""
-    pack = zlib.compressobj(9)
-    line = b"\0" + b"\xff" * (size // 8)
-    packed = b"".join(pack.compress(line) for _ in range(size)) + pack.flush()
-    header = struct.pack(">IIBBBBB", size, size, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
