@@ -12,8 +12,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from retina_monai.group import whole_sum
 from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.settings import WEIGHT, Number, Rule
 
 __all__ = ["Pix2Pix"]
+
+SETTINGS: dict[str, Rule] = {
+    "l1_weight": WEIGHT,
+    "adversarial_weight": WEIGHT,
+    "spectrum_weight": WEIGHT,
+    "feature_matching_weight": WEIGHT,
+    "faithfulness_weight": WEIGHT,
+    "segmenter_features": Number(1, whole=True, count=6),
+}
 
 
 class Pix2Pix:
