@@ -1,4 +1,9 @@
-"""What the settings at the top of the configs may be: numbers of the right kind and range, and paths."""
+"""What the settings at the top of the configs may be: numbers in a range, words, switches and paths.
+
+Here are the kinds of rules, and the rules of settings that every training or every command shares. Those of a family
+are beside its networks, objectives and transforms, in ``SETTINGS`` of the module whose class a config names as
+``_target_`` (:func:`retina_monai.bundle.config_keys.config_rules`): a key may mean something else in another family.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,19 @@ from retina_monai.errors import RetinaError, join_first
 
 __all__ = [
     "ADDRESSES",
-    "CHOICES",
-    "PATHS",
+    "ANY_COUNT",
+    "COUNT",
+    "INDEX",
     "RULES",
-    "SWITCHES",
+    "SHARE",
+    "SHARE_BELOW_1",
+    "SIDE",
+    "WEIGHT",
+    "FilePath",
     "Number",
+    "Rule",
+    "Switch",
+    "Words",
     "check_path",
     "check_settings",
     "expand_home",
@@ -80,77 +93,53 @@ class Number:
         return inside and value != {"low": self.low, "high": self.high}.get(self.open)
 
 
+@dataclass(frozen=True)
+class Words:
+    """The rule of a setting that is one of some words."""
+
+    words: tuple[str, ...]
+
+    def fits(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
+        return value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The rule of a setting that is given as :func:`retina_monai.errors.parse_switch` takes it."""
+
+
+@dataclass(frozen=True)
+class FilePath:
+    """The rule of a path of a file or folder, or of a list of them, as :func:`check_path` checks it."""
+
+
+Rule = Number | Words | Switch | FilePath
+
 COUNT, INDEX = Number(1, whole=True), Number(0, whole=True)
 SIDE = Number(16, whole=True)  # pixels; of fewer no network makes anything
 WEIGHT, SHARE, SHARE_BELOW_1 = Number(0), Number(0, 1), Number(0, 1, open="high")
-ANGLE = Number(0, math.pi, unit="radians")
 
-RULES: dict[str, Number] = {
+RULES: dict[str, Rule] = {
     "seed": Number(0, 2**32 - 1, whole=True),
     "size": SIDE,
-    "levels": Number(2, whole=True),
-    "features": COUNT,
-    "downsamplings": COUNT,
-    "blocks": INDEX,
-    "global_share": SHARE_BELOW_1,
-    "generated_share": SHARE,
-    "known_weight": WEIGHT,
-    "unknown_weight": WEIGHT,
-    "color_weight": WEIGHT,
-    "perceptual_weight": WEIGHT,
-    "perceptual_features": COUNT,
-    "gradient_penalty": WEIGHT,
-    "penalty_share": Number(0, 1, open="low"),
-    "edge": WEIGHT,
-    "blend": INDEX,
-    "width": COUNT,
-    "map_weight": WEIGHT,
-    "trait_weight": WEIGHT,
-    "weight_decay": WEIGHT,
-    "repeats": COUNT,
-    "turned": SHARE,
-    "iterations": INDEX,
-    "small_levels": Number(2, whole=True),
-    "window": SIDE,
-    "patch": SIDE,
-    "cross_entropy_weight": WEIGHT,
-    "dice_weight": WEIGHT,
-    "smallest_eye": Number(0, open="low"),
-    "largest_eye": Number(0, open="low"),
-    "resolution_loss": Number(1),
-    "blur": WEIGHT,
-    "noise": WEIGHT,
-    "dropout": SHARE_BELOW_1,
-    "discriminator_features": COUNT,
-    "discriminator_levels": COUNT,
-    "discriminator_scales": COUNT,
-    "detail": INDEX,
-    "l1_weight": WEIGHT,
-    "adversarial_weight": WEIGHT,
-    "spectrum_weight": WEIGHT,
-    "feature_matching_weight": WEIGHT,
-    "faithfulness_weight": WEIGHT,
-    "segmenter_features": Number(1, whole=True, count=6),
-    "appearance_mean": Number(-1, 1, count=3),
-    "appearance_std": Number(0, open="low", count=3),
-    "steps": Number(1, 1000, whole=True, optional=True),
-    "guidance": Number(0, optional=True),
-    "condition_dropout": SHARE,
-    "multipliers": Number(1, whole=True, count=ANY_COUNT),
-    "attention": INDEX,
-    "unshuffle": COUNT,
     "max_epochs": COUNT,
+    "repeats": COUNT,
     "batch_size": COUNT,
     "num_workers": INDEX,
     "learning_rate": WEIGHT,
-    "discriminator_learning_rate": WEIGHT,
-    "perceptual_learning_rate": WEIGHT,
     "betas": Number(0, 1, open="high", count=2),
+    "weight_decay": WEIGHT,
+    "linear_decay": Switch(),
     "max_gradient_norm": Number(0, open="low", optional=True),
+    "ema": Switch(),
     "ema_decay": SHARE_BELOW_1,
     "horizontal_flip": SHARE,
     "vertical_flip": SHARE,
-    "rotation": ANGLE,
+    "rotation": Number(0, math.pi, unit="radians"),
     "zoom": SHARE_BELOW_1,
     "judge_size": COUNT,
     "kid_weight": WEIGHT,
@@ -160,55 +149,41 @@ RULES: dict[str, Number] = {
     "cache_mb": WEIGHT,
     "phantom_count": COUNT,
     "augment": INDEX,
+    "allow_synthetic": Switch(),
+    "keep_names": Switch(),
+    "mlflow": Switch(),
+    "resume": Switch(),
+    "skip_unreadable": Switch(),
+    "texture": Switch(),
+    "tracking_required": Switch(),
+    "bundle_root": FilePath(),
+    "dataset_dir": FilePath(),
+    "input_dir": FilePath(),
+    "fov_dir": FilePath(),
+    "output_dir": FilePath(),
+    "checkpoint": FilePath(),
+    "initial_weights": FilePath(),
+    "judge_weights": FilePath(),
+    "encoder_weights": FilePath(),
+    "cache_dir": FilePath(),
+    "phantom_dir": FilePath(),
+    "appearance": FilePath(),
 }
-"""By the key, which has one meaning in every config."""
-
-CHOICES: dict[str, tuple[str, ...]] = {"masks": ("vessels", "strokes")}
-"""Words, of which a setting is one."""
-
-PATHS = (
-    "bundle_root",
-    "dataset_dir",
-    "input_dir",
-    "fov_dir",
-    "output_dir",
-    "checkpoint",
-    "initial_weights",
-    "color_vessel_weights",
-    "perceptual_weights",
-    "judge_weights",
-    "encoder_weights",
-    "cache_dir",
-    "phantom_dir",
-    "appearance",
-)
-"""Keys of paths, or of lists of paths; an appearance may be one."""
-
-SWITCHES = (
-    "allow_synthetic",
-    "composite",
-    "ema",
-    "gradient_checkpointing",
-    "keep_names",
-    "linear_decay",
-    "mlflow",
-    "resume",
-    "skip_unreadable",
-    "texture",
-    "tracking_required",
-)
-"""Keys of switches, which are given as :func:`retina_monai.errors.parse_switch` takes them."""
+"""By the key; an appearance may be a path."""
 
 ADDRESSES = ("tracking_uri",)
 """Keys of addresses, which may name a file."""
 
 
-def check_settings(settings: Mapping[str, Any], keys: Mapping[str, str] | None = None) -> None:
-    """Refuse settings of the wrong kind or range, all of them in one sentence; keys without a rule are not checked.
+def check_settings(
+    settings: Mapping[str, Any], keys: Mapping[str, str] | None = None, rules: Mapping[str, Rule] = RULES
+) -> None:
+    """Refuse numbers and words that break their rules, all of them in one sentence; other settings are not checked.
 
     Args:
         settings: values by name.
         keys: the key whose rule a value has to keep, by its name, where that is not the key.
+        rules: by the key.
 
     Raises:
         RetinaError: there are such settings.
@@ -220,11 +195,9 @@ def check_settings(settings: Mapping[str, Any], keys: Mapping[str, str] | None =
     """
     wrong = []
     for name, value in settings.items():
-        key = (keys or {}).get(name, name)
-        if key in RULES and not RULES[key].fits(value):
-            wrong.append(f"{name} must be {RULES[key]}, got {value!r}{_in_radians(RULES[key], value)}")
-        elif key in CHOICES and value not in CHOICES[key]:
-            wrong.append(f"{name} must be one of {', '.join(CHOICES[key])}, got {value!r}")
+        rule = rules.get((keys or {}).get(name, name))
+        if isinstance(rule, Number | Words) and not rule.fits(value):
+            wrong.append(f"{name} must be {rule}, got {value!r}{_in_radians(rule, value)}")
     if wrong:
         raise RetinaError(join_first(wrong))
 
@@ -264,6 +237,7 @@ def check_path(key: str, value: Any) -> None:
             )
 
 
-def _in_radians(rule: Number, value: Any) -> str:
+def _in_radians(rule: Number | Words, value: Any) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return f": {value} degrees are {math.radians(value):.2g}" if rule.unit == "radians" and is_number else ""
+    in_radians = isinstance(rule, Number) and rule.unit == "radians" and is_number
+    return f": {value} degrees are {math.radians(value):.2g}" if in_radians else ""

@@ -6,7 +6,7 @@ import pytest
 from monai.bundle import ConfigParser
 from torch import distributed
 
-from retina_monai.bundle import check_config, check_eyes, check_networks, check_size
+from retina_monai.bundle import check_eyes, check_size, config_in_use
 from retina_monai.errors import RetinaError
 from retina_monai.networks import LamaGenerator, Pix2PixUNet
 
@@ -53,7 +53,8 @@ def test_settings_that_are_expressions_are_recorded_with_their_values() -> None:
             "batch_size": "@size",
             "learning_rate": "$2 * @size",
             "network": "$1 / 0",
-            "config": "$retina_monai.bundle.config_in_use()",
+            "in_use": "$retina_monai.bundle.config_in_use()",
+            "config": "$@in_use.settings()",
         }
     )
     found = parser.get_parsed_content("config")
@@ -61,6 +62,8 @@ def test_settings_that_are_expressions_are_recorded_with_their_values() -> None:
     assert found["network"] == "$1 / 0"
 
 
-def test_outside_of_a_config_there_is_nothing_to_check() -> None:
-    check_config()
-    check_networks()
+def test_the_parser_of_a_config_is_found_while_it_is_evaluated() -> None:
+    parser = ConfigParser({"imports": ["$import retina_monai"], "in_use": "$retina_monai.bundle.config_in_use()"})
+    assert parser.get_parsed_content("in_use").parser is parser
+    with pytest.raises(RuntimeError, match="no config is being evaluated"):
+        config_in_use()

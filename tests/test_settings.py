@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
 
+from retina_monai.bundle.config_keys import config_rules
 from retina_monai.errors import RetinaError
-from retina_monai.settings import RULES, Number, check_path, check_settings
+from retina_monai.networks import lama_generator
+from retina_monai.settings import RULES, Number, Rule, Words, check_path, check_settings
 
 CONFIGS = sorted(Path(__file__).resolve().parents[1].glob("bundles/*/configs/*.json"))
 COMPOUND = {"appearance_mean", "appearance_std", "betas"}
@@ -46,6 +49,13 @@ def test_all_faults_are_in_one_error() -> None:
     )
 
 
+def read(path: Path) -> dict[str, Rule]:
+    """The rules of a config's settings."""
+    parser = ConfigParser()
+    parser.read_config(path)
+    return config_rules(parser)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
@@ -77,8 +87,9 @@ def test_all_faults_are_in_one_error() -> None:
     ],
 )
 def test_a_setting_out_of_its_range_is_named_with_the_range(key: str, value: Any, rule: str) -> None:
+    rules = {name: rule for path in CONFIGS if path.stem in ("train", "inference") for name, rule in read(path).items()}
     with pytest.raises(RetinaError) as caught:
-        check_settings({key: value})
+        check_settings({key: value}, rules=rules)
     assert str(caught.value) == f"{key} must be {rule}, got {value!r}"
 
 
@@ -104,14 +115,30 @@ def test_every_number_of_a_config_has_a_rule_that_it_keeps(path: Path) -> None:
     if path.stem in ("metadata", "appearances"):
         return
     config = json.loads(path.read_text(encoding="utf-8"))
-    check_settings({key: value for key, value in config.items() if not str(value).startswith("@")})
+    parser = ConfigParser()
+    parser.read_config(str(path) if "imports" in config else [str(path.with_name("train.json")), str(path)])
+    rules = config_rules(parser)
+    check_settings({key: value for key, value in config.items() if not str(value).startswith("@")}, rules=rules)
     plain = {key for key, value in config.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-    assert (plain | COMPOUND & config.keys()) - RULES.keys() == set()
+    assert (plain | COMPOUND & config.keys()) - rules.keys() == set()
+
+
+def test_rules_are_those_of_the_components_of_a_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of two families has the rule of the one that is in use."""
+    lama, iternet = (
+        {"network_def": {"_target_": f"retina_monai.networks.{name}"}} for name in ("LamaGenerator", "IterNet")
+    )
+    assert config_rules(ConfigParser(lama)).items() >= {"blend": Number(0, whole=True), "seed": RULES["seed"]}.items()
+    assert "blend" not in config_rules(ConfigParser(iternet))
+    monkeypatch.setitem(lama_generator.SETTINGS, "levels", Words(("few", "many")))
+    assert str(config_rules(ConfigParser(lama))["levels"]) == "one of few, many"
+    assert str(config_rules(ConfigParser(iternet))["levels"]) == "an integer >= 2"
 
 
 def test_a_word_is_one_of_those_that_mean_something() -> None:
-    check_settings({"masks": "strokes"})
+    rules = {"masks": Words(("vessels", "strokes")), "blocks": Number(0, whole=True)}
+    check_settings({"masks": "strokes"}, rules=rules)
     with pytest.raises(
         RetinaError, match=r"^masks must be one of vessels, strokes, got 7; blocks must be .*, got 0.5$"
     ):
-        check_settings({"masks": 7, "blocks": 0.5})
+        check_settings({"masks": 7, "blocks": 0.5}, rules=rules)

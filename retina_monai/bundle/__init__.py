@@ -15,7 +15,7 @@ from retina_monai.bundle.find import (
     weights_of,
 )
 from retina_monai.bundle.formats import bundle_kinds, network_input, network_output
-from retina_monai.bundle.in_use import config_in_use
+from retina_monai.bundle.in_use import ConfigInUse, config_in_use
 from retina_monai.bundle.provenance import set_settings
 from retina_monai.bundle.publish import release
 from retina_monai.bundle.weights import load_network, load_network_of, start_network
@@ -27,6 +27,7 @@ start_control = start_network
 
 __all__ = [
     "REPOSITORY",
+    "ConfigInUse",
     "bundle_kinds",
     "bundle_names",
     "check_config",

@@ -10,13 +10,13 @@ from typing import Any
 from monai.bundle import ConfigParser
 from torch import nn
 
-from retina_monai.bundle.config_keys import nested_settings, references, refuse_unused, written
-from retina_monai.bundle.in_use import config_folders, given, parser_in_use
+from retina_monai.bundle.config_keys import config_rules, nested_settings, references, refuse_unused, written
+from retina_monai.bundle.in_use import ConfigInUse
 from retina_monai.errors import RetinaError, parse_switch, root_error
 from retina_monai.files import check_folder
 from retina_monai.group import group_size
 from retina_monai.handlers.mlflow_store import is_usable
-from retina_monai.settings import ADDRESSES, CHOICES, PATHS, RULES, SWITCHES, check_path, check_settings, expand_home
+from retina_monai.settings import ADDRESSES, FilePath, Number, Switch, Words, check_path, check_settings, expand_home
 
 __all__ = ["check_config", "check_eyes", "check_networks", "check_size"]
 
@@ -24,7 +24,7 @@ LOADERS = ("dataloader", "train::dataloader", "validate::dataloader")
 LOADING = tuple(f"{loader}::{key}" for loader in LOADERS for key in ("batch_size", "num_workers"))
 
 
-def check_config() -> None:
+def check_config(in_use: ConfigInUse) -> None:
     """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
 
     By :func:`retina_monai.bundle.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
@@ -35,33 +35,35 @@ def check_config() -> None:
     Raises:
         RetinaError: there are such settings.
     """
-    parser = parser_in_use()
-    if parser is None:
-        return
-    for key in (key for key in (*PATHS, *ADDRESSES) if key in parser):
-        _set_path(parser, key, key)
-    shipped = _shipped_config(parser)
-    refuse_unused(parser, shipped, *given())
+    parser = in_use.parser
+    rules = config_rules(parser)
+    paths = {key for key, rule in rules.items() if isinstance(rule, FilePath)}
+    switches = [key for key, rule in rules.items() if isinstance(rule, Switch)]
+    for key in (key for key in (*rules, *ADDRESSES) if key in parser):
+        _set_path(parser, key, key in paths, key in ADDRESSES)
+    shipped = _shipped_config(in_use)
+    refuse_unused(parser, shipped, in_use.sources, in_use.runs)
     if "train::trainer::amp" in parser:  # which MONAI's trainer takes, and ours do not use
         raise RetinaError("train#trainer#amp has no effect: give --precision bf16, fp16 or fp32")
     nested = nested_settings(parser, shipped)
     for id, key in nested.items():
-        _set_path(parser, id, key)
+        _set_path(parser, id, key in paths, key in ADDRESSES)
         if key not in references(parser.get()) and not isinstance(parser[id], dict):  # what is logged is what is in use
             parser[key] = parser[id]
-    for id, key in ({key: key for key in SWITCHES if key in parser} | nested).items():
-        if key in SWITCHES:
+    for id, key in ({key: key for key in switches if key in parser} | nested).items():
+        if key in switches:
             parser[id] = parse_switch(parser.get_parsed_content(id), written(id))
     nested |= {id: id.split("::")[-1] for id in LOADING if id in parser}
-    keys = {key: key for key in (*RULES, *CHOICES) if key in parser} | nested
-    check_settings({written(id): parser.get_parsed_content(id) for id in keys}, {written(id): keys[id] for id in keys})
+    keys = {key: key for key, rule in rules.items() if isinstance(rule, Number | Words) and key in parser} | nested
+    values = {written(id): parser.get_parsed_content(id) for id in keys}
+    check_settings(values, {written(id): key for id, key in keys.items()}, rules)
     if "output_dir" in parser:
         check_folder(parser.get_parsed_content("output_dir"))
     if "tracker" in parser:
         _check_tracking(parser)
 
 
-def check_networks() -> None:
+def check_networks(in_use: ConfigInUse) -> None:
     """Build the networks of the config being evaluated, each ``NAME_def`` and what ``NAME`` makes of it.
 
     Runs in the ``initialize`` of every config, once the seed is set.
@@ -69,9 +71,7 @@ def check_networks() -> None:
     Raises:
         RetinaError: a network rejects its arguments or its weights.
     """
-    parser = parser_in_use()
-    if parser is None:
-        return
+    parser = in_use.parser
     names = [key.removesuffix("_def") for key in parser.get() if key.endswith("_def")]
     for key in (key for name in names for key in (f"{name}_def", name) if key in parser):
         try:
@@ -138,17 +138,18 @@ def _check_tracking(parser: ConfigParser) -> None:
         is_usable(expand_home(address), parser.get_parsed_content("tracker#experiment_name"))
 
 
-def _set_path(parser: ConfigParser, id: str, key: str) -> None:
-    """Check an entry that is a path by its key, and put the home folder for ``~`` in it."""
-    if key in PATHS:
+def _set_path(parser: ConfigParser, id: str, is_path: bool, is_address: bool) -> None:
+    """Check an entry that is a path or an address, and put the home folder for ``~`` in it."""
+    if is_path:
         check_path(written(id), parser[id])
-    if key in (*PATHS, *ADDRESSES) and (path := expand_home(parser[id])) != parser[id]:
+    if (is_path or is_address) and (path := expand_home(parser[id])) != parser[id]:
         parser[id] = path
 
 
-def _shipped_config(parser: ConfigParser) -> dict[str, Any]:
+def _shipped_config(in_use: ConfigInUse) -> dict[str, Any]:
     """The complete configs (those with imports) of the bundle in use of which the config being evaluated is made."""
-    folders = {*config_folders(), Path(parser.get_parsed_content("bundle_root"))} if "bundle_root" in parser else ()
+    parser = in_use.parser
+    folders = {*in_use.folders, Path(parser.get_parsed_content("bundle_root"))} if "bundle_root" in parser else ()
     shipped: dict[str, Any] = {}
     for path in (path for folder in folders for path in sorted((folder / "configs").glob("*.json"))):
         with suppress(ValueError, OSError):  # of a file that is not in use

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pydoc import ErrorDuringImport, locate
@@ -12,8 +13,9 @@ from typing import Any
 from monai.bundle import ConfigComponent, ConfigParser, ReferenceResolver
 
 from retina_monai.errors import RetinaError, join_first
+from retina_monai.settings import RULES, Rule
 
-__all__ = ["nested_settings", "references", "refuse_unused", "written"]
+__all__ = ["config_rules", "nested_settings", "references", "refuse_unused", "written"]
 
 SEPARATOR = ReferenceResolver.sep
 
@@ -59,6 +61,14 @@ def nested_settings(parser: ConfigParser, shipped: Mapping[str, Any]) -> dict[st
     """
     links = {id: value[1:] for id, value in _nodes(shipped) if re.fullmatch(r"@\w+", str(value)) and SEPARATOR in id}
     return {id: key for id, key in links.items() if id in parser and not str(parser[id]).startswith(("@", "$"))}
+
+
+def config_rules(parser: ConfigParser) -> dict[str, Rule]:
+    """Rules of the settings of a config: those that all share, and ``SETTINGS`` of the modules of its components."""
+    targets = [_target(parser, id) for id, value in _nodes(parser.get()) if ConfigComponent.is_instantiable(value)]
+    modules = (sys.modules.get(getattr(target, "__module__", "")) for target in targets)
+    families: list[dict[str, Rule]] = [getattr(module, "SETTINGS", {}) for module in modules]
+    return RULES | {key: rule for family in families for key, rule in family.items()}
 
 
 def written(id: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from retina_monai.bundle.in_use import config_folders
 from retina_monai.errors import RetinaError
 
 __all__ = [
@@ -62,13 +62,17 @@ def find_bundle(name: str | Path, trust: bool = False) -> Path:
     return path
 
 
-def find_bundle_root(name: str) -> str:
+def find_bundle_root(name: str, folders: Iterable[Path] = ()) -> str:
     """Where the bundle lies whose config is being evaluated; ``bundle_root`` of every config.
 
     MONAI does not give a config its own path. In order: the folder of the ``--config_file`` in use; the current
     directory if it is a copy of the bundle ``name``, by the ``name`` in its metadata; the library's bundle ``name``.
+
+    Args:
+        name: of the bundle.
+        folders: of the config files in use (:class:`retina_monai.bundle.ConfigInUse`).
     """
-    for root in config_folders():
+    for root in folders:
         if (root / "configs" / "metadata.json").is_file():
             return str(root.resolve())
     own = find_bundle(name)

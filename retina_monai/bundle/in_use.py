@@ -1,64 +1,82 @@
-"""The config that MONAI is evaluating, which it does not hand to the expressions in it: found on the stack."""
+"""The config that MONAI is evaluating: found on the stack once per config, and passed on as ``@in_use``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from retina_monai.settings import CHOICES, RULES
+from retina_monai.bundle.config_keys import config_rules
+from retina_monai.settings import Number, Words
 
-__all__ = ["config_folders", "config_in_use", "given", "parser_in_use"]
+__all__ = ["ConfigInUse", "config_in_use"]
 
 
-def config_in_use() -> dict[str, Any]:
-    """The config that is being evaluated, overrides included, as plain data; empty outside of an evaluation.
+@dataclass(frozen=True)
+class ConfigInUse:
+    """A config while it is evaluated.
 
-    A setting that is given as an expression (``$2 * 0.0001``) or as a reference is there with its value.
+    Attributes:
+        parser: evaluates it.
+        folders: bundle folders of its files.
+        given: config files and overrides as ``monai.bundle run`` got them.
+        workflows: that run it.
     """
-    parser = parser_in_use()
-    if parser is None:
-        return {}
-    values = {key: parser.get_parsed_content(key) for key in (*RULES, *CHOICES) if key in parser}
-    return {**deepcopy(parser.get()), **values}
+
+    parser: ConfigParser
+    folders: tuple[Path, ...] = ()
+    given: tuple[tuple[Any, Any], ...] = ()
+    workflows: tuple[ConfigWorkflow, ...] = ()
+
+    @property
+    def sources(self) -> list[Any]:
+        """Contents of the config files, and overrides, as they were given."""
+        return [part for files, told in self.given for part in (ConfigParser.load_config_files(files), told)]
+
+    @property
+    def runs(self) -> list[str]:
+        """Ids that are run."""
+        return [id for flow in self.workflows for id in (flow.init_id, flow.run_id, flow.final_id)]
+
+    def settings(self) -> dict[str, Any]:
+        """The config as plain data, overrides included.
+
+        A setting that is given as an expression (``$2 * 0.0001``) or as a reference is there with its value.
+        """
+        rules = config_rules(self.parser)
+        keys = [key for key, rule in rules.items() if isinstance(rule, Number | Words) and key in self.parser]
+        return {**deepcopy(self.parser.get()), **{key: self.parser.get_parsed_content(key) for key in keys}}
 
 
-def parser_in_use() -> ConfigParser | None:
-    """The parser that is evaluating a config; ``None`` outside of an evaluation."""
-    parsers = (names.get("self") for names in _callers())
-    return next((parser for parser in parsers if isinstance(parser, ConfigParser)), None)
+def config_in_use() -> ConfigInUse:
+    """The config that is being evaluated; ``in_use`` of every config.
 
+    MONAI hands an expression the values that it refers to, but neither the parser nor the path of the config, and the
+    checks need both: keys that nothing uses are found in the whole config, and a bundle is where its config lies. They
+    are among the local variables of MONAI's functions that are running: of a ``ConfigParser``, of a workflow, or of a
+    verb such as ``ckpt_export``. Nothing else looks there.
 
-def config_folders() -> Iterator[Path]:
-    """Bundle folders of the config files in use: of a MONAI workflow, or of a verb such as ``ckpt_export``."""
-    for names in _callers():
-        if isinstance(workflow := names.get("self"), ConfigWorkflow):
-            yield Path(workflow.config_root_path).resolve().parent
+    Raises:
+        RuntimeError: no config is being evaluated.
+    """
+    parsers, folders, given, workflows = [], [], [], []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:  # innermost first
+        names, frame = frame.f_locals, frame.f_back
+        if isinstance(own := names.get("self"), ConfigParser):
+            parsers.append(own)
+        if isinstance(own, ConfigWorkflow):
+            workflows.append(own)
+            folders.append(Path(own.config_root_path).resolve().parent)
         if files := names.get("config_file_"):
-            first = files if isinstance(files, (str, Path)) else files[0]
-            yield Path(first).resolve().parent.parent
-
-
-def given() -> tuple[list[Any], list[str]]:
-    """What ``monai.bundle`` was given, as far as it is known: config files and overrides, and the ids to run."""
-    sources: list[Any] = []
-    runs: list[str] = []
-    for names in _callers():
-        if isinstance(workflow := names.get("self"), ConfigWorkflow):
-            runs += [workflow.init_id, workflow.run_id, workflow.final_id]
+            folders.append(Path(files if isinstance(files, str | Path) else files[0]).resolve().parent.parent)
         if "workflow_class" in names:
-            sources += [ConfigParser.load_config_files(names["config_file"]), names["_args"]]
-    return sources, runs
-
-
-def _callers() -> Iterator[dict[str, Any]]:
-    """Local names of the functions on the stack, innermost first."""
-    frame: FrameType | None = sys._getframe(1).f_back
-    while frame is not None:
-        yield frame.f_locals
-        frame = frame.f_back
+            given.append((names["config_file"], names["_args"]))
+    if not parsers:
+        raise RuntimeError("config_in_use is for the expressions of a config: no config is being evaluated")
+    return ConfigInUse(parsers[0], tuple(dict.fromkeys(folders)), tuple(given), tuple(dict.fromkeys(workflows)))

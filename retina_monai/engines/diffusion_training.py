@@ -13,11 +13,16 @@ from torch import Tensor
 from retina_monai.networks import DiffusionGenerator
 from retina_monai.networks.diffusion import TIMES, noise_schedule, training_scheduler
 from retina_monai.networks.hashed_noise import hashed_normal, hashed_uniform
+from retina_monai.settings import SHARE, Rule
 
 __all__ = ["DiffusionBatch", "SampleNoise", "time_weights"]
 
 GAMMA = 5.0  # of min-SNR
 TIME, DROPPED = 1, 2  # streams of a sample's latent, beside 0 of its noise
+
+SETTINGS: dict[str, Rule] = {
+    "condition_dropout": SHARE,
+}
 
 
 def time_weights(process: str) -> Tensor:

@@ -12,10 +12,22 @@ from retina_monai.networks.diffusion import default_sampler
 from retina_monai.networks.naming import describe_network
 from retina_monai.networks.pixel_bridge import PixelBridge
 from retina_monai.networks.sampler import Sampler
+from retina_monai.settings import ANY_COUNT, COUNT, INDEX, Number, Rule, Switch
 
 __all__ = ["DiffusionGenerator"]
 
 STEPS, GUIDANCE = 16, 1.0
+
+SETTINGS: dict[str, Rule] = {
+    "features": COUNT,
+    "multipliers": Number(1, whole=True, count=ANY_COUNT),
+    "blocks": INDEX,
+    "attention": INDEX,
+    "unshuffle": COUNT,
+    "gradient_checkpointing": Switch(),
+    "steps": Number(1, 1000, whole=True, optional=True),
+    "guidance": Number(0, optional=True),
+}
 
 
 class DiffusionGenerator(nn.Module):

@@ -12,11 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
+from retina_monai.settings import COUNT, Rule
+
 __all__ = ["DilatedEncoder"]
 
 STRIDE = 8
 DILATIONS = (1, 2, 4, 8)
 RESIDUE = 0.5  # of a block's output: without norms, sums of blocks would grow
+
+SETTINGS: dict[str, Rule] = {
+    "perceptual_features": COUNT,
+}
 
 
 class DilatedEncoder(nn.Module):

@@ -13,11 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
+from retina_monai.settings import COUNT, INDEX, SHARE_BELOW_1, SIDE, Number, Rule
+
 __all__ = ["IterNet", "LocalContrast"]
 
 NORMS = ("batch", "none")
 TINY = 1e-3  # share of the surroundings below which nothing is divided by it
 FLAT = 1e-4  # variance of a picture without any contrast: what is below it is not made larger
+
+SETTINGS: dict[str, Rule] = {
+    "features": COUNT,
+    "levels": Number(2, whole=True),
+    "iterations": INDEX,
+    "small_levels": Number(2, whole=True),
+    "dropout": SHARE_BELOW_1,
+    "window": SIDE,
+}
 
 
 class IterNet(nn.Module):

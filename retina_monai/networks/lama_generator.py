@@ -14,10 +14,19 @@ from torch.nn.functional import avg_pool2d, pad
 from retina_monai.networks.fourier_convolution import NORMS, FourierConvolution
 from retina_monai.networks.resize_convolution import ResizeConvolution
 from retina_monai.networks.unet import Binomial
+from retina_monai.settings import COUNT, INDEX, SHARE_BELOW_1, Rule
 
 __all__ = ["LamaGenerator"]
 
 UPSAMPLINGS = ("transpose", "smooth")
+
+SETTINGS: dict[str, Rule] = {
+    "features": COUNT,
+    "downsamplings": COUNT,
+    "blocks": INDEX,
+    "global_share": SHARE_BELOW_1,
+    "blend": INDEX,
+}
 
 
 class LamaGenerator(nn.Module):

@@ -13,7 +13,16 @@ from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from retina_monai.settings import COUNT, WEIGHT, Rule
+
 __all__ = ["PyramidDiscriminator"]
+
+SETTINGS: dict[str, Rule] = {
+    "discriminator_features": COUNT,
+    "discriminator_levels": COUNT,
+    "discriminator_scales": COUNT,
+    "discriminator_learning_rate": WEIGHT,
+}
 
 
 class PyramidDiscriminator(nn.Module):

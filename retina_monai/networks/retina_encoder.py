@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from retina_monai.group import whole_batch
+from retina_monai.settings import COUNT, Rule
 
 __all__ = ["MultiTaskEncoder", "RetinaEncoder"]
 
@@ -22,6 +23,11 @@ MOMENTUM = 0.01  # of running statistics, per batch
 SLOW = 0.001  # per photograph
 FAINT = 0.01  # variance below which a direction is not stretched to 1
 TINY = 1e-4
+
+SETTINGS: dict[str, Rule] = {
+    "features": COUNT,
+    "width": COUNT,
+}
 
 
 class RetinaEncoder(nn.Module):

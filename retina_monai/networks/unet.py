@@ -11,6 +11,7 @@ from torch.nn.functional import avg_pool2d
 
 from retina_monai.networks.circle import inscribed_circle
 from retina_monai.networks.resize_convolution import ResizeConvolution
+from retina_monai.settings import COUNT, INDEX, SHARE_BELOW_1, Number, Rule
 
 __all__ = ["Pix2PixUNet"]
 
@@ -18,6 +19,13 @@ DROPOUT_LEVELS = 3
 WIDEST = 8
 NORMS = ("batch", "instance", "none")
 UPSAMPLINGS = ("transpose", "resize", "smooth")
+
+SETTINGS: dict[str, Rule] = {
+    "levels": Number(2, whole=True),
+    "features": COUNT,
+    "dropout": SHARE_BELOW_1,
+    "detail": INDEX,
+}
 
 
 class Pix2PixUNet(nn.Module):

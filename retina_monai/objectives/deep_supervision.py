@@ -15,8 +15,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from retina_monai.group import whole_sum
 from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.settings import WEIGHT, Rule
 
 __all__ = ["DeepSupervision"]
+
+SETTINGS: dict[str, Rule] = {
+    "cross_entropy_weight": WEIGHT,
+    "dice_weight": WEIGHT,
+}
 
 
 class DeepSupervision:

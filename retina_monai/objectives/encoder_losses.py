@@ -16,10 +16,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from retina_monai.group import whole_batch, whole_sum
 from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.settings import WEIGHT, Rule
 
 __all__ = ["EncoderTasks"]
 
 KNEE = 0.1  # of the smooth L1: errors below it count by their square
+
+SETTINGS: dict[str, Rule] = {
+    "map_weight": WEIGHT,
+    "trait_weight": WEIGHT,
+}
 
 
 class EncoderTasks:

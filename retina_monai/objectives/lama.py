@@ -18,8 +18,26 @@ from retina_monai.masked_statistics import channel_statistics, masked_mean
 from retina_monai.objectives.feature_matching import discriminator_features, feature_distance
 from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.settings import SHARE, WEIGHT, FilePath, Number, Rule, Switch
 
 __all__ = ["Lama"]
+
+SETTINGS: dict[str, Rule] = {
+    "generated_share": SHARE,
+    "color_vessel_weights": FilePath(),
+    "known_weight": WEIGHT,
+    "unknown_weight": WEIGHT,
+    "color_weight": WEIGHT,
+    "spectrum_weight": WEIGHT,
+    "adversarial_weight": WEIGHT,
+    "gradient_penalty": WEIGHT,
+    "penalty_share": Number(0, 1, open="low"),
+    "feature_matching_weight": WEIGHT,
+    "perceptual_weight": WEIGHT,
+    "perceptual_weights": FilePath(),
+    "perceptual_learning_rate": WEIGHT,
+    "composite": Switch(),
+}
 
 
 class Lama:

@@ -14,8 +14,18 @@ from retina_monai.masked_statistics import masked_mean
 from retina_monai.objectives.feature_matching import discriminator_features, feature_distance
 from retina_monai.objectives.spectra import Masked, spectrum_distance
 from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.settings import WEIGHT, Number, Rule
 
 __all__ = ["Pix2Pix"]
+
+SETTINGS: dict[str, Rule] = {
+    "l1_weight": WEIGHT,
+    "adversarial_weight": WEIGHT,
+    "spectrum_weight": WEIGHT,
+    "feature_matching_weight": WEIGHT,
+    "faithfulness_weight": WEIGHT,
+    "segmenter_features": Number(1, whole=True, count=6),
+}
 
 
 class Pix2Pix:

@@ -19,6 +19,7 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from retina_monai.masked_statistics import channel_statistics
+from retina_monai.settings import Number, Rule
 from retina_monai.transforms.texture import Texture, add_texture
 
 __all__ = [
@@ -35,6 +36,11 @@ __all__ = [
 FLAT = 1e-4
 GREENEST = 1.6  # green over red of a pixel that is not saturated, in those of the photograph's means
 TINY = 1e-12  # keeps the gradient of the root of a flat picture's variance finite
+
+SETTINGS: dict[str, Rule] = {
+    "appearance_mean": Number(-1, 1, count=3),
+    "appearance_std": Number(0, open="low", count=3),
+}
 
 
 @dataclass(frozen=True)

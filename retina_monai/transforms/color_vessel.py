@@ -14,7 +14,13 @@ from monai.transforms import MapTransform
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from retina_monai.settings import WEIGHT, Rule
+
 __all__ = ["ColorVesseld", "color_vessel", "vessel_weight"]
+
+SETTINGS: dict[str, Rule] = {
+    "edge": WEIGHT,
+}
 
 
 def color_vessel(image: Tensor, vessel: Tensor, edge: float = 0.0) -> Tensor:

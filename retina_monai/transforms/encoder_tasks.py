@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, interpolate
 
 from retina_monai.kinds import LESIONS
+from retina_monai.settings import SHARE, Rule
 from retina_monai.transforms.degradation import degrade, erase, shift_colour
 
 __all__ = ["STRUCTURES", "TRAITS", "DetectedStructuresd", "EncoderTargetsd", "RandDegradedEyed", "RandViewd"]
@@ -34,6 +35,10 @@ UNTOUCHED = 0.3
 FAINT = 1.5  # power of a uniform strength: faint traces are more frequent than strong ones
 GAIN, HUE = 0.5, 0.35  # largest shifts of the logarithm of the light, of all channels and of each
 MOST_GRADE = 4
+
+SETTINGS: dict[str, Rule] = {
+    "turned": SHARE,
+}
 
 
 class RandViewd(Randomizable, MapTransform):

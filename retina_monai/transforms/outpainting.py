@@ -16,7 +16,13 @@ from scipy.ndimage import distance_transform_edt
 from skimage.draw import line
 from torch import Tensor
 
+from retina_monai.settings import Rule, Words
+
 __all__ = ["OutpaintingConditiond", "RandStrokeConditiond", "draw_strokes", "outpainting_condition"]
+
+SETTINGS: dict[str, Rule] = {
+    "masks": Words(("vessels", "strokes")),
+}
 
 
 def outpainting_condition(image: Tensor, mask: Tensor) -> Tensor:

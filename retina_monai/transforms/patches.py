@@ -12,6 +12,8 @@ from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, pad
 
+from retina_monai.settings import SIDE, WEIGHT, Number, Rule
+
 __all__ = ["PhotographRanged", "RandCamerad", "RandPatchd"]
 
 NEARLY_HALF = 1.6  # from this reduction on, pixels are averaged by twos before they are sampled
@@ -21,6 +23,15 @@ OFTEN, SOMETIMES, SELDOM = 0.8, 0.5, 0.3  # how often a photograph's colours, it
 GAMMA, GAIN, HUE = 0.4, 0.4, 0.15  # of the logarithm of the light
 UNEVEN = 0.25  # of the logarithm of the light, from one side of the patch to the other
 SMALLEST = 8  # pixels a side that are left of a patch
+
+SETTINGS: dict[str, Rule] = {
+    "patch": SIDE,
+    "smallest_eye": Number(0, open="low"),
+    "largest_eye": Number(0, open="low"),
+    "resolution_loss": Number(1),
+    "blur": WEIGHT,
+    "noise": WEIGHT,
+}
 
 
 class RandPatchd(Randomizable, MapTransform):
