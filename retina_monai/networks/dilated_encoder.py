@@ -66,8 +66,8 @@ class DilatedEncoder(nn.Module):
             coarse = interpolate(features[-1], fine.shape[-2:], mode="nearest")
             features.append(layer(torch.cat([coarse, fine], dim=1)))
         vessel = pixel_shuffle(self.tell_vessel(features[-1]), 2)
-        told = [_fit(picture, image) for picture in (vessel, again)]
-        return [*features[1:], torch.cat(told, dim=1)]
+        predicted = [_fit(picture, image) for picture in (vessel, again)]
+        return [*features[1:], torch.cat(predicted, dim=1)]
 
 
 def _fit(picture: Tensor, image: Tensor) -> Tensor:

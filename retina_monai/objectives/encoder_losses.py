@@ -61,11 +61,11 @@ class EncoderTasks:
         self.image_key = image_key
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """All that the network tells of the batch's photographs."""
-        told: dict[str, Tensor] = self.networks["encoder"](batch[self.image_key])
+        """All that the network predicts for the batch's photographs."""
+        predicted: dict[str, Tensor] = self.networks["encoder"](batch[self.image_key])
         if self.observe is not None:
-            self.observe(whole_batch(told["features"])[whole_batch(batch["plain"])])
-        return {f"pred_{name}": value for name, value in told.items()}
+            self.observe(whole_batch(predicted["features"])[whole_batch(batch["plain"])])
+        return {f"pred_{name}": value for name, value in predicted.items()}
 
     def losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """The two terms, each a mean over what is known."""

@@ -48,7 +48,7 @@ class Lama:
             is painted.
         discriminator: picture -> list of feature maps, the last of which are the patch logits, or such a list for each
             scale.
-        perceptual: picture -> list of feature maps, and what it tells of each pixel as the last entry: the vessels'
+        perceptual: picture -> list of feature maps, and its prediction for each pixel as the last entry: the vessels'
             logit, and the picture again (:class:`retina_monai.networks.DilatedEncoder`).
         known_weight: of the L1 on known pixels.
         unknown_weight: of the L1 on painted pixels; 0 as published.
@@ -156,10 +156,10 @@ class Lama:
     def perceptual_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Find the vessels of real photographs, and draw them again."""
         image, fov = batch[self.image_key], batch[self.fov_key]
-        told = self.networks["perceptual"](image)[-1].float()
+        predicted = self.networks["perceptual"](image)[-1].float()
         share = (batch[self.vessel_key] + 1) / 2
-        entropy = binary_cross_entropy_with_logits(told[:, :1], share, reduction="none")
-        return {"p_vessel": masked_mean(entropy, fov), "p_image": masked_mean((told[:, 1:] - image).abs(), fov)}
+        entropy = binary_cross_entropy_with_logits(predicted[:, :1], share, reduction="none")
+        return {"p_vessel": masked_mean(entropy, fov), "p_image": masked_mean((predicted[:, 1:] - image).abs(), fov)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Patches of photographs are real; of pictures that were painted on, those are fake that show some of it."""

@@ -194,8 +194,8 @@ class DetectedStructuresd(Transform):
         self.size = size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        told, known = _plain(data["pred"]["maps"]).sigmoid(), _plain(data["maps"])
-        return dict(data) | {"located": self._draw(told), "annotated": self._draw(known)}
+        predicted, known = _plain(data["pred"]["maps"]).sigmoid(), _plain(data["maps"])
+        return dict(data) | {"located": self._draw(predicted), "annotated": self._draw(known)}
 
     def _draw(self, maps: Tensor) -> Tensor:
         vessel, disc, *ill = maps.float().nan_to_num(0)

@@ -195,7 +195,7 @@ def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item
     """Items of a synthetic set, with the ``condition`` (patient, name, augmented) that each was made from.
 
     The manifest tells it; pseudonyms of eyes of the real set are resolved. Where it does not, as in older sets and
-    those of others, an eye was made from the real one that has its name, unless its patient is told and is another; or
+    those of others, an eye was made from the real one that has its name, unless its patient is known and is another; or
     from its patient, if that is of the real set.
 
     Args:
@@ -207,8 +207,8 @@ def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item
     """
     items = [item | {"split": ""} for item in _listed(synthetic_dir, join=False)]
     _refuse_shared(synthetic_dir, items, real)
-    told, names, aliases = _told_conditions(Path(synthetic_dir), items), _Names(real), Aliases(real)
-    lines = [_without_pseudonyms(told.get(os.path.realpath(item["image"]), {}), aliases) for item in items]
+    conditions, names, aliases = _manifest_conditions(Path(synthetic_dir), items), _Names(real), Aliases(real)
+    lines = [_without_pseudonyms(conditions.get(os.path.realpath(item["image"]), {}), aliases) for item in items]
     return [
         _conditioned(item | {"patient": aliases.patient(str(item["patient"]))}, line, names)
         for item, line in zip(items, lines, strict=True)
@@ -297,7 +297,7 @@ def _photographs(folder: Path, join: bool) -> list[Item]:
     ]
 
 
-def _told_conditions(folder: Path, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+def _manifest_conditions(folder: Path, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
     """Lines of the manifest by the full path of their photograph; the manifest of phantoms says nothing else."""
     if not folder.is_dir() or all(str(item["patient"]).startswith(PHANTOM) for item in items):
         return {}
@@ -309,21 +309,21 @@ def _without_pseudonyms(line: Mapping[str, Any], aliases: Aliases) -> dict[str, 
     plain = dict(line)
     if "patient" in line:
         plain["patient"] = aliases.patient(str(line["patient"]))
-    told = line.get("condition")
-    if isinstance(told, Mapping) and isinstance(told.get("name"), str):
-        plain["condition"] = {**told, "name": aliases.eye(told["name"])}
+    condition = line.get("condition")
+    if isinstance(condition, Mapping) and isinstance(condition.get("name"), str):
+        plain["condition"] = {**condition, "name": aliases.eye(condition["name"])}
     return plain
 
 
 def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
     """An item with its condition, and with the data set of that."""
-    told = line.get("condition")
+    condition = line.get("condition")
     patient = str(line.get("patient", item["patient"]))
-    if isinstance(told, Mapping) and isinstance(told.get("name"), str):
-        dataset = str(told.get("dataset") or real.patients.get(patient, item["dataset"]))
+    if isinstance(condition, Mapping) and isinstance(condition.get("name"), str):
+        dataset = str(condition.get("dataset") or real.patients.get(patient, item["dataset"]))
         latent = line.get("latent")
         known = latent if isinstance(latent, int) and 0 <= latent < 2**63 else 0
-        return _made_from(item, patient, told["name"], dataset, bool(told.get("augmented", False)), known)
+        return _made_from(item, patient, condition["name"], dataset, bool(condition.get("augmented", False)), known)
     eye = real.eyes.get(str(item["name"])) or real.eyes.get(_stem(item))
     if eye is not None and (
         patient == eye["patient"] or _own(patient) in (item["name"], _stem(item), _own(eye["patient"]))

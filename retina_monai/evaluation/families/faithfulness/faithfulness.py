@@ -317,6 +317,6 @@ class _Examples:
 
 
 def _shown(eye: Eye, found: NDArray[np.float32]) -> Pictures:
-    told = (eye.masks["vessel"] >= VESSEL) & eye.fov
+    expected = (eye.masks["vessel"] >= VESSEL) & eye.fov
     share, probability = (np.rint(255 * array).astype(np.uint8)[None] for array in (eye.masks["vessel"], found))
-    return share, eye.image, probability, colour_errors(found >= VESSEL, told)
+    return share, eye.image, probability, colour_errors(found >= VESSEL, expected)

@@ -81,10 +81,10 @@ def plot_distributions(samples: Mapping[str, tuple[NDArray[np.float64], NDArray[
     _save(figure, path)
 
 
-def colour_errors(found: NDArray[np.bool_], told: NDArray[np.bool_]) -> Picture:
-    """Vessels that were found and told in white, found alone in orange, told alone in blue: (3, S, S)."""
+def colour_errors(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> Picture:
+    """Vessels that were found and expected in white, only found in orange, only expected in blue: (3, S, S)."""
     picture = np.zeros((*found.shape, 3), np.uint8)
-    for where, colour in ((found & told, (255, 255, 255)), (found & ~told, ORANGE), (told & ~found, BLUE)):
+    for where, colour in ((found & expected, (255, 255, 255)), (found & ~expected, ORANGE), (expected & ~found, BLUE)):
         picture[where] = colour
     return picture.transpose(2, 0, 1)
 

@@ -53,12 +53,12 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
     known = _Known(test, key)
     if both := sorted({eye.patient for eye in training} & known.patients):
         raise LeakError(f"{join_first(both)}: patients of the real set both train and test: mend its splits")
-    unknown, told, shown = [], [], []
+    unknown, derived, shown = [], [], []
     for eye in progress(synthetic, "usefulness: looking for test eyes"):
         if eye.condition is None or not eye.condition.patient:
             unknown.append(eye.name)
         elif patients := known.patients & {eye.condition.patient, eye.patient}:
-            told.append(f"{eye.name} (of {min(patients)})")
+            derived.append(f"{eye.name} (of {min(patients)})")
         elif twin := known.twin(eye):
             shown.append(f"{eye.name} (of {twin})")
     count = len(synthetic)
@@ -67,10 +67,10 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
             f"{len(unknown)} of {count} synthetic eyes do not tell from whose mask they were made "
             f"({join_first(unknown, 3)}), so they could know test eyes: {ADVICE}"
         )
-    if told:
+    if derived:
         raise LeakError(
-            f"{len(told)} of {count} synthetic eyes were made from masks of test patients ({join_first(told, 3)}): "
-            f"{ADVICE}"
+            f"{len(derived)} of {count} synthetic eyes were made from masks of test patients "
+            f"({join_first(derived, 3)}): {ADVICE}"
         )
     if shown:
         raise LeakError(
