@@ -49,11 +49,15 @@ def test_all_faults_are_in_one_error() -> None:
     )
 
 
-def read(path: Path) -> dict[str, Rule]:
-    """The rules of a config's settings."""
-    parser = ConfigParser()
-    parser.read_config(path)
-    return config_rules(parser)
+@pytest.fixture(scope="module")
+def rules() -> dict[str, Rule]:
+    """Of the settings of all bundles."""
+    found: dict[str, Rule] = {}
+    for path in (path for path in CONFIGS if path.stem in ("train", "inference")):
+        parser = ConfigParser()
+        parser.read_config(path)
+        found |= config_rules(parser)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -86,8 +90,9 @@ def read(path: Path) -> dict[str, Rule]:
         ("masks", "circles", "one of vessels, strokes"),
     ],
 )
-def test_a_setting_out_of_its_range_is_named_with_the_range(key: str, value: Any, rule: str) -> None:
-    rules = {name: rule for path in CONFIGS if path.stem in ("train", "inference") for name, rule in read(path).items()}
+def test_a_setting_out_of_its_range_is_named_with_the_range(
+    key: str, value: Any, rule: str, rules: dict[str, Rule]
+) -> None:
     with pytest.raises(RetinaError) as caught:
         check_settings({key: value}, rules=rules)
     assert str(caught.value) == f"{key} must be {rule}, got {value!r}"
