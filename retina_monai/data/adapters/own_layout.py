@@ -90,7 +90,7 @@ def _read(directory: Path) -> Datalist | None:
 def _item(dataset: str, key: str, found: dict[str, dict[str, Path]], row: Item) -> tuple[str, Item]:
     """The split and the line of the datalist of a photograph."""
     pictures = {picture: files.get(key) for picture, files in found.items()}
-    more = {name: value for name, value in row.items() if name in ("laterality", "grade")}
+    more = {name: value for name, value in row.items() if name in ("laterality", "grade", "stage")}
     return row.get("split", "training"), describe(dataset, key, pictures, row.get("patient", key), **more)
 
 
@@ -111,6 +111,7 @@ OWN_LAYOUT = Layout(
         "    split        training, validation or test; left out: nobody tests",
         "    if nobody validates, a tenth of the patients who do not test does",
         "    grade        of diabetic retinopathy, 0 to 4; may be left out",
+        "    stage        of the visit, such as s1t1; may be left out",
         "without a csv, photographs of one DICOM PatientID are of one patient, and so are those whose names differ in",
         "left and right alone (10_left and 10_right, 12OD and 12OS); each other one is taken to be of another patient",
     ),

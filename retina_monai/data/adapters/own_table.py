@@ -46,12 +46,12 @@ def read_table(path: Path, images: Mapping[str, Path]) -> dict[str, dict[str, An
 
     Args:
         path: of the csv, with the columns ``name`` (or ``image``, or ``file``) and ``patient``, and perhaps
-            ``laterality``, ``split`` and ``grade``.
+            ``laterality``, ``split``, ``grade`` and ``stage``.
         images: the photographs, by their names without ending.
 
     Returns:
-        By the keys of ``images``: ``patient``; ``laterality`` 'L' or 'R' and ``grade`` 0 to 4 where they are known;
-        ``split`` if there is such a column.
+        By the keys of ``images``: ``patient``; ``laterality`` 'L' or 'R', ``grade`` 0 to 4 and ``stage`` where they are
+        known; ``split`` if there is such a column.
 
     Raises:
         RetinaError: it is no table, or lacks a column; a row, counted as spreadsheets do, with a name that no
@@ -166,7 +166,12 @@ def _grade(cell: str, where: str) -> int | None:
     return int(cell[0]) if cell else None
 
 
-READERS: dict[str, Callable[[str, str], Any]] = {"laterality": _laterality, "split": _split, "grade": _grade}
+READERS: dict[str, Callable[[str, str], Any]] = {
+    "laterality": _laterality,
+    "split": _split,
+    "grade": _grade,
+    "stage": lambda cell, where: cell or None,
+}
 
 
 def _refuse_torn(found: Mapping[str, Mapping[str, Any]], lines: Mapping[str, int], path: Path) -> None:

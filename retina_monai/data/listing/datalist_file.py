@@ -164,7 +164,7 @@ def _eye(entry: Any, where: str, path: Path, dataset: str) -> Item:
 
 
 def _is_known(key: str) -> bool:
-    return key in PICTURES or key in TEXTS or key in ("label", "laterality", "grade", "annotated")
+    return key in PICTURES or key in TEXTS or key in ("label", "laterality", "grade", "stage", "annotated")
 
 
 def _check(item: Item, where: str) -> None:
