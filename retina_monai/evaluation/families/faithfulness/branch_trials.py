@@ -47,7 +47,7 @@ class BranchTrials:
     Attributes:
         tried: all branches.
         pictures: trials of different eyes for a picture: two of each calibre class and two failures.
-        repainted: for each eye, the mean difference in grey levels between its photograph generated again and the set's.
+        repainted: for each eye, the mean difference in grey levels between its photograph and the one generated again.
         from_labels: number of eyes generated from their labels, because the set lacks the input of its generator.
     """
 

@@ -74,10 +74,9 @@ def faithfulness_section(
     """Measure whether photographs show the vessels, the disc and the atrophy of their masks.
 
     The light is based on the difference of the judge's Dice and clDice between generated and real photographs of the
-    same data set. It is green if the 95 % interval of the difference reaches 0 or more and starts above ``-NEAR``. It is
-    amber if only one of these holds with the mean above ``-NEAR``, if the interval reaches 0, or if branches or
-    biomarkers fail. It is red below that. It is grey without a judge, vessel maps or a ceiling, or with fewer than four
-    patients on either side.
+    same data set. It is green if the 95 % interval of the difference reaches 0 and lies above ``-NEAR``. It is amber if
+    the interval reaches 0, if the mean lies above ``-NEAR``, or if branches or biomarkers fail. Otherwise it is red. It
+    is grey without a judge, vessel maps or a ceiling, or with fewer than four patients on either side.
 
     Args:
         synthetic: eyes with ``vessel`` or ``disc`` and the photographs generated from them.
@@ -194,8 +193,8 @@ def _branches_in_words(findings: Findings) -> str:
     if not line.shown:
         return f"None of the {line.branches} branches to be removed was visible in the photographs."
     return (
-        f"Of {line.branches} branches to be removed from vessel maps, {line.shown:.0%} were visible in the photographs. "
-        f"Of these, {line.passed_of_shown:.0%} disappeared without other changes."
+        f"Of {line.branches} branches to be removed from vessel maps, {line.shown:.0%} were visible in photographs. Of "
+        f"these, {line.passed_of_shown:.0%} disappeared without other changes."
     )
 
 
@@ -287,7 +286,7 @@ def _notes_on_ceiling(findings: Findings) -> list[str]:
         "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.made
     )
     if empty:
-        maps = counted(empty, "vessel map is", "vessel maps are")
+        maps = counted(empty, "vessel map", "is", "are")
         notes.append(f"{maps} empty and not part of the scores.")
     return notes
 

@@ -58,7 +58,7 @@ TITLES = {
     "cosine_similarity": "cosine",
     "correlation": "correlation of detail",
 }
-AS_IS, MATCHED, OTHER = "unchanged", "colours matched", "another real eye, colours matched"
+AS_IS, MATCHED, OTHER = "as it is", "colours matched", "another real eye, colours matched"
 
 Row = dict[str, Any]
 Spectra = dict[tuple[str, str], np.ndarray]
@@ -96,9 +96,7 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
     """
     pairs = find_pairs(synthetic, real)
     if not pairs:
-        reason = (
-            "Not judged: no synthetic photograph was made from an unaltered vessel map of the real set."
-        )
+        reason = "Not judged: no synthetic photograph was made from an unaltered vessel map of the real set."
         return Section("image", QUESTION, "grey", reason, {"pairs": 0})
     rows, spectra, copies = _measure(pairs, synthetic, real)
     if not rows:
@@ -122,9 +120,7 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
     pictures = [
         Picture("Similarity of the pairs", paths["similarity"], "Orange should lie to the right of blue."),
         Picture("Power spectrum of the pairs", paths["spectrum"], "Below 1 on the right: too smooth."),
-        Picture(
-            "The least similar, the median and the most similar pair", paths["pairs"], "By correlation of detail."
-        ),
+        Picture("The least similar, the median and the most similar pair", paths["pairs"], "By correlation of detail."),
     ]
     return Section(
         "image", QUESTION, light, answer, figures, [_table(rows, spectra)], pictures, _notes(rows, copies, size)
@@ -356,7 +352,7 @@ def _notes(rows: Sequence[Row], copies: int, size: int) -> list[str]:
         f"MS-SSIM uses {_scales(size)} of its {len(MS_WEIGHTS)} scales at {size} px.",
     ]
     if copies:
-        pairs = counted(copies, "identical pair is", "identical pairs are")
+        pairs = counted(copies, "identical pair", "is", "are")
         notes.append(f"{pairs} not part of the means.")
     if not any(row["kind"] == OTHER for row in rows):
         notes.append("No data set has a second patient, so there is no other real eye for comparison.")
