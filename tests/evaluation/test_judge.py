@@ -87,7 +87,7 @@ def test_eyes_are_judged_one_by_one() -> None:
 
 
 def test_arrays_of_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be \(B, 3, H, W\) and \(B, 1, H, W\), not \(1, 1, 8, 8\) and"):
+    with pytest.raises(ValueError, match=r"must be \(B, 3, H, W\) and \(B, 1, H, W\), got \(1, 1, 8, 8\) and"):
         judge(8)(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
 
 

@@ -86,12 +86,12 @@ def test_few_patients_have_no_interval(patients: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([],), "at least one finite"),
-        (([1.0, math.inf],), "at least one finite"),
-        (([1.0, math.nan],), "at least one finite"),
-        (([1.0, 2.0], 95), "level must be between 0 and 1"),
+        (([],), "one or more finite"),
+        (([1.0, math.inf],), "one or more finite"),
+        (([1.0, math.nan],), "one or more finite"),
+        (([1.0, 2.0], 95), r"level must be in \(0, 1\)"),
         (([1.0, 2.0], 0.95, 0, 0), "resamples at least 1"),
-        (([1.0, 2.0], 0.95, 0, 10, ["a"]), "one entry per value: 2, not 1"),
+        (([1.0, 2.0], 0.95, 0, 10, ["a"]), r"one entry per value \(2\), got 1"),
     ],
 )
 def test_wrong_values_are_refused(arguments: tuple, message: str) -> None:
