@@ -338,7 +338,7 @@ def test_sizes_and_eyes_left_out_are_told(
     assert found["compared"]["synthetic"]["left_out"] == ["phantom_00003"]
     notes = " ".join(found["notes"])
     assert "Some synthetic photographs (96 x 96, 48 x 48) are smaller than the 64 x 64 pixels" in notes
-    assert "of 2 sizes" in notes
+    assert "have 2 sizes" in notes
     assert "1 synthetic eye could not be read and was left out: phantom_00003." in notes
 
 

@@ -319,8 +319,8 @@ def judge(figures: Mapping[str, Any], floor: float, plan: Plan) -> tuple[Light, 
     reached = {arm: figures["arms"][arm]["dice"]["mean"] for arm in ARMS}
     text = (
         f"A {{network}} trained on synthetic eyes alone reaches a Dice of {reached['synthetic']:.3f} on real test "
-        f"eyes. One trained on real eyes reaches {reached['real']:.3f}: a loss of {in_words(loss)}. One trained on both "
-        f"reaches {reached['real + synthetic']:.3f}, {in_words(gain, '+.3f')} relative to real eyes alone."
+        f"eyes. One trained on real eyes reaches {reached['real']:.3f}: a loss of {in_words(loss)}. One trained on "
+        f"both reaches {reached['real + synthetic']:.3f}, {in_words(gain, '+.3f')} relative to real eyes alone."
     )
     if reached["real"] < floor + LEARNED:
         return "grey", (
@@ -398,8 +398,8 @@ def _notes(plan: Plan, key: str, patients: int) -> list[str]:
         f"Every network took {plan.steps} steps of 8 patches in all arms. In real + synthetic, half of the patches are "
         "from each set.",
         f"The light is green if synthetic eyes alone cost at most {NEAR} Dice, or if real + synthetic is better than "
-        f"real alone, by the whole 95 % interval. It is red if they cost more than {FAR}, with the whole interval above "
-        f"{NEAR}, and amber otherwise. Of several networks, the worst counts.",
+        f"real alone, by the whole 95 % interval. It is red if they cost more than {FAR}, with the whole interval "
+        f"above {NEAR}, and amber otherwise. Of several networks, the worst counts.",
         f"A light needs {FEWEST} test patients, {FEWEST_SEEDS} seeds, and a real arm near its plateau: with half the "
         f"steps and its own schedule, it loses at most {PLATEAU} Dice.",
         f"For a set with more than {plan.most} eyes, training uses a random sample of {plan.most}.",
