@@ -122,7 +122,7 @@ def test_a_warped_training_map_is_judged_between_the_vessels(
     counts = section.figures["counts"]
     assert (counts["warped"], counts["unseen"], counts["held_out"]) == (1, 1, 0)
     assert section.light == "amber"
-    assert "there are no eyes without training for comparison" in section.answer
+    assert "there are no other real eyes for comparison" in section.answer
     assert any("depend on the condition" in note for note in section.notes)
     copies = next(table for table in section.tables if table.title == "Copies")
     assert "95 % interval" in copies.note

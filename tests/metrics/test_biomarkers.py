@@ -248,8 +248,8 @@ def test_what_lies_outside_of_the_field_of_view_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("vessel", "fov", "error"),
     [
-        (np.zeros((1, 8, 8)), np.ones((1, 8, 8)), r"\(H, W\) of one shape, not \(1, 8, 8\)"),
-        (np.zeros((8, 8)), np.ones((8, 9)), r"not \(8, 8\) and \(8, 9\)"),
+        (np.zeros((1, 8, 8)), np.ones((1, 8, 8)), r"\(H, W\) of one shape, got \(1, 8, 8\)"),
+        (np.zeros((8, 8)), np.ones((8, 9)), r"got \(8, 8\) and \(8, 9\)"),
         (np.zeros((8, 8)), np.zeros((8, 8)), "fov is empty"),
     ],
 )

@@ -115,14 +115,14 @@ def test_features_leave_torch_as_plain_numbers() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: extract_features(mean_colour, IMAGES[0]), r"images must be \(B, 3, H, W\), not \(3, 4, 4\)"),
-        (lambda: extract_features(mean_colour, IMAGES[:, :1]), r"not \(2, 1, 4, 4\)"),
+        (lambda: extract_features(mean_colour, IMAGES[0]), r"images must be \(B, 3, H, W\), got \(3, 4, 4\)"),
+        (lambda: extract_features(mean_colour, IMAGES[:, :1]), r"got \(2, 1, 4, 4\)"),
         (lambda: extract_features(lambda images: images, IMAGES), r"must return \(B, D\) with B = 2"),
-        (lambda: extract_features(lambda images: mean_colour(images)[:1], IMAGES), r"not \(1, 3\)"),
+        (lambda: extract_features(lambda images: mean_colour(images)[:1], IMAGES), r"got \(1, 3\)"),
         (lambda: extract_features(mean_colour, IMAGES * math.nan), "extractor's features must be finite"),
         (lambda: check_pair(ROWS, ROWS[:, :4]), "real features have 5 dimensions and generated ones 4"),
         (lambda: check_pair(ROWS[0], ROWS), r"real features must be \(N, D\)"),
-        (lambda: check_pair(ROWS, ROWS[:0]), r"generated features must be \(N, D\).*not \(0, 5\)"),
+        (lambda: check_pair(ROWS, ROWS[:0]), r"generated features must be \(N, D\).*got \(0, 5\)"),
         (lambda: check_pair(ROWS, ROWS * np.inf), "generated features must be finite"),
         (lambda: FeatureStatistics([[1.0, 2.0]]).covariance, "at least two images, got 1"),
         (lambda: FeatureStatistics(ROWS).update(ROWS[:, :2]), "must have 5 dimensions as before, got 2"),

@@ -249,7 +249,7 @@ IMAGE = torch.zeros(1, 3, 16, 16)
         (lambda: mse(IMAGE, IMAGE, torch.zeros(1, 1, 16, 16)), "fov is empty"),
         (lambda: ssim(IMAGE, IMAGE, RANGE, torch.eye(16)[None, None] * (torch.arange(16) < 5)), "fov is empty"),
         (lambda: ssim(IMAGE[..., :10], IMAGE[..., :10], RANGE), "at least 11 x 11"),
-        (lambda: ms_ssim(IMAGE, IMAGE, RANGE), r"5 scales needs images of at least 176 x 176 pixels, not \(16, 16\)"),
+        (lambda: ms_ssim(IMAGE, IMAGE, RANGE), r"5 scales needs images of at least 176 x 176 pixels, got \(16, 16\)"),
         (lambda: ms_ssim(IMAGE, IMAGE, RANGE, weights=TWO), "2 scales needs images of at least 22 x 22"),
         (lambda: ms_ssim(IMAGE, IMAGE, RANGE, weights=()), "a number above 0 for each scale"),
         (lambda: ms_ssim(IMAGE, IMAGE, RANGE, weights=(0.5, 0)), "a number above 0 for each scale"),

@@ -154,7 +154,7 @@ ROWS = normal(12, 3, 0)
         ),
         (
             lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, neighbours=0),
-            "neighbours must be from 1 to 11.*: 0",
+            "neighbours must be from 1 to 11.*got 0",
         ),
         (lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, rows=0), "rows must be at least 1"),
     ],

@@ -116,20 +116,30 @@ def compare_samples(
         patients, real_patients: patient of each eye; for a synthetic eye, the patient of its condition.
         seed: seed of the halves.
     """
-    made, true = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
+    synthetic_values, real_values = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
     floors, matched = [], []
     if len(set(real_patients)) > 1:
         generator = np.random.default_rng(seed)
         for _ in range(HALVINGS):
-            half, other = (_some(part, LARGEST, generator) for part in halve(len(true), generator, real_patients))
-            strangers = _strangers(patients, {real_patients[place] for place in half})
-            like = made[generator.choice(strangers, min(len(other), len(strangers)), replace=False)]
-            floors.append(_distances(true[other][: len(like)], true[half]))
-            matched.append(_distances(like, true[half]))
+            half, other = (
+                _some(part, LARGEST, generator) for part in halve(len(real_values), generator, real_patients)
+            )
+            unrelated = _unrelated(patients, {real_patients[place] for place in half})
+            matching = synthetic_values[generator.choice(unrelated, min(len(other), len(unrelated)), replace=False)]
+            floors.append(_distances(real_values[other][: len(matching)], real_values[half]))
+            matched.append(_distances(matching, real_values[half]))
     floor_ks, floor = np.mean(floors, axis=0) if floors else (math.nan, math.nan)
     ratio = float(np.mean(matched, axis=0)[1] / floor) if floors and floor > 0 else math.nan
-    distances = _distances(made, true)
-    return Distance(*distances, float(floor_ks), float(floor), ratio, len(made), len(true), len(set(real_patients)))
+    distances = _distances(synthetic_values, real_values)
+    return Distance(
+        *distances,
+        float(floor_ks),
+        float(floor),
+        ratio,
+        len(synthetic_values),
+        len(real_values),
+        len(set(real_patients)),
+    )
 
 
 def _per_group(values: Sequence[Floats | None], members: Sequence[NDArray[np.intp]], count: int) -> Floats:
@@ -156,7 +166,7 @@ def _some(places: NDArray[np.int64], count: int, generator: np.random.Generator)
     return generator.permutation(places)[:count]
 
 
-def _strangers(patients: Sequence[str], known: set[str]) -> NDArray[np.int64]:
+def _unrelated(patients: Sequence[str], known: set[str]) -> NDArray[np.int64]:
     """Indices of eyes whose patient is not in ``known``, or of all eyes if there are none."""
     places = np.array([place for place, patient in enumerate(patients) if patient not in known], np.int64)
     return places if len(places) else np.arange(len(patients))

@@ -88,11 +88,11 @@ def measure_sensitivity(
         ValueError: as :func:`retina_monai.metrics.polynomial_mmd` and :func:`retina_monai.metrics.halve`.
     """
     generator = np.random.default_rng(seed)
-    partings = [halve(len(clean), generator, patients) for _ in range(SPLITS)]
-    floor = [polynomial_mmd(clean[first], clean[second]) for first, second in partings]
-    found = {key: [polynomial_mmd(clean[a], values[b]) for a, b in partings] for key, values in spoilt.items()}
+    halvings = [halve(len(clean), generator, patients) for _ in range(SPLITS)]
+    floor = [polynomial_mmd(clean[first], clean[second]) for first, second in halvings]
+    found = {key: [polynomial_mmd(clean[a], values[b]) for a, b in halvings] for key, values in spoilt.items()}
     for share in STRENGTHS:
-        found[REPEATED, share] = [polynomial_mmd(clean[a], repeat(clean[b], share)) for a, b in partings]
+        found[REPEATED, share] = [polynomial_mmd(clean[a], repeat(clean[b], share)) for a, b in halvings]
     return [
         Sensitivity(kind, strength, len(clean), mean(kids), mean(floor), stdev(floor))
         for (kind, strength), kids in found.items()

@@ -149,19 +149,24 @@ def distribution_section(
         counts = f"there are {len(synthetic)} synthetic and {len(real)} real ones"
         answer = f"Not judged: the comparison needs {FEWEST} photographs of each set, and {counts}."
         return Section("distribution", QUESTION, "grey", answer, {})
-    made = look_over(synthetic, extractors, seed, "synthetic photographs")
-    true = look_over(real, extractors, seed, "real photographs")
-    results = {name: compare_sets(made, true, name, size, seed) for name in extractors}
-    light, answer = _judge(next(iter(results.values())), made, true)
+    synthetic_overview = look_over(synthetic, extractors, seed, "synthetic photographs")
+    real_overview = look_over(real, extractors, seed, "real photographs")
+    results = {name: compare_sets(synthetic_overview, real_overview, name, size, seed) for name in extractors}
+    light, answer = _judge(next(iter(results.values())), synthetic_overview, real_overview)
     return Section(
         "distribution",
         QUESTION,
         light,
         answer,
-        _figures(results, made, true),
-        [_kid_table(results), _fid_table(results), _manifold_table(results), _colour_table(made, true)],
-        _pictures(results, made, true, size, output_dir),
-        _notes(results, made, true),
+        _figures(results, synthetic_overview, real_overview),
+        [
+            _kid_table(results),
+            _fid_table(results),
+            _manifold_table(results),
+            _colour_table(synthetic_overview, real_overview),
+        ],
+        _pictures(results, synthetic_overview, real_overview, size, output_dir),
+        _notes(results, synthetic_overview, real_overview),
     )
 
 
@@ -176,7 +181,7 @@ def compare_sets(synthetic: Overview, real: Overview, name: str, size: int, seed
         seed: seed of the halves.
     """
     how: dict[str, Any] = {"extractor": name, "resolution": size}
-    made, true = synthetic.features[name], real.features[name]
+    synthetic_features, real_features = synthetic.features[name], real.features[name]
     pairs, apart, by_patient = unrelated(real.patients, synthetic.patients, np.random.default_rng(seed))
     few, few_apart = pairs[:MANIFOLD_SPLITS], apart[:MANIFOLD_SPLITS]
 
@@ -184,14 +189,23 @@ def compare_sets(synthetic: Overview, real: Overview, name: str, size: int, seed
         return progress(pairs, f"distribution: {what} by {name}", "split")
 
     return Comparison(
-        kid=kid_of_subsets(true, made, apart, **how),
-        floor=floor_of_halves(true, pairs, by_patient=by_patient, **how),
+        kid=kid_of_subsets(real_features, synthetic_features, apart, **how),
+        floor=floor_of_halves(real_features, pairs, by_patient=by_patient, **how),
         fid=fid(real.statistics[name], synthetic.statistics[name], **how),
-        equal_fid=float(np.mean([sample_fid(true[one], made[other]) for one, other in shown(few_apart, "FID")])),
-        manifold=_manifold(true, made, how),
-        manifolds=[_manifold(true[one], made[other], how) for one, other in shown(few_apart, "coverage")],
-        floor_manifolds=[_manifold(true[one], true[other], how) for one, other in shown(few, "coverage of real eyes")],
-        points=_project(true, made),
+        equal_fid=float(
+            np.mean(
+                [sample_fid(real_features[one], synthetic_features[other]) for one, other in shown(few_apart, "FID")]
+            )
+        ),
+        manifold=_manifold(real_features, synthetic_features, how),
+        manifolds=[
+            _manifold(real_features[one], synthetic_features[other], how) for one, other in shown(few_apart, "coverage")
+        ],
+        floor_manifolds=[
+            _manifold(real_features[one], real_features[other], how)
+            for one, other in shown(few, "coverage of real eyes")
+        ],
+        points=_project(real_features, synthetic_features),
     )
 
 
@@ -254,9 +268,11 @@ def _project(real: NDArray[Any], generated: NDArray[Any], most: int = 500) -> tu
     return placed[: len(sides[0])], placed[len(sides[0]) :]
 
 
-def _judge(result: Comparison, made: Overview, true: Overview) -> tuple[Light, str]:
-    if copies := made.shared_with(true):
-        which = "is the real set" if copies == made.count else f"has {counted(copies, 'photograph')} of the real set"
+def _judge(result: Comparison, synthetic: Overview, real: Overview) -> tuple[Light, str]:
+    if copies := synthetic.shared_with(real):
+        which = (
+            "is the real set" if copies == synthetic.count else f"has {counted(copies, 'photograph')} of the real set"
+        )
         return "red", f"The synthetic set {which}: identical photographs are not synthetic."
     few = result.floor.real_count
     answer = _answer(result)
@@ -269,8 +285,11 @@ def _judge(result: Comparison, made: Overview, true: Overview) -> tuple[Light, s
         return "red", f"{answer} The set does not look like the real one."
     if result.ratio > GREEN:
         return "amber", f"{answer} The set is near the real one, but distinguishable from it."
-    if made.repeated > REPEATED * made.count:
-        return "amber", f"{answer} But {made.repeated} of {made.count} photographs are identical to an earlier one."
+    if synthetic.repeated > REPEATED * synthetic.count:
+        return (
+            "amber",
+            f"{answer} But {synthetic.repeated} of {synthetic.count} photographs are identical to an earlier one.",
+        )
     if _means(result.manifolds)["coverage"] < NARROW * _means(result.floor_manifolds)["coverage"]:
         return "amber", f"{answer} The synthetic photographs are near real ones, but not varied enough."
     if high > GREEN:
@@ -304,15 +323,15 @@ def _times(ratio: float) -> str:
     return "at most" if ratio <= 1 else f"{ratio:.1f} times"
 
 
-def _figures(results: Mapping[str, Comparison], made: Overview, true: Overview) -> dict[str, Any]:
-    ratio = made.spectrum / true.spectrum
+def _figures(results: Mapping[str, Comparison], synthetic: Overview, real: Overview) -> dict[str, Any]:
+    ratio = synthetic.spectrum / real.spectrum
     return {
-        "N": made.count,
-        "real_N": true.count,
-        "identical_to_real": made.shared_with(true),
-        "repeated": made.repeated,
+        "N": synthetic.count,
+        "real_N": real.count,
+        "identical_to_real": synthetic.shared_with(real),
+        "repeated": synthetic.repeated,
         "extractors": {name: _figures_of(result) for name, result in results.items()},
-        "colour": dict(zip(("red", "green", "blue"), made.colour_distance(true), strict=True)),
+        "colour": dict(zip(("red", "green", "blue"), synthetic.colour_distance(real), strict=True)),
         "spectrum": {
             **describe_ratio(ratio),
             "distance_db": float(np.sqrt(np.mean((10 * np.log10(ratio)) ** 2))),
@@ -418,11 +437,11 @@ def _manifold_table(results: Mapping[str, Comparison]) -> Table:
     return Table("Precision, recall, density and coverage", ("extractor", "N", *FIGURES), rows, note)
 
 
-def _colour_table(made: Overview, true: Overview) -> Table:
+def _colour_table(synthetic: Overview, real: Overview) -> Table:
     rows: list[list[str | float | None]] = [
-        [name, *(float(overview.colour_mean()[channel]) for overview in (true, made)), distance]
+        [name, *(float(overview.colour_mean()[channel]) for overview in (real, synthetic)), distance]
         for channel, (name, distance) in enumerate(
-            zip(("red", "green", "blue"), made.colour_distance(true), strict=True)
+            zip(("red", "green", "blue"), synthetic.colour_distance(real), strict=True)
         )
     ]
     columns = ("channel", "real mean", "synthetic mean", "Wasserstein distance")
@@ -430,15 +449,17 @@ def _colour_table(made: Overview, true: Overview) -> Table:
 
 
 def _pictures(
-    results: Mapping[str, Comparison], made: Overview, true: Overview, size: int, output_dir: Path
+    results: Mapping[str, Comparison], synthetic: Overview, real: Overview, size: int, output_dir: Path
 ) -> list[Picture]:
     paths = {name: output_dir / f"{name}.png" for name in ("kid", "projection", "manifold", "spectrum", "colours")}
     plot_floors({name: (result.kid, result.floor) for name, result in results.items()}, GREEN, paths["kid"])
     plot_projections({name: result.points for name, result in results.items()}, paths["projection"])
     manifolds = {name: (result.manifolds, result.floor_manifolds) for name, result in results.items()}
     plot_manifolds(manifolds, paths["manifold"])
-    plot_spectrum(frequencies(size).numpy(), {"real": true.spectrum, "synthetic": made.spectrum}, paths["spectrum"])
-    plot_colours(true.colours, made.colours, paths["colours"])
+    plot_spectrum(
+        frequencies(size).numpy(), {"real": real.spectrum, "synthetic": synthetic.spectrum}, paths["spectrum"]
+    )
+    plot_colours(real.colours, synthetic.colours, paths["colours"])
     return [
         Picture(title, paths[name], caption)
         for name, title, caption in (
@@ -451,11 +472,11 @@ def _pictures(
     ]
 
 
-def _notes(results: Mapping[str, Comparison], made: Overview, true: Overview) -> list[str]:
+def _notes(results: Mapping[str, Comparison], synthetic: Overview, real: Overview) -> list[str]:
     first = next(iter(results.values()))
     notes = [
-        f"The synthetic set has {made.count} photographs and the real one {true.count}. KID, FID, coverage and floors "
-        "are comparable only at the same N, resolution and extractor."
+        f"The synthetic set has {synthetic.count} photographs and the real one {real.count}. KID, FID, coverage and "
+        "floors are comparable only at the same N, resolution and extractor."
     ]
     if first.floor.real_count < 100:
         notes.append(
@@ -466,16 +487,21 @@ def _notes(results: Mapping[str, Comparison], made: Overview, true: Overview) ->
         notes.append("The real set has too few patients to separate them, so the floor is too low.")
     if first.kid.value < -GREEN * first.floor.kid:
         notes.append("KID is far below 0, which suggests that the sets share photographs.")
-    if max(made.count, true.count) > max(len(made.patients), len(true.patients)):
-        notes.append(f"KID, precision and recall are measured on random samples of {len(made.patients)} photographs.")
-    if made.repeated:
-        repeats = counted(made.repeated, "synthetic photograph", "is", "are")
+    if max(synthetic.count, real.count) > max(len(synthetic.patients), len(real.patients)):
+        notes.append(
+            f"KID, precision and recall are measured on random samples of {len(synthetic.patients)} photographs."
+        )
+    if synthetic.repeated:
+        repeats = counted(synthetic.repeated, "synthetic photograph", "is", "are")
         notes.append(f"{repeats} identical to an earlier one.")
-    return notes + _mixture(made.datasets, true.datasets)
+    return notes + _mixture(synthetic.datasets, real.datasets)
 
 
-def _mixture(made: Counter[str], true: Counter[str]) -> list[str]:
-    shares = [(name, made[name] / made.total(), true[name] / true.total()) for name in dict.fromkeys([*true, *made])]
+def _mixture(synthetic: Counter[str], real: Counter[str]) -> list[str]:
+    shares = [
+        (name, synthetic[name] / synthetic.total(), real[name] / real.total())
+        for name in dict.fromkeys([*real, *synthetic])
+    ]
     off = [f"{name} {one:.0%} and {other:.0%}" for name, one, other in shares if abs(one - other) > SHARE]
     if not off:
         return []

@@ -98,16 +98,16 @@ def faithfulness_section(
     judges = {key: own for key, own in (("vessel", judge), ("disc", disc_judge)) if own is not None}
     trials = None if judge is None or paint is None else BranchTrials(paint, judge, len(synthetic), seed)
     branches, examples = RealBranches(0 if trials is None else len(real), seed), _Examples()
-    made, true = [], []
+    synthetic_eyes, real_eyes = [], []
     for place, (eye, maps, measured) in enumerate(measure_eyes(synthetic, judges, "faithfulness, synthetic")):
-        made.append(measured)
+        synthetic_eyes.append(measured)
         examples.add(place, eye, maps, measured)
         if trials is not None:
             trials.add(place, eye)
     for place, (eye, maps, measured) in enumerate(measure_eyes(real, judges, "faithfulness, real")):
-        true.append(measured)
+        real_eyes.append(measured)
         branches.add(place, eye, maps)
-    findings = summarize_findings(made, true, trials, branches, seed)
+    findings = summarize_findings(synthetic_eyes, real_eyes, trials, branches, seed)
     light, answer = _verdict(findings, judge is not None)
     return Section(
         key="faithfulness",
@@ -152,7 +152,7 @@ def _light(score: Score) -> Light:
 def _why_grey(findings: Findings, has_judge: bool) -> str:
     if not has_judge:
         return "There is no judge to segment the vessels in the photographs."
-    if not any("vessel/dice" in eye.agreement for eye in findings.made):
+    if not any("vessel/dice" in eye.agreement for eye in findings.synthetic):
         return "No eye of the synthetic set has a vessel map to compare its photograph with."
     return "No eye of the real set has a vessel map, so the judge's score on real photographs is unknown."
 
@@ -240,9 +240,9 @@ def _samples(findings: Findings) -> dict[str, tuple[NDArray[np.float64], NDArray
     samples = {}
     for key in (key for key in findings.distances if key.startswith("photograph/")):
         title, unit = BIOMARKERS[key.split("/")[1]]
-        made, true = (unit * _known(eyes, key) for eyes in (findings.made, findings.true))
-        if len(made) and len(true):
-            samples[title] = (made, true)
+        synthetic, real = (unit * _known(eyes, key) for eyes in (findings.synthetic, findings.real))
+        if len(synthetic) and len(real):
+            samples[title] = (synthetic, real)
     return samples
 
 
@@ -280,10 +280,10 @@ def _notes_on_ceiling(findings: Findings) -> list[str]:
             "judge may have been trained on them, which raises it."
         )
     known = {eye.dataset for eye in findings.ceiling}
-    if strange := sorted({eye.dataset for eye in findings.made} - known):
+    if strange := sorted({eye.dataset for eye in findings.synthetic} - known):
         notes.append(f"There is no real eye of {_join(strange)}, so all data sets are its ceiling.")
     empty = sum(
-        "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.made
+        "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.synthetic
     )
     if empty:
         maps = counted(empty, "vessel map", "is", "are")

@@ -62,7 +62,7 @@ class Findings:
     """All results.
 
     Attributes:
-        made, true: measurements of each synthetic and of each real eye.
+        synthetic, real: measurements of each synthetic and of each real eye.
         ceiling: real eyes of the test split, or all eyes of a data set without one.
         unmarked: data sets without a test split.
         scores: kind of mask -> data set -> measure -> score.
@@ -72,8 +72,8 @@ class Findings:
             there are none.
     """
 
-    made: Sequence[Measured]
-    true: Sequence[Measured]
+    synthetic: Sequence[Measured]
+    real: Sequence[Measured]
     ceiling: Sequence[Measured]
     unmarked: set[str]
     scores: dict[str, dict[str, dict[str, Score]]]
@@ -88,41 +88,43 @@ class Findings:
 
 
 def summarize_findings(
-    made: Sequence[Measured],
-    true: Sequence[Measured],
+    synthetic: Sequence[Measured],
+    real: Sequence[Measured],
     trials: BranchTrials | None,
     branches: RealBranches,
     seed: int,
 ) -> Findings:
     """Summarise the measurements of single eyes."""
-    unmarked = {eye.dataset for eye in true} - {eye.dataset for eye in true if eye.split == "test"}
-    ceiling = [eye for eye in true if eye.split == "test" or eye.dataset in unmarked]
+    unmarked = {eye.dataset for eye in real} - {eye.dataset for eye in real if eye.split == "test"}
+    ceiling = [eye for eye in real if eye.split == "test" or eye.dataset in unmarked]
     seen = [(kind, saw) for dataset, split, kind, saw in branches.seen if split == "test" or dataset in unmarked]
     return Findings(
-        made=made,
-        true=true,
+        synthetic=synthetic,
+        real=real,
         ceiling=ceiling,
         unmarked=unmarked,
-        scores={key: lines for key in MEASURES if (lines := _scores(made, ceiling, key, seed))},
+        scores={key: lines for key in MEASURES if (lines := _scores(synthetic, ceiling, key, seed))},
         lines={} if trials is None else _branch_lines(trials.tried, seen, seed),
-        distances=_distances(made, true, seed),
+        distances=_distances(synthetic, real, seed),
         repainted=math.nan if trials is None else _mean(trials.repainted),
     )
 
 
-def _scores(made: Sequence[Measured], ceiling: Sequence[Measured], key: str, seed: int) -> dict[str, dict[str, Score]]:
+def _scores(
+    synthetic: Sequence[Measured], ceiling: Sequence[Measured], key: str, seed: int
+) -> dict[str, dict[str, Score]]:
     """Scores by data set of the condition. The ceiling is that data set, or all if it has no real eyes."""
-    made, ceiling = ([eye for eye in eyes if f"{key}/dice" in eye.agreement] for eyes in (made, ceiling))
+    synthetic, ceiling = ([eye for eye in eyes if f"{key}/dice" in eye.agreement] for eyes in (synthetic, ceiling))
     scores = {}
-    for dataset in dict.fromkeys(eye.dataset for eye in made) if ceiling else ():
-        own, same = ([eye for eye in eyes if eye.dataset == dataset] for eyes in (made, ceiling))
+    for dataset in dict.fromkeys(eye.dataset for eye in synthetic) if ceiling else ():
+        own, same = ([eye for eye in eyes if eye.dataset == dataset] for eyes in (synthetic, ceiling))
         scores[dataset] = {name: _score(own, same or ceiling, f"{key}/{name}", seed) for name in MEASURES[key]}
     return scores
 
 
-def _score(made: Sequence[Measured], true: Sequence[Measured], key: str, seed: int) -> Score:
+def _score(synthetic: Sequence[Measured], real: Sequence[Measured], key: str, seed: int) -> Score:
     """Scores without eyes whose value is NaN, such as the AUC of an eye that is vessel everywhere."""
-    (first, patients), (second, real_patients) = _defined(made, key), _defined(true, key)
+    (first, patients), (second, real_patients) = _defined(synthetic, key), _defined(real, key)
     if not (first and second):
         nothing = Interval(math.nan, math.nan, math.nan, 0, 0)
         return Score(nothing, nothing, nothing)
@@ -180,14 +182,14 @@ def _mean(values: Iterable[float], middle: Callable[[Any], Any] = np.mean) -> fl
     return float(middle(listed)) if listed else math.nan
 
 
-def _distances(made: Sequence[Measured], true: Sequence[Measured], seed: int) -> dict[str, Distance]:
+def _distances(synthetic: Sequence[Measured], real: Sequence[Measured], seed: int) -> dict[str, Distance]:
     distances = {}
-    keys = list(dict.fromkeys(key for eye in made for key in eye.values))
+    keys = list(dict.fromkeys(key for eye in synthetic for key in eye.values))
     for key in progress(keys, "faithfulness: comparing biomarkers", "biomarker"):
-        own, real = ([eye for eye in eyes if key in eye.values] for eyes in (made, true))
-        if own and real:
-            patients, real_patients = ([eye.patient for eye in eyes] for eyes in (own, real))
-            values, real_values = (stack_values(eyes, key) for eyes in (own, real))
+        chosen, chosen_real = ([eye for eye in eyes if key in eye.values] for eyes in (synthetic, real))
+        if chosen and chosen_real:
+            patients, real_patients = ([eye.patient for eye in eyes] for eyes in (chosen, chosen_real))
+            values, real_values = (stack_values(eyes, key) for eyes in (chosen, chosen_real))
             distances[key] = compare_samples(values, real_values, patients, real_patients, seed)
     return distances
 

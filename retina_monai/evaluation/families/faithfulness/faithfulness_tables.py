@@ -105,7 +105,7 @@ def _distance_table(findings: Findings) -> Table:
     for key, distance in findings.distances.items():
         where, name = key.split("/")
         title, unit = BIOMARKERS[name]
-        spreads = (_spread(eyes, key, unit) for eyes in (findings.made, findings.true))
+        spreads = (_spread(eyes, key, unit) for eyes in (findings.synthetic, findings.real))
         shifts = (unit * value for value in (distance.wasserstein, distance.floor_wasserstein))
         distances = (distance.kolmogorov_smirnov, distance.floor_ks, *shifts, distance.ratio)
         rows.append((WHERE[where], title, *spreads, *map(_cell, distances), distance.N, distance.real_N))

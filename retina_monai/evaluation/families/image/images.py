@@ -114,8 +114,8 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
     paths = {name: output_dir / f"{name}.png" for name in ("similarity", "spectrum", "pairs")}
     _plot(rows, paths["similarity"])
     size = real[pairs[0].real].image.shape[-1]
-    made, true = np.sum([power for (_, kind), power in spectra.items() if kind == AS_IS], axis=0)
-    plot_spectrum(frequencies(size).numpy(), {"real": true, "synthetic": made}, paths["spectrum"])
+    synthetic_power, real_power = np.sum([power for (_, kind), power in spectra.items() if kind == AS_IS], axis=0)
+    plot_spectrum(frequencies(size).numpy(), {"real": real_power, "synthetic": synthetic_power}, paths["spectrum"])
     _draw_pairs(rows, synthetic, real, paths["pairs"])
     pictures = [
         Picture("Similarity of the pairs", paths["similarity"], "Orange should lie to the right of blue."),
@@ -159,26 +159,26 @@ def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[R
     spectra: Spectra = {}
     copies = 0
     for pair in progress(pairs, "image: comparing", "pair"):
-        made, true = synthetic[pair.synthetic], real[pair.real]
-        inside = made.fov & true.fov
-        if np.array_equal(made.image[:, inside], true.image[:, inside]):
+        synthetic_eye, real_eye = synthetic[pair.synthetic], real[pair.real]
+        inside = synthetic_eye.fov & real_eye.fov
+        if np.array_equal(synthetic_eye.image[:, inside], real_eye.image[:, inside]):
             copies += 1
             continue
-        about = {"dataset": true.dataset, "patient": true.patient, "name": made.name, "pair": pair}
+        about = {"dataset": real_eye.dataset, "patient": real_eye.patient, "name": synthetic_eye.name, "pair": pair}
         other = None if pair.other is None else real[pair.other]
-        for kind, (pred, fov) in _compared(made, true, other).items():
-            rows.append({**about, "kind": kind, **_figures(pred, as_image(true), fov)})
-            power = np.stack([_spectrum(pred, fov), _spectrum(as_image(true), fov)])
-            spectra[true.dataset, kind] = spectra.get((true.dataset, kind), 0) + power
+        for kind, (pred, fov) in _compared(synthetic_eye, real_eye, other).items():
+            rows.append({**about, "kind": kind, **_figures(pred, as_image(real_eye), fov)})
+            power = np.stack([_spectrum(pred, fov), _spectrum(as_image(real_eye), fov)])
+            spectra[real_eye.dataset, kind] = spectra.get((real_eye.dataset, kind), 0) + power
     return rows, spectra, copies
 
 
-def _compared(made: Eye, true: Eye, other: Eye | None) -> dict[str, tuple[Tensor, Tensor]]:
+def _compared(synthetic_eye: Eye, real_eye: Eye, other: Eye | None) -> dict[str, tuple[Tensor, Tensor]]:
     """Photographs to compare with a real one, with the common field of view."""
-    fov = as_mask(made.fov & true.fov)
-    found = {AS_IS: (as_image(made), fov), MATCHED: (_matched(made, true, fov), fov)}
-    if other is not None and (both := other.fov & true.fov).any():
-        found[OTHER] = (_matched(other, true, as_mask(both)), as_mask(both))
+    fov = as_mask(synthetic_eye.fov & real_eye.fov)
+    found = {AS_IS: (as_image(synthetic_eye), fov), MATCHED: (_matched(synthetic_eye, real_eye, fov), fov)}
+    if other is not None and (both := other.fov & real_eye.fov).any():
+        found[OTHER] = (_matched(other, real_eye, as_mask(both)), as_mask(both))
     return found
 
 
@@ -233,8 +233,8 @@ def _spectrum(image: Tensor, fov: Tensor) -> np.ndarray:
 def _spectral_figures(spectra: Spectra) -> dict[str, dict[str, dict[str, float]]]:
     """Data set -> comparison -> summary of the mean spectrum relative to the real one."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for (dataset, kind), (compared, true) in spectra.items():
-        found.setdefault(dataset, {})[kind] = describe_ratio(compared / true)
+    for (dataset, kind), (compared, real_power) in spectra.items():
+        found.setdefault(dataset, {})[kind] = describe_ratio(compared / real_power)
     return found
 
 
@@ -338,10 +338,10 @@ def _draw_pairs(rows: Sequence[Row], synthetic: Eyes, real: Eyes, path: Path) ->
     chosen = [ranked[place] for place in sorted({0, len(ranked) // 2, len(ranked) - 1})][:SHOWN]
     pictures = []
     for row in chosen:
-        made, true = synthetic[row["pair"].synthetic], real[row["pair"].real]
-        matched = _matched(made, true, as_mask(made.fov & true.fov))[0]
+        synthetic_eye, real_eye = synthetic[row["pair"].synthetic], real[row["pair"].real]
+        matched = _matched(synthetic_eye, real_eye, as_mask(synthetic_eye.fov & real_eye.fov))[0]
         shown = torch.round((matched + 1) * 127.5).to(torch.uint8).numpy()
-        pictures.append([made.image, shown, true.image])
+        pictures.append([synthetic_eye.image, shown, real_eye.image])
     write_png(path, image_grid(pictures, ["synthetic", "colours matched", "real"]))
 
 

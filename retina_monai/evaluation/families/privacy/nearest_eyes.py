@@ -27,7 +27,7 @@ BATCH = 16
 
 Kind = Literal["unseen", "warped", "trained"]
 KINDS: Mapping[Kind, str] = {
-    "unseen": "from conditions without training",
+    "unseen": "from conditions not used in training",
     "warped": "from warped training vessel maps (judged between the vessels)",
     "trained": "from unaltered training vessel maps (not judged)",
 }

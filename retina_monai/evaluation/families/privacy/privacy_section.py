@@ -268,7 +268,7 @@ def _reservations(figures: Mapping[str, Any]) -> list[str]:
     if leaking and not counts["warped"]:
         found.append(f"training eyes are nearer to the set than other eyes, by {' and '.join(leaking)}")
     if not figures["membership"]:
-        found.append("there are no eyes without training for comparison")
+        found.append("there are no other real eyes for comparison")
     return found
 
 

@@ -47,7 +47,7 @@ def privacy_tables(figures: Mapping[str, Any], judged: Judged, reference: Refere
 def _copies_table(figures: Mapping[str, Any]) -> Table:
     calibration, unseen = figures["calibration"], figures["false_positives"]
     rows = [_copies_row(KINDS[kind], figures["copies"][kind], calibration, kind) for kind in KINDS]
-    rows.append(_copies_row("real eyes without training", unseen, calibration, "unseen"))
+    rows.append(_copies_row("real eyes not used in training", unseen, calibration, "unseen"))
     columns = ["photographs", "number", "copies", "share", "from", "to", "threshold"]
     note = f"95 % intervals (Clopper and Pearson). {_coarseness(calibration['score'])}"
     return Table("Copies", columns, [row for row in rows if row[1]], note)
@@ -70,7 +70,7 @@ def _coarseness(threshold: Mapping[str, float]) -> str:
 
 
 def _nearest_table(figures: Mapping[str, Any]) -> Table:
-    titles = {"synthetic": "synthetic, judged", "held_out": "real, without training", "training": "training, to others"}
+    titles = {"synthetic": "synthetic, judged", "held_out": "real, not in training", "training": "training, to others"}
     keys = ("score", "whole", "between", "ssim", "rmse", "distance")
     rows: list[list[str | float | None]] = [
         [title, *(figures["nearest"][name].get(key) for key in keys)] for name, title in titles.items()
@@ -138,7 +138,7 @@ def draw_scores(judged: Judged, unseen: Sequence[Nearest], calibration: Calibrat
     others = [eye.match.score for eye in unseen]
     for label, values, colour, line in (
         ("training eyes, to others", calibration.scores, "0.5", ":"),
-        ("real, without training", others, "#0072b2", "-"),
+        ("real, not in training", others, "#0072b2", "-"),
         ("synthetic", synthetic, "#d55e00", "-"),
     ):
         shares = np.histogram(np.clip(values, 0, 1), bins)[0] / max(len(values), 1)
