@@ -50,9 +50,7 @@ MARGIN = 10 / 256  # margin around a branch where the photograph may change too:
 REACH = 20 / 256  # distance beyond its centre line at which the faint end of a branch is searched
 FAINT = 0.1  # share of a pixel below which two vessels do not touch
 VESSEL = 0.5  # threshold of probabilities and shares for vessels
-SPREAD = (
-    0.25  # largest ratio of the change elsewhere to that at the branch: exceeded by new noise, not by a change of tone
-)
+SPREAD = 0.25  # largest ratio of the change elsewhere to that at the branch, exceeded by new noise but not by new tone
 TONE = 2.0  # largest change elsewhere in grey levels: one per cent of the range, about the limit of visibility
 STRAY = 0.1  # largest number of vessel pixels that appear or disappear elsewhere, per pixel of the branch
 DARKER = 2.0  # smallest contrast of a branch in grey levels for which its ghost is measured

@@ -191,7 +191,7 @@ def _reservations(findings: Findings) -> list[str]:
 def _branches_in_words(findings: Findings) -> str:
     line = findings.lines["all"]
     if not line.shown:
-        return f"None of the {line.branches} branches to be removed was visible in the photographs."
+        return f"No branch to be removed ({line.branches}) was visible in the photographs."
     return (
         f"Of {line.branches} branches to be removed from vessel maps, {line.shown:.0%} were visible in photographs. Of "
         f"these, {line.passed_of_shown:.0%} disappeared without other changes."

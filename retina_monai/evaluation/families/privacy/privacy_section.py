@@ -277,7 +277,8 @@ def _notes(figures: Mapping[str, Any], synthetic: Eyes) -> list[str]:
     notes = [PRIOR, REAL]
     if counts["trained"]:
         left_out = counted(counts["trained"], "photograph", "was", "were")
-        notes.append(f"{left_out} left out: made {KINDS['trained'].split(' (')[0]}, they resemble these eyes.")
+        kind = KINDS["trained"].split(" (")[0]
+        notes.append(f"{left_out} left out, since those {kind} resemble these eyes by construction.")
     if counts["warped"]:
         text = "their vessels, and so membership inference, depend on the condition and not on the generator"
         notes.append(f"{counted(counts['warped'], 'photograph')} {KINDS['warped'].split(' (')[0]}: {text}.")
