@@ -1,14 +1,14 @@
-"""Lay one photograph of an eye over another and say how well they agree: finds copies that were moved or recoloured.
+"""Registration of photographs of eyes, with scores of their agreement that reveal moved or recoloured copies.
 
-Photographs are compared by their local contrast: what is left of the mean over the colours when the mean of each
-pixel's surroundings is taken off and their standard deviation divided out, as in Jarrett, Kavukcuoglu, Ranzato and
-LeCun, "What is the best multi-stage architecture for object recognition?", ICCV 2009. It hardly changes with
-brightness, colour or illumination. It is taken twice: of the photograph, where vessels stand out (``whole``), and of
-its grey closing, which fills in what is dark and narrow, so that the vessels are gone (``between``).
+Photographs are compared by local contrast: the mean over the colours, minus the mean of each pixel's surroundings and
+divided by their standard deviation, as in Jarrett, Kavukcuoglu, Ranzato and LeCun, "What is the best multi-stage
+architecture for object recognition?", ICCV 2009. It hardly changes with brightness, colour or illumination. It is
+computed twice: for the photograph, where vessels stand out (``whole``), and for its grey closing, which removes dark
+and narrow structures such as vessels (``between``).
 
-A placement is found in two steps. The first tries 280 turns, mirrorings and sizes at 25 shifts each on 40 x 40 pixels,
-by one matrix product against all eyes at once. The second refines the best few as affine maps, from coarse to fine, by
-the inverse compositional algorithm of Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004,
+The placement is found in two steps. The first tests 280 rotations, reflections and scales with 25 shifts each on
+40 x 40 pixels, in one matrix product for all eyes. The second refines the best few as affine maps from coarse to fine
+by the inverse compositional algorithm of Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004,
 https://doi.org/10.1023/B:VISI.0000011205.11775.fd.
 """
 
@@ -28,32 +28,32 @@ from torch.nn import functional as F
 
 __all__ = ["SIDE", "Descriptor", "Gallery", "Match", "describe", "lay_over"]
 
-SIDE = 256  # all photographs are compared at this many pixels a side, whatever they come in
-RIM = 4  # pixels inside the field of view's border that are left out: its edge is no part of the eye
-SMOOTH = 1.0  # sigma of what is too fine to survive a recompression
-SURROUNDINGS = 8.0  # sigma of what counts as a pixel's surroundings
-FAINT = 0.01  # standard deviation, in shares of white, below which contrast is noise and is not raised
-CLOSING = 11  # side of the square that closes vessels: the widest are 10 pixels at this size
-STEPS = 24  # of a contrast of 1 as it is stored, in 8 bits
+SIDE = 256  # side in pixels at which all photographs are compared
+RIM = 4  # pixels inside the border of the field of view that are excluded
+SMOOTH = 1.0  # sigma of the smoothing of detail that recompression would destroy
+SURROUNDINGS = 8.0  # sigma of a pixel's surroundings
+FAINT = 0.01  # standard deviation (white is 1) below which contrast is noise and not amplified
+CLOSING = 11  # side of the square that closes vessels, the widest of which have 10 pixels at this size
+STEPS = 24  # 8-bit steps of a contrast of 1
 
 COARSE = 40
 SHIFTS = range(-4, 5, 2)  # pixels of COARSE: up to a tenth of the eye
-TURNS = (-12, -8, -4, 0, 4, 8, 12)  # degrees, about each quarter turn
+TURNS = (-12, -8, -4, 0, 4, 8, 12)  # degrees, around each quarter turn
 SIZES = (0.88, 0.94, 1.0, 1.06, 1.12)
-PYRAMID = ((32, 8), (64, 8), (128, 6))  # pixels a side, and steps of refinement there
-LEAST_OVERLAP = 0.5  # share of the field of view that both must show, for the agreement to count
-CANDIDATES = 4  # eyes that are refined
-ROWS = 1024  # of eyes in one matrix product
+PYRAMID = ((32, 8), (64, 8), (128, 6))  # side in pixels, steps of refinement
+LEAST_OVERLAP = 0.5  # share of the field of view that both must show for the agreement to count
+CANDIDATES = 4  # number of eyes that are refined
+ROWS = 1024  # eyes per matrix product
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What of a photograph is compared: 256 kB.
+    """The data of a photograph for comparison, 256 kB.
 
     Attributes:
         whole: local contrast, int8 (256, 256), in steps of 1/24.
-        between: the same without vessels.
-        inside: field of view less its rim, bool (256, 256).
+        between: local contrast without vessels.
+        inside: field of view without its rim, bool (256, 256).
         grey: mean over the colours, uint8 (256, 256).
     """
 
@@ -65,13 +65,13 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Match:
-    """One photograph laid over an eye of a gallery.
+    """A photograph registered to an eye of a gallery.
 
     Attributes:
-        index: of the gallery's eye.
-        whole: correlation of the local contrast where both are seen, in [-1, 1].
-        between: the same for what lies between the vessels.
-        placement: (2, 3): from the eye's coordinates (x, y, 1), in [-1, 1], to the photograph's.
+        index: index of the eye in the gallery.
+        whole: correlation of the local contrast in the overlap, in [-1, 1].
+        between: correlation of the local contrast without vessels.
+        placement: (2, 3) map from the eye's coordinates (x, y, 1), in [-1, 1], to the photograph's.
     """
 
     index: int
@@ -81,24 +81,24 @@ class Match:
 
     @property
     def score(self) -> float:
-        """The copy score: the mean of both correlations. 1 for a copy; 0.25 or so for the nearest of other eyes."""
+        """The copy score, the mean of both correlations: 1 for a copy, about 0.25 for the nearest of other eyes."""
         return (self.whole + self.between) / 2
 
 
 def describe(image: NDArray[np.uint8], fov: NDArray[np.bool_]) -> Descriptor:
-    """What of a photograph is compared.
+    """The data of a photograph for comparison.
 
     Args:
-        image: (3, S, S), RGB; brought to 256 pixels a side.
+        image: (3, S, S), RGB; resized to a side of 256 pixels.
         fov: (S, S).
 
     Raises:
-        ValueError: other shapes; a field of view without a pixel.
+        ValueError: the shapes differ from these, or the field of view is empty.
     """
     if image.ndim != 3 or image.shape[0] != 3 or image.shape[1] != image.shape[2] or fov.shape != image.shape[1:]:
-        raise ValueError(f"image must be (3, S, S) and fov (S, S), not {image.shape} and {fov.shape}")
+        raise ValueError(f"image must be (3, S, S) and fov (S, S), got {image.shape} and {fov.shape}")
     if not fov.any():
-        raise ValueError("the field of view is empty")
+        raise ValueError("fov is empty: give the mask of the field of view")
     grey = _resized(np.asarray(image, np.float32).mean(0) / 255)
     seen = _resized(np.asarray(fov, np.float32)) >= 0.5
     inside = ndimage.binary_erosion(np.pad(seen, 1), iterations=RIM)[1:-1, 1:-1]
@@ -110,12 +110,12 @@ def describe(image: NDArray[np.uint8], fov: NDArray[np.bool_]) -> Descriptor:
 
 
 class Gallery:
-    """Eyes among which the nearest to a photograph is looked for.
+    """Eyes that are searched for the nearest to a photograph.
 
-    Memory: 0.27 MB an eye. Time: some 0.1 s a photograph on one core, plus 0.5 ms for each eye of the gallery.
+    Memory: 0.27 MB per eye. Time: about 0.1 s per photograph on one core, plus 0.5 ms for each eye of the gallery.
 
     Args:
-        descriptors: of the eyes.
+        descriptors: descriptors of the eyes.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -136,13 +136,13 @@ class Gallery:
         return len(self.descriptors)
 
     def add(self, descriptor: Descriptor) -> None:
-        """One eye more."""
+        """Add an eye."""
         self.descriptors.append(descriptor)
         small = _reduced(_tensor(descriptor.whole), COARSE).flatten()
         self._coarse.append(small / small.norm().clamp_min(1e-6))
 
     def place(self, descriptor: Descriptor) -> tuple[Tensor, Tensor]:
-        """The best of the coarse placements on each eye: their correlation (N,), and placements (N, 2, 3)."""
+        """The best coarse placement on each eye: correlations (N,) and placements (N, 2, 3)."""
         if not self._coarse:
             return torch.zeros(0), torch.zeros(0, 2, 3)
         patches = _coarse_patches(_reduced(_tensor(descriptor.whole), COARSE))
@@ -159,16 +159,16 @@ class Gallery:
         count: int = CANDIDATES,
         placed: tuple[Tensor, Tensor] | None = None,
     ) -> list[Match]:
-        """The eyes that a photograph is likeliest a copy of.
+        """The eyes of which a photograph is most likely a copy.
 
         Args:
-            descriptor: of the photograph.
-            leave_out: (N,), eyes that do not count (those of the same patient, say).
-            count: how many eyes are refined.
-            placed: what :meth:`place` gave, if it was asked before.
+            descriptor: descriptor of the photograph.
+            leave_out: (N,), eyes to exclude, such as those of the same patient.
+            count: number of eyes that are refined.
+            placed: result of :meth:`place`, if known.
 
         Returns:
-            At most ``count`` matches, the best copy score first; none where no eye is left.
+            At most ``count`` matches, the best copy score first; empty if no eye is left.
         """
         best, placements = self.place(descriptor) if placed is None else placed
         if leave_out is not None:
@@ -182,10 +182,10 @@ class Gallery:
         return sorted((Match(*values) for values in numbers), key=lambda match: -match.score)
 
     def pixels(self, descriptor: Descriptor, match: Match) -> tuple[Tensor, Tensor, Tensor]:
-        """The photograph laid over its match, in grey and with the match's brightness and contrast.
+        """The photograph registered to its match, in grey and with the match's brightness and contrast.
 
         Returns:
-            The photograph, the gallery's eye, both float32 (1, 1, 256, 256) in [0, 1], and where both are seen, {0, 1}.
+            The photograph and the gallery's eye, both float32 (1, 1, 256, 256) in [0, 1], and their overlap in {0, 1}.
         """
         eye = self.descriptors[match.index]
         placement = torch.from_numpy(match.placement)[None]
@@ -197,7 +197,7 @@ class Gallery:
 
 
 def lay_over(image: NDArray[np.uint8], match: Match) -> NDArray[np.uint8]:
-    """A photograph (3, S, S) as it lies over its match, in its own colours: (3, S, S)."""
+    """A photograph (3, S, S) registered to its match, in its own colours: (3, S, S)."""
     planes = torch.from_numpy(np.asarray(image, np.float32))[:, None]
     placement = torch.from_numpy(match.placement)[None].expand(len(planes), -1, -1)
     return _warped(planes, placement)[:, 0].round().clamp(0, 255).numpy().astype(np.uint8)
@@ -241,7 +241,7 @@ def _reduced(pictures: Tensor, size: int) -> Tensor:
 
 @cache
 def _coarse_maps() -> Tensor:
-    """Turns, mirrorings and sizes, (T, 2, 2)."""
+    """Maps of all rotations, reflections and scales, (T, 2, 2)."""
     maps = []
     for mirror in (1.0, -1.0):
         for turn in (quarter + turn for quarter in (0, 90, 180, 270) for turn in TURNS):
@@ -262,7 +262,7 @@ def _coarse_placements() -> Tensor:
 
 @cache
 def _coarse_grid() -> Tensor:
-    """Where each coarse map looks, (T, P, P, 2), on a frame that holds every shift."""
+    """Sampling points of each coarse map, (T, P, P, 2), on a frame that contains every shift."""
     frame = COARSE + 2 * SHIFTS[-1]
     axis = (torch.arange(frame) + 0.5 - frame / 2) / (COARSE / 2)
     points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
@@ -270,7 +270,7 @@ def _coarse_grid() -> Tensor:
 
 
 def _coarse_patches(small: Tensor) -> Tensor:
-    """The photograph in each coarse placement, of unit length: (T * shifts, COARSE ** 2)."""
+    """The photograph in each coarse placement, with unit length: (T * shifts, COARSE ** 2)."""
     grid = _coarse_grid()
     moved = F.grid_sample(small.expand(len(grid), -1, -1, -1), grid, align_corners=False)[:, 0]
     patches = moved.unfold(1, COARSE, SHIFTS.step).unfold(2, COARSE, SHIFTS.step).reshape(-1, COARSE**2)
@@ -284,7 +284,7 @@ def _warped(pictures: Tensor, placement: Tensor) -> Tensor:
 
 
 def _refine(photograph: Descriptor, eyes: Sequence[Descriptor], placement: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The refined placements, and both correlations there."""
+    """Refined placements with both correlations."""
     seen, views = _tensor(photograph.inside), torch.cat([_tensor(eye.inside) for eye in eyes])
     source, target = _tensor(photograph.whole) / STEPS, torch.cat([_tensor(eye.whole) for eye in eyes]) / STEPS
     for size, steps in PYRAMID:
@@ -300,7 +300,7 @@ def _refine(photograph: Descriptor, eyes: Sequence[Descriptor], placement: Tenso
 
 
 def _lucas_kanade(source: Tensor, seen: Tensor, target: Tensor, views: Tensor, start: Tensor, steps: int) -> Tensor:
-    """Inverse compositional steps of least squares over affine maps, all eyes at once."""
+    """Inverse compositional least-squares steps over affine maps for all eyes at once."""
     placement, jacobian = start, _steepest_descent(target)
     for _ in range(steps):
         weight = (_warped(seen, placement) * views).flatten(1)
@@ -316,7 +316,7 @@ def _lucas_kanade(source: Tensor, seen: Tensor, target: Tensor, views: Tensor, s
 
 
 def _steepest_descent(target: Tensor) -> Tensor:
-    """How the eye changes with each number of an affine map, (B, 6, pixels)."""
+    """Derivatives of the eye by each parameter of an affine map, (B, 6, pixels)."""
     size = target.shape[-1]
     down, right = (torch.gradient(target[:, 0], dim=axis)[0] * (size / 2) for axis in (1, 2))
     axis = (torch.arange(size) + 0.5) / (size / 2) - 1
@@ -325,7 +325,7 @@ def _steepest_descent(target: Tensor) -> Tensor:
 
 
 def _composed(placement: Tensor, step: Tensor) -> Tensor:
-    """The placement after the inverse of a step."""
+    """The placement composed with the inverse of a step."""
     last = torch.tensor([[[0.0, 0.0, 1.0]]]).expand(len(step), 1, 3)
     moved = torch.eye(3)[:2] + step.view(-1, 2, 3)
     return (torch.cat([placement, last], 1) @ torch.linalg.inv(torch.cat([moved, last], 1)))[:, :2]

@@ -1,18 +1,18 @@
-"""Vascular biomarkers: what a clinician measures on a vessel map, as pure functions on binary masks.
+"""Vascular biomarkers, the clinical measurements of a vessel map, as pure functions of binary masks.
 
-They compare sets of vessel maps, synthetic with real or one camera with another. All but the fractal dimension are
-measured along the centre line, the skeleton of Zhang and Suen (CACM 1984), cleared of the spurs that a rough outline
-leaves. Lengths are shares of the field of view's diameter, so that maps of several sizes compare; vessels thinner than
-a pixel are lost all the same, and sets are best compared at one size.
+They serve to compare sets of vessel maps, such as synthetic and real ones or those of two cameras. All except the
+fractal dimension are measured along the centre line, the skeleton of Zhang and Suen (CACM 1984) without the spurs of a
+rough outline. Lengths are relative to the diameter of the field of view, so that maps of different sizes are
+comparable. Vessels thinner than a pixel are lost, so it is best to compare sets at one size.
 
-A mask is (H, W) of {0, 1} or of booleans; what lies outside of the field of view is left out.
+A mask is an array (H, W) in {0, 1} or of booleans. Pixels outside the field of view are ignored.
 
 PVBM (Fhima et al., "PVBM: a Python vasculature biomarker toolbox based on retinal blood vessel segmentation", ECCV 2022
-workshops, https://arxiv.org/abs/2208.00392) measures much the same and is not used here. Its package requires
-torchvision, OpenCV, ONNX Runtime and two downloaders of weights; its lengths are numbers of pixels that suit
-photographs of 1,500 (a segment counts from 50 on), it wants the disc's place, counts each of the pixels in which a
-junction ends up (26 for a tree of 7) and measures arcs in steps between pixels (1.07 for straight vessels). The tests
-hold the biomarkers against it all the same, where it is installed without its dependencies.
+workshops, https://arxiv.org/abs/2208.00392) has similar measures but is not used here. Its package requires
+torchvision, OpenCV, ONNX Runtime and two downloaders of weights. Its lengths are numbers of pixels for photographs of
+1,500 pixels (a segment counts from 50), and it needs the position of the disc. It counts every pixel of a junction (26
+for a tree with 7) and measures arcs in steps between pixels (1.07 for straight vessels). The tests compare the
+biomarkers with PVBM if it is installed without its dependencies.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ __all__ = [
 
 Points = NDArray[np.int64]
 
-BOXES = (2, 4, 8, 16, 32, 64)  # sides in pixels of the boxes that are counted
-SMOOTHING = 1 / 200  # diameters of the field of view; width of the Gaussian that evens steps between pixels out
-LONG = 1 / 20  # diameters of the field of view that a segment must span for its tortuosity to count
-MERGED = 1 / 100  # diameters of the field of view within which two junctions of the skeleton are one branching point
+BOXES = (2, 4, 8, 16, 32, 64)  # sides of the counted boxes in pixels
+SMOOTHING = 1 / 200  # diameters of the field of view: width of the Gaussian that smooths steps between pixels
+LONG = 1 / 20  # diameters of the field of view: smallest chord of a segment for tortuosity
+MERGED = 1 / 100  # diameters of the field of view within which junctions are one branching point
 
-QUANTILES = 32  # of a map's calibres that enter the comparison of two sets
+QUANTILES = 32  # quantiles of a map's calibres for the comparison of sets
 
 
 @dataclass(frozen=True)
 class Biomarkers:
-    """What was measured on one vessel map; see the functions of the same names.
+    """Biomarkers of one vessel map; see the functions of the same names.
 
     Attributes:
         vessel_density: share of the field of view.
         calibres: (N,) widths along the centre lines, in diameters of the field of view.
-        fractal_dimension: by box counting.
-        tortuosity: arc over chord; NaN where no vessel is long enough.
-        branching_points: their number.
+        fractal_dimension: box-counting dimension.
+        tortuosity: arc over chord; NaN if no vessel is long enough.
+        branching_points: number of branching points.
     """
 
     vessel_density: float
@@ -77,11 +77,11 @@ def measure_biomarkers(vessel: ArrayLike, fov: ArrayLike) -> Biomarkers:
     """All biomarkers of one vessel map.
 
     Args:
-        vessel: (H, W) of {0, 1}.
-        fov: field of view, (H, W) of {0, 1}.
+        vessel: (H, W) in {0, 1}.
+        fov: field of view, (H, W) in {0, 1}.
 
     Raises:
-        ValueError: shapes that differ or are not (H, W), or a field of view of no pixel.
+        ValueError: the shapes differ or are not (H, W), or the field of view is empty.
 
     Example:
         >>> vessel = np.zeros((128, 128))
@@ -102,10 +102,10 @@ def measure_biomarkers(vessel: ArrayLike, fov: ArrayLike) -> Biomarkers:
 
 
 def biomarker_values(measured: Biomarkers) -> dict[str, Floats]:
-    """What of one vessel map enters the comparison of two sets: each map weighs the same, whatever its size.
+    """Values of one vessel map for the comparison of sets, in which all maps have the same weight.
 
     Returns:
-        Name of the biomarker -> (K,): 32 quantiles of the calibres, NaN where there is no vessel; of others the value.
+        Name of the biomarker -> (K,): 32 quantiles of the calibres, NaN without vessels; for others a single value.
 
     Example:
         >>> values = biomarker_values(Biomarkers(0.1, np.linspace(0, 1, 100), 1.5, 1.1, 7))
@@ -126,7 +126,7 @@ def vessel_density(vessel: ArrayLike, fov: ArrayLike) -> float:
 
 
 def calibres(vessel: ArrayLike, fov: ArrayLike) -> Floats:
-    """(N,) width at each pixel of the centre line: twice its distance to the vessel's edge, in diameters of the fov."""
+    """(N,) widths at the pixels of the centre line, twice their distance to the edge, in diameters of the fov."""
     mask, diameter = _checked(vessel, fov)
     line, width = centre_line(mask)
     return width[line] / diameter
@@ -135,14 +135,14 @@ def calibres(vessel: ArrayLike, fov: ArrayLike) -> Floats:
 def fractal_dimension(vessel: ArrayLike, fov: ArrayLike, boxes: Sequence[int] = BOXES) -> float:
     """Box-counting dimension of a vessel map: 1 for a line, 2 for an area, NaN for an empty map.
 
-    The slope, by least squares, of the logarithm of the number of boxes that a vessel touches against that of one over
-    their side. Boxes are laid from each of the four corners of the field of view in turn and counts averaged. Source:
-    Mainster, "The fractal properties of retinal vessels", Eye 1990; Liew et al., IOVS 2008 (box counting).
+    It is the least-squares slope of the logarithm of the number of boxes with vessels against that of the inverse side.
+    Grids start at each of the four corners of the field of view, and counts are averaged. Source: Mainster, "The
+    fractal properties of retinal vessels", Eye 1990; Liew et al., IOVS 2008 (box counting).
 
     Args:
-        vessel: (H, W) of {0, 1}.
-        fov: field of view, (H, W) of {0, 1}.
-        boxes: sides in pixels. The dimension of a set that is no fractal depends on them.
+        vessel: (H, W) in {0, 1}.
+        fov: field of view, (H, W) in {0, 1}.
+        boxes: sides of the boxes in pixels, on which the dimension depends unless the set is a fractal.
     """
     mask, _ = _checked(vessel, fov)
     if not mask.any():
@@ -153,20 +153,20 @@ def fractal_dimension(vessel: ArrayLike, fov: ArrayLike, boxes: Sequence[int] = 
 
 
 def tortuosity(vessel: ArrayLike, fov: ArrayLike) -> float:
-    """Arc over chord of the segments between branching points, weighted by their chords: 1 if all are straight.
+    """Arc over chord of the segments between branching points, weighted by their chords; 1 if all are straight.
 
-    The simplest of the measures of Hart, Goldbaum, Cote, Kube and Nelson, "Measurement and classification of retinal
-    vascular tortuosity", Int J Med Inform 1999. Steps between pixels are smoothed by a Gaussian of 1/200 of the field
-    of view's diameter or two pixels, and segments count whose chord is 1/20 of it. NaN where there are none.
+    The simplest measure of Hart, Goldbaum, Cote, Kube and Nelson, "Measurement and classification of retinal vascular
+    tortuosity", Int J Med Inform 1999. Steps between pixels are smoothed by a Gaussian of 1/200 of the field of view's
+    diameter, at least two pixels. Only segments with a chord of at least 1/20 of it count. NaN if there are none.
     """
     mask, diameter = _checked(vessel, fov)
     return _tortuosity(centre_line(mask)[0], diameter)
 
 
 def branching_points(vessel: ArrayLike, fov: ArrayLike) -> int:
-    """Number of junctions of the centre lines; those within 1/100 of the field of view's diameter are one.
+    """Number of junctions of the centre lines, where those within 1/100 of the field of view's diameter count as one.
 
-    Where an artery crosses a vein is a junction too: a vessel map does not tell them apart.
+    Crossings of an artery and a vein count too, since a vessel map does not distinguish them.
     """
     mask, diameter = _checked(vessel, fov)
     return _branching_points(centre_line(mask)[0], diameter)
@@ -174,12 +174,12 @@ def branching_points(vessel: ArrayLike, fov: ArrayLike) -> int:
 
 @dataclass(frozen=True)
 class RegionBiomarkers:
-    """What was measured on the mask of one region of an eye: its disc, or an atrophy.
+    """Biomarkers of the mask of one region of an eye, such as the disc or an atrophy.
 
     Attributes:
         area: share of the field of view.
-        offset: from the middle of the field of view to that of the region, in its diameters.
-        aspect: shorter over longer axis of the ellipse of the same second moments, in (0, 1]: 1 for a circle.
+        offset: distance of its centre from that of the field of view, in diameters of the field of view.
+        aspect: minor over major axis of the ellipse with the same second moments, in (0, 1]; 1 for a circle.
     """
 
     area: float
@@ -188,11 +188,11 @@ class RegionBiomarkers:
 
 
 def measure_region(mask: ArrayLike, fov: ArrayLike) -> RegionBiomarkers:
-    """Size, place and form of a region; all NaN but the area where the mask is empty.
+    """Size, position and shape of a region; all except the area are NaN for an empty mask.
 
     Args:
-        mask: (H, W) of {0, 1}.
-        fov: field of view, (H, W) of {0, 1}.
+        mask: (H, W) in {0, 1}.
+        fov: field of view, (H, W) in {0, 1}.
 
     Raises:
         ValueError: as :func:`measure_biomarkers`.
@@ -218,23 +218,23 @@ def measure_region(mask: ArrayLike, fov: ArrayLike) -> RegionBiomarkers:
 
 
 def region_contrast(image: ArrayLike, mask: ArrayLike, fov: ArrayLike) -> float:
-    """How much brighter a region is than the ring around it, in standard deviations of the field of view's grey.
+    """Difference of brightness between a region and the ring around it, in standard deviations of the field of view.
 
     Args:
         image: (3, H, W), in any unit.
-        mask: (H, W) of {0, 1}.
-        fov: field of view, (H, W) of {0, 1}.
+        mask: (H, W) in {0, 1}.
+        fov: field of view, (H, W) in {0, 1}.
 
     Returns:
-        The difference; NaN where the region, its ring or the contrast of the field of view is nothing.
+        The difference; NaN if the region or its ring is empty, or if the field of view has no contrast.
 
     Raises:
-        ValueError: as :func:`measure_biomarkers`; an image of another size.
+        ValueError: as :func:`measure_biomarkers`; the image has another size.
     """
     region, _ = _checked(mask, fov)
     grey = np.asarray(image, np.float64).mean(axis=0)
     if grey.shape != region.shape:
-        raise ValueError(f"image must be (3, H, W) of the mask's size {region.shape}, not {np.shape(image)}")
+        raise ValueError(f"image must be (3, H, W) of the mask's size {region.shape}, got {np.shape(image)}")
     ring, spread = _ring(region, fov), grey[np.asarray(fov, bool)].std()
     if not (region.any() and ring.any() and spread):
         return float("nan")
@@ -242,14 +242,14 @@ def region_contrast(image: ArrayLike, mask: ArrayLike, fov: ArrayLike) -> float:
 
 
 def convergence(vessel: ArrayLike, disc: ArrayLike, fov: ArrayLike) -> float:
-    """Density of the vessels in the ring around the disc over that in the field of view: where they meet, above 1.
+    """Density of vessels in the ring around the disc, divided by that of the field of view; above 1 if they converge.
 
     Args:
-        vessel, disc: (H, W) of {0, 1}.
-        fov: field of view, (H, W) of {0, 1}.
+        vessel, disc: (H, W) in {0, 1}.
+        fov: field of view, (H, W) in {0, 1}.
 
     Returns:
-        The ratio; NaN where there is no vessel, no disc or no ring around it.
+        The ratio; NaN if there is no vessel, no disc or no ring around it.
 
     Raises:
         ValueError: as :func:`measure_biomarkers`.
@@ -262,14 +262,14 @@ def convergence(vessel: ArrayLike, disc: ArrayLike, fov: ArrayLike) -> float:
 
 
 def wasserstein(first: ArrayLike, second: ArrayLike) -> float:
-    """Wasserstein-1 distance of two samples of one biomarker, in its unit; NaN of either are left out.
+    """Wasserstein-1 distance of two samples of one biomarker, in its unit. NaN values are ignored.
 
     Args:
         first: (N,) values.
         second: (M,) values.
 
     Returns:
-        The distance; NaN where a sample is empty.
+        The distance; NaN if a sample is empty.
     """
     samples = _defined(first, second)
     return float(wasserstein_distance(*samples)) if all(map(len, samples)) else float("nan")
@@ -278,7 +278,7 @@ def wasserstein(first: ArrayLike, second: ArrayLike) -> float:
 def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> float:
     """Kolmogorov-Smirnov distance of two samples: the largest gap between their distribution functions, in [0, 1].
 
-    Args, and what is left out, as :func:`wasserstein`. It grows as samples shrink: compare those of equal size.
+    Arguments as for :func:`wasserstein`. The distance grows for smaller samples: compare those of equal size.
 
     Example:
         >>> kolmogorov_smirnov([1, 2, 3, 4], [3, 4, 5, 6])
@@ -298,7 +298,7 @@ def _defined(*samples: ArrayLike) -> list[Floats]:
 
 
 def _ring(region: Mask, fov: ArrayLike) -> Mask:
-    """What lies in the field of view around a region, as far from it as its radius, were it a circle."""
+    """The ring of the field of view around a region, as wide as the radius of a circle of the region's area."""
     if not region.any():
         return region
     distance = ndimage.distance_transform_edt(~region)
@@ -306,22 +306,22 @@ def _ring(region: Mask, fov: ArrayLike) -> Mask:
 
 
 def _box(fov: ArrayLike) -> list[tuple[int, int]]:
-    """Where the rows and the columns of the field of view begin and end, half-open."""
+    """Half-open ranges of the rows and columns of the field of view."""
     return [(side.start, side.stop) for side in ndimage.find_objects(np.asarray(fov, bool).astype(np.uint8))[0]]
 
 
 def _checked(vessel: ArrayLike, fov: ArrayLike) -> tuple[Mask, float]:
-    """The vessels inside of the field of view, and its diameter: its longer side, since cameras cut it off."""
+    """Vessels inside the field of view, and its diameter: the longer side, since cameras crop it."""
     mask, inside = np.asarray(vessel).astype(bool), np.asarray(fov).astype(bool)
     if mask.ndim != 2 or mask.shape != inside.shape:
-        raise ValueError(f"vessel and fov are (H, W) of one shape, not {mask.shape} and {inside.shape}")
+        raise ValueError(f"vessel and fov must be (H, W) of one shape, got {mask.shape} and {inside.shape}")
     if not inside.any():
-        raise ValueError("fov has no pixel: give the mask of the field of view")
+        raise ValueError("fov is empty: give the mask of the field of view")
     return mask & inside, float(max(end - start for start, end in _box(inside)))
 
 
 def _boxes(mask: Mask, side: int) -> int:
-    """How many boxes of a grid from the upper left corner a vessel touches."""
+    """Number of boxes with vessels in a grid from the upper left corner."""
     rows, columns = (np.arange(0, length, side) for length in mask.shape)
     return int(np.count_nonzero(np.add.reduceat(np.add.reduceat(mask, rows, 0, np.int64), columns, 1)))
 
@@ -352,7 +352,7 @@ def _smooth(course: Points, width: float) -> Floats:
 
 
 def _ordered(pixels: Points) -> Points:
-    """The pixels of a path from one end to the other; of a ring, from any of them."""
+    """The pixels of a path from one end to the other, or of a ring from any pixel."""
     left = {(int(row), int(column)) for row, column in pixels}
     steps = sorted(RING, key=lambda step: abs(step[0] * step[1]))  # straight before diagonal
 

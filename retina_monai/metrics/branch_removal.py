@@ -1,14 +1,14 @@
-"""The sensitivity test of a generator: one branch is taken out of the vessel map, and it must go, and nothing else.
+"""Sensitivity test of a generator: a branch is removed from the vessel map and must disappear without other changes.
 
-A generator can score well on average and still paint vessels where training eyes had them, or leave out what it is told
-to paint. An intervention shows it: paint the map with and without one branch, and look at what changed where. It is the
-deletion test of image classifiers (Fong and Vedaldi, "Interpretable explanations of black boxes by meaningful
-perturbation", ICCV 2017, https://arxiv.org/abs/1704.03296) turned round: there a picture's part is taken away to see
-what an answer rests on, here a condition's, to see what it is answerable for.
+A generator can score well on average and still draw vessels where training eyes had them, or leave out vessels of the
+map. An intervention reveals this: generate photographs of the map with and without one branch, and compare them. This
+adapts the deletion test of image classifiers (Fong and Vedaldi, "Interpretable explanations of black boxes by
+meaningful perturbation", ICCV 2017, https://arxiv.org/abs/1704.03296), which deletes a part of an image to see on what
+a prediction is based. Here, a part of the condition is deleted to see what it causes.
 
-Branches are segments of the centre line that end freely, so that nothing else is cut off with them. A vessel map is
-(H, W) of the share of each pixel that vessels cover, in [0, 1]; a pixel is vessel where a label says so or, without a
-label, where that share is at least half.
+Branches are segments of the centre line with a free end, so that nothing else is cut off with them. A vessel map is
+(H, W), the share of each pixel that is vessel, in [0, 1]. A pixel counts as vessel if the label says so or, without a
+label, if its share is at least half.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ __all__ = [
 Share = NDArray[np.float32]
 Photograph = NDArray[np.uint8]
 Paint = Callable[[Share], Photograph]
-"""From a vessel map (H, W) to a photograph (3, H, W)."""
+"""Vessel map (H, W) -> photograph (3, H, W)."""
 Find = Callable[[Photograph], Floats]
-"""From a photograph (3, H, W) to the probability that a pixel is vessel, (H, W)."""
+"""Photograph (3, H, W) -> probability of vessel for each pixel, (H, W)."""
 
 # Lengths are in diameters of the field of view, 256 pixels at the default size of an evaluation.
-CALIBRES = (("thin", 0.0), ("medium", 1.25 / 256), ("wide", 2 / 256))  # name of a class, and its least calibre
-LONG = 10 / 256  # of a branch's line that is measured: shorter, and a wrong pixel or two decide
-CLEAR = 3 / 256  # between that line and other vessels: nearer, and the probability at the line is theirs
-MARGIN = 10 / 256  # around a branch, where the photograph may change with it: shadows, the wall's blur, noise filters
-REACH = 20 / 256  # how far beyond its centre line a branch's faint end is looked for
+CALIBRES = (("thin", 0.0), ("medium", 1.25 / 256), ("wide", 2 / 256))  # name of a class and its smallest calibre
+LONG = 10 / 256  # smallest measured length of a branch: on a shorter one, single wrong pixels would decide
+CLEAR = 3 / 256  # distance of the measured line to other vessels, whose probability would affect it otherwise
+MARGIN = 10 / 256  # margin around a branch where the photograph may change too: shadows, blur, noise filters
+REACH = 20 / 256  # distance beyond its centre line at which the faint end of a branch is searched
 FAINT = 0.1  # share of a pixel below which two vessels do not touch
-VESSEL = 0.5  # probability, or share of a pixel, from which on a pixel is vessel
-SPREAD = 0.25  # change elsewhere over change at the branch, at most: more comes of new noise, not of a change of tone
-TONE = 2.0  # grey levels of change elsewhere, at most: one percent of the range, about what an eye can tell
-STRAY = 0.1  # vessel pixels that come or go elsewhere, per pixel of the branch, at most
-DARKER = 2.0  # grey levels by which a branch must stand out for its ghost to be measured
-FLANK = (2.0, 5.0)  # pixels from a vessel's wall between which its surroundings are
+VESSEL = 0.5  # threshold of probabilities and shares for vessels
+SPREAD = 0.25  # largest ratio of the change elsewhere to that at the branch, exceeded by new noise but not by new tone
+TONE = 2.0  # largest change elsewhere in grey levels: one per cent of the range, about the limit of visibility
+STRAY = 0.1  # largest number of vessel pixels that appear or disappear elsewhere, per pixel of the branch
+DARKER = 2.0  # smallest contrast of a branch in grey levels for which its ghost is measured
+FLANK = (2.0, 5.0)  # range of distances in pixels from the wall of a vessel to its surroundings
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch that can be taken out.
+    """A branch that can be removed.
 
     Attributes:
-        line: (N, 2) rows and columns of its centre line, as far as no other vessel is near.
-        region: (H, W) what it covers, its blurred edge and faint end included.
+        line: (N, 2) rows and columns of its centre line away from other vessels.
+        region: (H, W), its pixels with the blurred edge and the faint end.
         calibre: its area over its length, in diameters of the field of view.
-        pixels: vessel pixels in the region.
+        pixels: number of vessel pixels in the region.
     """
 
     line: NDArray[np.int64]
@@ -81,17 +81,15 @@ class Branch:
 
 @dataclass(frozen=True)
 class Removal:
-    """What taking a branch out did.
+    """Effect of the removal of a branch.
 
     Attributes:
-        before: mean probability of a vessel along the branch's centre line, painted with the branch.
-        after: the same, painted without it.
-        inside: mean change of the photograph where the branch was, in grey levels.
-        outside: mean change of the photograph beyond a margin around the branch.
-        stray: pixels beyond that margin whose probability rose or fell by a half or more, per vessel pixel of the
-            branch.
-        ghost: contrast of the branch to its surroundings that stayed behind, as a share of what it was; NaN where
-            there was none.
+        before: mean vessel probability along the centre line of the branch, generated with the branch.
+        after: the same, generated without the branch.
+        inside: mean change of the photograph at the branch, in grey levels.
+        outside: mean change of the photograph beyond a margin around the branch, in grey levels.
+        stray: pixels beyond that margin whose probability changed by at least a half, per vessel pixel of the branch.
+        ghost: share of the contrast of the branch to its surroundings that remains; NaN if there was none.
     """
 
     before: float
@@ -103,28 +101,28 @@ class Removal:
 
     @property
     def shown(self) -> bool:
-        """The branch was there in the first place."""
+        """Whether the branch was visible at first."""
         return self.before >= VESSEL
 
     @property
     def gone(self) -> bool:
-        """It was there, and is no longer."""
+        """Whether the branch was visible and disappeared."""
         return self.shown and self.after < VESSEL
 
     @property
     def nothing_else(self) -> bool:
-        """The photograph and its vessels are elsewhere what they were."""
+        """Whether the photograph and its vessels are unchanged elsewhere."""
         return self.outside <= min(SPREAD * self.inside, TONE) and self.stray <= STRAY
 
     @property
     def passed(self) -> bool:
-        """It is gone, and nothing else."""
+        """Whether the branch disappeared without other changes."""
         return self.gone and self.nothing_else
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A branch that was taken out, the photographs with and without it, (3, H, W), and what came of it."""
+    """A removed branch, the photographs with and without it, (3, H, W), and the effect of its removal."""
 
     branch: Branch
     vessel: Share
@@ -133,19 +131,19 @@ class Trial:
 
 
 def find_branches(vessel: ArrayLike, fov: ArrayLike, label: ArrayLike | None = None) -> list[Branch]:
-    """The branches of a vessel map that can be taken out without cutting others off.
+    """Branches of a vessel map that can be removed without cutting off others.
 
-    A segment of the centre line counts if it has a free end, inside of the field of view or at its border, is long
-    enough away from other vessels, and touches none but where it springs from, be it by the faint end in which a vessel
-    goes on below half a pixel's width.
+    A branch is a segment of the centre line with a free end, inside the field of view or at its border. It must be long
+    enough away from other vessels, and may touch them only at its root. The faint end, where a vessel is narrower than
+    half a pixel, must not touch them either.
 
     Args:
         vessel: (H, W) in [0, 1].
-        fov: field of view, (H, W) of {0, 1}.
-        label: which pixels are vessel, (H, W) of {0, 1}; ``None``: those that vessels cover by half.
+        fov: field of view, (H, W) in {0, 1}.
+        label: vessel pixels, (H, W) in {0, 1}; ``None`` for those of which at least half is vessel.
 
     Raises:
-        ValueError: shapes that differ or are not (H, W), shares outside of [0, 1], or a field of view of no pixel.
+        ValueError: the shapes differ or are not (H, W), a share is outside [0, 1], or the field of view is empty.
     """
     share, inside = _checked(vessel, fov)
     diameter = _diameter(inside)
@@ -164,12 +162,12 @@ def find_branches(vessel: ArrayLike, fov: ArrayLike, label: ArrayLike | None = N
 
 
 def choose_branches(branches: Sequence[Branch], count: int, generator: np.random.Generator) -> list[Branch]:
-    """Draw branches at random, in turns from each class of calibre.
+    """Draw branches at random, in turn from each calibre class.
 
     Args:
-        branches: to draw from.
-        count: how many, at most.
-        generator: of the draw.
+        branches: branches to draw from.
+        count: largest number of branches.
+        generator: random generator.
     """
     mixed = [branches[index] for index in generator.permutation(len(branches))]
     classes = [[branch for branch in mixed if branch.calibre_class == name] for name, _ in CALIBRES]
@@ -185,14 +183,14 @@ def take_out(vessel: ArrayLike, branch: Branch) -> Share:
 def try_branches(
     vessel: ArrayLike, fov: ArrayLike, branches: Sequence[Branch], paint: Paint, find: Find
 ) -> Iterator[Trial]:
-    """Paint a vessel map, then each time without one of its branches, and measure what changed.
+    """Generate photographs of a vessel map with all branches and without each of them, and measure the changes.
 
     Args:
         vessel: (H, W) in [0, 1].
-        fov: field of view, (H, W) of {0, 1}.
-        branches: of :func:`find_branches`.
-        paint: the generator under test, from (H, W) to (3, H, W); all that is not in the map is to be the same each
-            time: appearance, noise, dropout.
+        fov: field of view, (H, W) in {0, 1}.
+        branches: branches from :func:`find_branches`.
+        paint: the tested generator, from (H, W) to (3, H, W). Appearance, noise and dropout must be the same in each
+            call.
         find: the judge, from (3, H, W) to probabilities (H, W).
 
     Raises:
@@ -214,23 +212,23 @@ def measure_removal(
     photographs: tuple[Photograph, Photograph],
     probabilities: tuple[Floats, Floats],
 ) -> Removal:
-    """What changed with a branch, at its place and elsewhere.
+    """Measure the changes at a removed branch and elsewhere.
 
     Args:
-        branch: that was taken out.
+        branch: the removed branch.
         vessel: (H, W) with the branch.
-        fov: field of view, (H, W) of {0, 1}.
-        photographs: with the branch and without it, (3, H, W).
-        probabilities: of a vessel, found in the first and in the second, (H, W) in [0, 1].
+        fov: field of view, (H, W) in {0, 1}.
+        photographs: photographs with and without the branch, (3, H, W).
+        probabilities: vessel probabilities of both photographs, (H, W) in [0, 1].
 
     Raises:
-        ValueError: as :func:`find_branches`; photographs or probabilities of another shape than the map.
+        ValueError: as :func:`find_branches`; the size of a photograph or of probabilities differs from the map's.
     """
     share, inside = _checked(vessel, fov)
     first, second = (np.asarray(photograph, np.float64) for photograph in photographs)
     shapes = {array.shape[-2:] for array in (first, second, *probabilities)} | {branch.region.shape}
     if shapes != {share.shape}:
-        raise ValueError(f"photographs and probabilities must be of the map's size {share.shape}, not {shapes}")
+        raise ValueError(f"photographs and probabilities must have the map's size {share.shape}, got {shapes}")
     change, turned = np.abs(second - first).mean(axis=0), np.abs(probabilities[1] - probabilities[0]) >= VESSEL
     far = inside & (_distance(branch.region) > MARGIN * _diameter(inside))
     before, after = (float(found[tuple(branch.line.T)].mean()) for found in probabilities)
@@ -247,18 +245,16 @@ def measure_removal(
 def _checked(vessel: ArrayLike, fov: ArrayLike) -> tuple[Share, Mask]:
     share, inside = np.asarray(vessel, np.float32), np.asarray(fov).astype(bool)
     if share.ndim != 2 or share.shape != inside.shape:
-        raise ValueError(f"vessel and fov are (H, W) of one shape, not {share.shape} and {inside.shape}")
+        raise ValueError(f"vessel and fov must be (H, W) of one shape, got {share.shape} and {inside.shape}")
     if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError(
-            "vessel holds the share of each pixel that vessels cover, in [0, 1]: divide by 255 what is a picture"
-        )
+        raise ValueError("vessel must be shares of pixels in [0, 1]: divide 8-bit images by 255")
     if not inside.any():
-        raise ValueError("fov has no pixel: give the mask of the field of view")
+        raise ValueError("fov is empty: give the mask of the field of view")
     return share, inside
 
 
 def _diameter(fov: Mask) -> float:
-    """Of the field of view: its longer side, since cameras cut it off."""
+    """Diameter of the field of view: the longer side, since cameras crop it."""
     return float(max(side.stop - side.start for side in ndimage.find_objects(fov.astype(np.uint8))[0]))
 
 
@@ -268,17 +264,17 @@ def _grown(window: tuple[slice, ...], by: int, shape: tuple[int, ...]) -> tuple[
 
 
 def _distance(mask: Mask) -> Floats:
-    """From each pixel to the nearest of the mask, without end where there is none."""
+    """Distance from each pixel to the mask; infinite for an empty mask."""
     return ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, np.inf)
 
 
 def _branch(
     share: Share, drawn: Mask, line: Mask, width: Floats, own: Mask, window: tuple[slice, ...], diameter: float
 ) -> Branch | None:
-    """The branch around a segment, or nothing if it cannot be taken out alone; all but its window is left unseen.
+    """The branch around a segment, or ``None`` if it cannot be removed alone. Only pixels in ``window`` are considered.
 
-    A pixel is of the branch if it is nearer to it than to others, from their walls, not from their centre lines: a thin
-    branch begins at the wall of the vessel that it springs from.
+    A pixel belongs to the branch if it is nearer to its wall than to those of others. Walls are used instead of centre
+    lines because a thin branch begins at the wall of the vessel from which it springs.
     """
     near = share[window]
     at, nodes = np.argwhere((near > 0) | drawn[window]), np.argwhere(line[window])
@@ -303,13 +299,13 @@ def _branch(
 
 
 def _touches(region: Mask, share: Share, root: NDArray[np.int64], width: float) -> bool:
-    """Whether a branch meets other vessels elsewhere than at its root."""
+    """Whether a branch touches other vessels except at its root."""
     beside = ndimage.binary_dilation(region, NEIGHBOURS) & ~region & (share >= FAINT)
     return bool((np.linalg.norm(np.argwhere(beside) - root, axis=1) > width + 2).any())
 
 
 def _length(line: Mask) -> float:
-    """Of a line in pixels: its steps and half a pixel at each end; where two straight steps lead, none goes across."""
+    """Length of a line in pixels: its steps and half a pixel at each end. Diagonals of corners do not count."""
     straight = (line[1:] & line[:-1]).sum() + (line[:, 1:] & line[:, :-1]).sum()
     falling = line[1:, 1:] & line[:-1, :-1] & ~line[1:, :-1] & ~line[:-1, 1:]
     rising = line[1:, :-1] & line[:-1, 1:] & ~line[1:, 1:] & ~line[:-1, :-1]

@@ -1,9 +1,9 @@
-"""How far two sets of images are apart, as distributions of features: KID, FID and the floor that real images set.
+"""Distances of two sets of images as distributions of features: KID, FID and the floor of real images.
 
 KID: Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018, https://arxiv.org/abs/1801.01401.
-It is unbiased whatever the number of images: the headline for small sets. FID: Heusel, Ramsauer, Unterthiner, Nessler
+It is unbiased for any number of images and therefore suited to small sets. FID: Heusel, Ramsauer, Unterthiner, Nessler
 and Hochreiter, "GANs trained by a two time-scale update rule", NeurIPS 2017, https://arxiv.org/abs/1706.08500. It is
-biased upwards, the more so the fewer the images are: figures of two sizes of sets do not compare.
+biased upwards, more so for fewer images, so figures of sets of different sizes are not comparable.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Subset = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
-SPLITS = 200  # of a real set into halves: the mean of as many absolute values is known to about 5 %
-FID_SPLITS = 10  # of them, since FID takes long and varies little
-ROWS = 256  # of the kernel's matrix that are in memory at a time
+SPLITS = 200  # halvings of a real set, which give the mean absolute value to about 5 %
+FID_SPLITS = 10  # of these for FID, which is slow and varies little
+ROWS = 256  # rows of the kernel matrix in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,10 @@ class KID(Comparison):
     """Kernel Inception Distance; see :func:`kid`.
 
     Attributes:
-        values: of each subset.
+        values: KID of each subset.
         subset_size: images of each set in a subset.
-        real_seen: number of real images of which the ``real_count`` are a random sample.
-        generated_seen: number of generated images of which the ``generated_count`` are a random sample.
+        real_seen: number of real images from which ``real_count`` were sampled at random.
+        generated_seen: number of generated images from which ``generated_count`` were sampled at random.
     """
 
     values: tuple[float, ...]
@@ -69,26 +69,26 @@ class KID(Comparison):
 
     @property
     def value(self) -> float:
-        """Mean over the subsets; may be negative, with a mean of 0 where the distributions are one.
+        """Mean over the subsets. Its expected value is 0 for equal distributions, so it may be negative.
 
-        Far below 0, it says that the sets share images.
+        A value far below 0 shows that the sets share images.
         """
         return float(np.mean(self.values))
 
     @property
     def deviation(self) -> float:
-        """Standard deviation over the subsets: what torch-fidelity prints, a property of the subsets' size."""
+        """Standard deviation over the subsets, as printed by torch-fidelity. It depends on the size of the subsets."""
         return float(np.std(self.values, ddof=1))
 
     @property
     def standard_error(self) -> float:
-        """Of the value, over other draws of as many images."""
+        """Standard error of the value over samples of as many images."""
         smaller = min(self.real_count, self.generated_count)
         return float(self.deviation * (self.subset_size / (smaller - self.subset_size)) ** 0.5)
 
     @property
     def subsets(self) -> int:
-        """Their number."""
+        """Number of subsets."""
         return len(self.values)
 
 
@@ -97,37 +97,37 @@ class FID(Comparison):
     """Fréchet Inception Distance; see :func:`fid`.
 
     Attributes:
-        value: at least 0.
+        value: the squared distance, at least 0.
     """
 
     value: float
 
     @property
     def rank_deficient(self) -> bool:
-        """Whether a set has too few images for a covariance of full rank: N <= D."""
+        """Whether a set has too few images for a covariance of full rank (N <= D)."""
         return min(self.real_count, self.generated_count) <= self.dimension
 
     @property
     def warning(self) -> str:
-        """What to print beside the value; empty if there is nothing to say."""
+        """Warning to print beside the value, or an empty string."""
         if not self.rank_deficient:
             return ""
         return (
-            f"FID over {self.dimension} features needs more than {self.dimension} images in each set, and there are "
-            f"{self.real_count} real and {self.generated_count} generated ones: it is far too high, read KID instead"
+            f"FID over {self.dimension} features needs more than {self.dimension} images in each set, but there are "
+            f"{self.real_count} real and {self.generated_count} generated ones. It is far too high: use KID instead"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RealFloor(Comparison):
-    """How far two parts of one real set are apart, over many halves; see :func:`floor_of_halves`.
+    """Distances of two parts of one real set over many halvings; see :func:`floor_of_halves`.
 
     ``real_count`` and ``generated_count`` are the numbers of images in a part.
 
     Attributes:
-        kids: KID of each split, which is 0 on average.
+        kids: KID of each split, with an expected value of 0.
         fids: FID of the first splits.
-        by_patient: whether no patient is in both halves.
+        by_patient: whether the halves share no patient.
     """
 
     kids: tuple[float, ...]
@@ -136,12 +136,12 @@ class RealFloor(Comparison):
 
     @property
     def kid(self) -> float:
-        """The floor of KID: its mean absolute value, how far off an unbiased KID is where nothing differs."""
+        """The floor of KID: its mean absolute value, the typical size of an unbiased KID for equal distributions."""
         return float(np.abs(self.kids).mean())
 
     @property
     def percentile_95(self) -> float:
-        """What 5 % of the splits exceed: the critical value of a permutation test that the sets are one."""
+        """95th percentile of KID: the critical value of a permutation test for equal distributions."""
         return float(np.percentile(self.kids, 95))
 
     @property
@@ -161,7 +161,7 @@ def polynomial_mmd(real: ArrayLike, generated: ArrayLike) -> float:
         The estimate from all pairs; may be negative.
 
     Raises:
-        ValueError: as :func:`kid`, but two images of each set are enough.
+        ValueError: as :func:`kid`, except that two images per set suffice.
 
     Example:
         >>> polynomial_mmd([[0.0], [0.0]], [[1.0], [1.0]])
@@ -185,29 +185,29 @@ def kid(
     """Kernel Inception Distance: :func:`polynomial_mmd`, averaged over random subsets.
 
     Each subset is drawn from both sets without replacement, independently of the other subsets. The standard error is
-    that of the delete-d jackknife (Shao and Wu, Annals of Statistics 17, 1989): the subsets' standard deviation times
-    ``sqrt(n / (N - n))`` for subsets of n among the N images of the smaller set. Unlike the deviation over the root of
-    the number of subsets, it does not vanish as overlapping subsets are added. It is too large where the
-    distributions agree.
+    that of the delete-d jackknife (Shao and Wu, Annals of Statistics 17, 1989): the standard deviation of the subsets
+    times ``sqrt(n / (N - n))`` for subsets of n among the N images of the smaller set. Unlike the deviation over the
+    root of the number of subsets, it does not vanish as overlapping subsets are added. It is too large if the
+    distributions are equal.
 
-    Time grows with the square of the number of images and memory in proportion to it: of large sets give a sample
-    (:class:`FeatureReservoir`), twice as large as the largest subset.
+    Time grows with the square of the number of images, and memory linearly. For large sets, pass a sample
+    (:class:`FeatureReservoir`) of twice the largest subset.
 
     Args:
         real: features ``(N, D)``.
         generated: features ``(M, D)``.
-        generator: of the subsets.
-        extractor: name of what made the features.
-        resolution: of the images, pixels of the shorter side.
-        subsets: their number.
-        subset_size: images of each set in a subset; if nothing is given, half of the smaller set, 1000 at most.
+        generator: random generator of the subsets.
+        extractor: name of the feature extractor.
+        resolution: shorter side of the images in pixels.
+        subsets: number of subsets.
+        subset_size: images of each set in a subset; ``None`` for half of the smaller set, at most 1000.
 
     Returns:
         The distance with its error.
 
     Raises:
-        ValueError: features that are not ``(N, D)``, not finite or of two dimensions; fewer than four images in a set;
-            fewer than two subsets; a subset size below 2 or not below the size of the smaller set.
+        ValueError: features are not ``(N, D)``, not finite, or differ in D; a set has fewer than four images; there are
+            fewer than two subsets; the subset size is below 2 or not below the size of the smaller set.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -227,21 +227,21 @@ def kid(
 def kid_of_subsets(
     real: ArrayLike, generated: ArrayLike, subsets: Sequence[Subset], *, extractor: str, resolution: int
 ) -> KID:
-    """:func:`kid` over given subsets: where they may not be drawn at will, since eyes of one patient resemble.
+    """:func:`kid` over given subsets, for sets whose eyes of one patient must not be separated at random.
 
     Args:
         real: features ``(N, D)``.
         generated: features ``(M, D)``.
-        subsets: indices of the real and of the generated images in each, all of one number, which is less than that
-            of both sets.
-        extractor: name of what made the features.
-        resolution: of the images, pixels of the shorter side.
+        subsets: indices of the real and of the generated images in each subset. All have the same length, which is less
+            than the size of both sets.
+        extractor: name of the feature extractor.
+        resolution: shorter side of the images in pixels.
 
     Returns:
         The distance with its error.
 
     Raises:
-        ValueError: as :func:`kid`; subsets of different sizes.
+        ValueError: as :func:`kid`; the sizes of the subsets differ.
     """
     real, generated = check_pair(real, generated)
     size = _checked_subset_size(min(len(real), len(generated)), len(subsets), _one_size(subsets))
@@ -262,8 +262,7 @@ def frechet_distance(mean: Floats, covariance: Floats, other_mean: Floats, other
     """Fréchet distance of two Gaussians: ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2)``.
 
     The last trace is the sum of the singular values of ``S1^1/2 S2^1/2``, with roots from symmetric
-    eigendecompositions. No root of a general matrix is taken, and what rounding leaves of eigenvalues that are 0 does
-    not enter, so that covariances of low rank do no harm.
+    eigendecompositions. Rounding errors of zero eigenvalues are excluded, so covariances may have low rank.
 
     Args:
         mean: ``(D,)``.
@@ -272,7 +271,7 @@ def frechet_distance(mean: Floats, covariance: Floats, other_mean: Floats, other
         other_covariance: as ``covariance``.
 
     Returns:
-        The squared distance (that is FID), at least 0.
+        The squared distance, which is FID; at least 0.
 
     Example:
         >>> round(frechet_distance(np.zeros(2), np.eye(2), np.array([3.0, 0.0]), 4 * np.eye(2)), 6)
@@ -285,16 +284,16 @@ def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str
     """Fréchet Inception Distance: :func:`frechet_distance` of Gaussians fitted to the features (Heusel et al., eq. 6).
 
     Args:
-        real: statistics of the real images' features.
-        generated: statistics of the generated images' features.
-        extractor: name of what made the features.
-        resolution: of the images, pixels of the shorter side.
+        real: statistics of the features of the real images.
+        generated: statistics of the features of the generated images.
+        extractor: name of the feature extractor.
+        resolution: shorter side of the images in pixels.
 
     Returns:
-        The distance, flagged where a set has no more images than features.
+        The distance, with a flag if a set has no more images than features.
 
     Raises:
-        ValueError: fewer than two images in a set; dimensions that differ.
+        ValueError: a set has fewer than two images, or the dimensions differ.
 
     Example:
         >>> images = FeatureStatistics(np.random.default_rng(0).normal(size=(4, 8)))
@@ -306,7 +305,7 @@ def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str
     if covariance.shape != other.shape:
         raise ValueError(
             f"real features have {len(covariance)} dimensions and generated ones {len(other)}: "
-            "take both with one extractor"
+            "use one extractor for both"
         )
     return FID(
         value=frechet_distance(real.mean, covariance, generated.mean, other),
@@ -319,7 +318,7 @@ def fid(real: FeatureStatistics, generated: FeatureStatistics, *, extractor: str
 
 
 def sample_fid(real: ArrayLike, generated: ArrayLike) -> float:
-    """FID of features that are in memory: as :func:`fid`, and much faster where they are fewer than dimensions.
+    """FID of features in memory; equal to :func:`fid`, but much faster for fewer images than dimensions.
 
     Args:
         real: features ``(N, D)``.
@@ -329,7 +328,7 @@ def sample_fid(real: ArrayLike, generated: ArrayLike) -> float:
         The distance, at least 0.
 
     Raises:
-        ValueError: features that are not ``(N, D)``, not finite or of two dimensions; fewer than two images in a set.
+        ValueError: features are not ``(N, D)``, not finite, or differ in D; a set has fewer than two images.
 
     Example:
         >>> round(sample_fid([[0.0, 0.0], [2.0, 0.0]], [[0.0, 3.0], [2.0, 3.0]]), 6)
@@ -343,20 +342,20 @@ def sample_fid(real: ArrayLike, generated: ArrayLike) -> float:
 def halve(
     count: int, generator: np.random.Generator, patients: Sequence[str] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Part a set at random into two halves, with no patient in both if patients are given.
+    """Split a set at random into two halves, which share no patient if patients are given.
 
     Patients come in random order, and each goes to the half that has fewer images.
 
     Args:
         count: number of images.
-        generator: of the order.
-        patients: of each image.
+        generator: random generator of the order.
+        patients: patient of each image.
 
     Returns:
-        Indices of each half's images, rising; all images are in one of the two.
+        Sorted indices of each half. Together they contain all images.
 
     Raises:
-        ValueError: as many patients as images are not given; fewer than two images or patients.
+        ValueError: the number of patients differs from ``count``; there are fewer than two images or patients.
 
     Example:
         >>> first, second = halve(4, np.random.default_rng(0), ["ann", "bob", "ann", "bob"])
@@ -364,7 +363,7 @@ def halve(
         [[0, 2], [1, 3]]
     """
     if patients is not None and len(patients) != count:
-        raise ValueError(f"patients must name one for each of the {count} images, not {len(patients)}")
+        raise ValueError(f"patients must have one entry for each of the {count} images, got {len(patients)}")
     _, members = np.unique(np.arange(count) if patients is None else np.array(patients), return_inverse=True)
     sizes = np.bincount(members)
     if len(sizes) < 2:
@@ -384,23 +383,23 @@ def halves(
     splits: int = SPLITS,
     size: int = SUBSET_SIZE,
 ) -> list[Subset]:
-    """Many random splits of a set into two parts of one and the same size; see :func:`halve`.
+    """Random splits of a set into two parts of equal size; see :func:`halve`.
 
     Args:
         count: number of images.
-        generator: of the splits.
-        patients: of each image: then no patient is in both parts.
-        splits: their number.
-        size: of a part at most; it is that of the smallest half of all splits, if that is less.
+        generator: random generator of the splits.
+        patients: patient of each image; if given, the parts share no patient.
+        splits: number of splits.
+        size: largest size of a part. The parts have the size of the smallest half of all splits if that is less.
 
     Returns:
-        Indices of the images in both parts, split by split.
+        Indices of the images in both parts of each split.
 
     Raises:
-        ValueError: as :func:`halve`; fewer than one split, a size below 1.
+        ValueError: as :func:`halve`; ``splits`` or ``size`` is below 1.
     """
     if splits < 1 or size < 1:
-        raise ValueError(f"splits and size must be at least 1, not {splits} and {size}")
+        raise ValueError(f"splits and size must be at least 1, got {splits} and {size}")
     pairs = [halve(count, generator, patients) for _ in range(splits)]
     size = min(size, *(len(half) for pair in pairs for half in pair))
     return [
@@ -412,26 +411,25 @@ def halves(
 def floor_of_halves(
     features: ArrayLike, pairs: Sequence[Subset], *, by_patient: bool, extractor: str, resolution: int
 ) -> RealFloor:
-    """KID and FID between random halves of a real set: what a perfect generator would get with as many images.
+    """KID and FID of random halves of a real set: the result of a perfect generator with as many images.
 
-    KID is 0 on average over all halves, so that the floor is not its mean but its mean absolute value, at the size
-    of the halves: the spread of KID where nothing differs shrinks as 1 / N, so that a floor holds for one N. It is to
-    be compared with KID over subsets of as many images (``subset_size=floor.real_count``). The splits' values
-    are the null distribution of a permutation test (Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel
-    two-sample test", JMLR 13, 2012, section 5) in which patients are permuted. FID is biased, so that its floor is
-    its mean, and holds for an FID of sets of the halves' size alone.
+    The expected KID of two halves is 0, so the floor is the mean absolute value. The spread of KID for equal
+    distributions shrinks as 1 / N, so a floor holds for one N. Compare it with KID over subsets of as many images
+    (``subset_size=floor.real_count``). The values of the splits are the null distribution of a permutation test over
+    patients (Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel two-sample test", JMLR 13, 2012, section 5). FID
+    is biased, so its floor is its mean, and holds only for an FID of sets of the size of the halves.
 
     Args:
-        features: of the real images, ``(N, D)``.
-        pairs: of :func:`halves`: indices of the images in both parts of each split, all of one number; FID is taken of
+        features: features of the real images, ``(N, D)``.
+        pairs: result of :func:`halves`, the indices of both parts of each split, all of one length. FID is computed for
             the first ten.
-        by_patient: whether no patient is in both parts of any.
-        extractor: name of what made the features.
-        resolution: of the images, pixels of the shorter side.
+        by_patient: whether the parts of each split share no patient.
+        extractor: name of the feature extractor.
+        resolution: shorter side of the images in pixels.
 
     Raises:
-        ValueError: features that are not ``(N, D)`` or not finite; a part of fewer than two images, or of another
-            number than the others.
+        ValueError: features are not ``(N, D)`` or not finite; a part has fewer than two images; the sizes of the parts
+            differ.
 
     Example:
         >>> features = np.random.default_rng(0).normal(size=(100, 2))
@@ -456,22 +454,22 @@ def floor_of_halves(
 
 
 class KernelDistance(SampleMetric):
-    """:func:`kid` of all generated images of a run to all real ones; see :class:`FeatureMetric`.
+    """:func:`kid` of all generated images of a run and all real ones; see :class:`FeatureMetric`.
 
-    Of each set at most ``capacity`` images enter (:class:`SampleMetric`): ``measure`` tells how many images the sample
-    stands for.
+    At most ``capacity`` images of each set are used (:class:`SampleMetric`). The result of ``measure`` contains the
+    number of images from which they were sampled.
 
     Args:
-        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
-        extractor_name: stands in the result.
-        seed: of the samples and of the subsets.
-        capacity: number of images kept of each set at most.
+        extractor: function from images ``(B, 3, H, W)`` to features ``(B, D)``.
+        extractor_name: name of the extractor in the result.
+        seed: seed of the samples and subsets.
+        capacity: largest number of images in the sample of each set.
         subsets: as in :func:`kid`.
         subset_size: as in :func:`kid`.
-        arguments: those of :class:`FeatureMetric` that are left.
+        arguments: other arguments of :class:`FeatureMetric`.
 
     Raises:
-        ValueError: a capacity below 1; on compute, as :func:`kid`.
+        ValueError: ``capacity`` is below 1; on compute, as :func:`kid`.
 
     Example:
         >>> distance = KernelDistance(lambda images: images.mean((2, 3)), "mean colour")
@@ -515,24 +513,24 @@ class KernelDistance(SampleMetric):
 
 def _checked_subset_size(smaller: int, subsets: int, size: int | None) -> int:
     if subsets < 2:
-        raise ValueError(f"subsets must be at least 2, not {subsets}")
+        raise ValueError(f"subsets must be at least 2, got {subsets}")
     if size is None:
         _check_count(smaller, 4)
         return min(SUBSET_SIZE, smaller // 2)
     if not 2 <= size < smaller:
-        raise ValueError(f"subset_size must be from 2 to {smaller - 1}, one less than the smaller set has: {size}")
+        raise ValueError(f"subset_size must be from 2 to {smaller - 1} (smaller set minus one), got {size}")
     return size
 
 
 def _check_count(smaller: int, least: int) -> None:
     if smaller < least:
-        raise ValueError(f"each set must have at least {least} images, and one has {smaller}")
+        raise ValueError(f"each set must have at least {least} images, got {smaller}")
 
 
 def _one_size(subsets: Sequence[Subset]) -> int:
     sizes = {len(side) for subset in subsets for side in subset}
     if len(sizes) != 1:
-        raise ValueError(f"subsets must have one size, and there are {sorted(sizes)}")
+        raise ValueError(f"subsets must have one size, got {sorted(sizes)}")
     return sizes.pop()
 
 
@@ -560,9 +558,9 @@ def _mmd(real: Floats, generated: Floats, chosen_real: Floats, chosen_generated:
 
 
 def _kernel_sums(x: Floats, chosen_x: Floats, y: Floats | None = None, chosen_y: Floats | None = None) -> Floats:
-    """Sum of the kernel over the pairs of each subset; without ``y``, over the pairs of two images within ``x``.
+    """Sum of the kernel over the pairs of each subset; without ``y``, over the pairs of different images in ``x``.
 
-    One pass over the kernel's rows serves all subsets, which overlap.
+    The kernel is computed once for all subsets, which overlap.
     """
     total = np.zeros(len(chosen_x))
     for start in range(0, len(x), ROWS):
@@ -576,21 +574,21 @@ def _kernel_sums(x: Floats, chosen_x: Floats, y: Floats | None = None, chosen_y:
 
 
 def _frechet(mean: Floats, root: Floats, other_mean: Floats, other_root: Floats) -> float:
-    """Of Gaussians whose covariances are the roots, ``(D, R)``, times their transposes."""
+    """Fréchet distance of Gaussians, given roots ``(D, R)`` of their covariances."""
     shared = np.linalg.svd(root.T @ other_root, compute_uv=False).sum()
     apart = ((mean - other_mean) ** 2).sum()
     return max(0.0, float(apart + (root**2).sum() + (other_root**2).sum() - 2 * shared))
 
 
 def _sample_root(features: Floats) -> Floats:
-    """Of the covariance of ``(N, D)``: with no more images than dimensions, the centred images themselves."""
+    """Root of the covariance of ``(N, D)``: the centred images themselves if N is at most D."""
     centred = features - features.mean(0)
     root: Floats = centred.T / (len(features) - 1) ** 0.5
     return root if len(features) <= features.shape[1] else _root(root @ root.T)
 
 
 def _root(covariance: Floats) -> Floats:
-    """``(D, R)``, R the rank: times its transpose it is the covariance."""
+    """``(D, R)`` with R the rank, whose product with its transpose is the covariance."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > max(0.0, values[-1]) * len(values) * np.finfo(float).eps
     return vectors[:, kept] * np.sqrt(values[kept])

@@ -1,4 +1,4 @@
-"""What the metrics that attach to an engine have in common: how they read its output."""
+"""Reading of an engine's output by metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_tensor(metric: Metric, item: Mapping[str, Any], key: str) -> Tensor:
     """One entry of one image's dictionary, without metadata.
 
     Raises:
-        KeyError: there is none of that key.
+        KeyError: the dictionary has no such key.
     """
     if key not in item:
         raise KeyError(f"{type(metric).__name__} finds no {key!r} in the engine's output, which has {sorted(item)}")

@@ -1,7 +1,7 @@
-"""Features of images, one vector each: how they are taken, and what is kept of a stream of them, however long.
+"""Features of images: extraction, and statistics or samples of a stream of any length.
 
-What compares two sets of images compares their features. An extractor is any callable from images ``(B, 3, H, W)`` to
-features ``(B, D)``; its name stands in every result, since figures over two extractors do not compare.
+Sets of images are compared by their features. An extractor is any callable from images ``(B, 3, H, W)`` to features
+``(B, D)``. Results contain its name, since figures of different extractors are not comparable.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 CAPACITY = 2000
-"""Of a reservoir: two subsets of 1,000, as many as published KIDs are averaged over. Beyond it neither memory nor the
-time of what compares pairs of images grows; up to it that time is small beside the extractor's."""
+"""Default capacity of a reservoir: two subsets of 1,000, the usual size for KID. Above it, neither memory nor the time
+of pairwise comparisons grows. Up to it, that time is small compared with the extractor's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What two sets were compared by.
+    """Properties of a comparison of two sets.
 
     Attributes:
         real_count: number of real images.
         generated_count: number of generated images.
-        resolution: of the images, pixels of the shorter side, before the extractor made of it what it needs.
-        dimension: of the features.
-        extractor: name of what made the features.
+        resolution: shorter side of the images in pixels, before the extractor resizes them.
+        dimension: number of features.
+        extractor: name of the feature extractor.
     """
 
     real_count: int
@@ -62,23 +62,23 @@ class Comparison:
 
 @torch.no_grad()
 def extract_features(extractor: Callable[[Tensor], Tensor], images: Tensor) -> NDArray[np.float32]:
-    """Features of a batch of images, checked.
+    """Features of a batch of images, with checks.
 
     Args:
-        extractor: from ``(B, 3, H, W)`` to ``(B, D)``.
+        extractor: function from ``(B, 3, H, W)`` to ``(B, D)``.
         images: ``(B, 3, H, W)`` in the range that the extractor expects.
 
     Returns:
         ``(B, D)``, float32, finite.
 
     Raises:
-        ValueError: images or features of another shape; a feature that is not finite.
+        ValueError: images or features have another shape, or a feature is not finite.
     """
     if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images must be (B, 3, H, W), not {tuple(images.shape)}")
+        raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
     features = extractor(images)
     if features.ndim != 2 or len(features) != len(images):
-        raise ValueError(f"the extractor must return (B, D) with B = {len(images)}, not {tuple(features.shape)}")
+        raise ValueError(f"the extractor must return (B, D) with B = {len(images)}, got {tuple(features.shape)}")
     values: NDArray[np.float32] = features.float().cpu().numpy()
     check_features(values, "the extractor's features")
     return values
@@ -88,39 +88,39 @@ def check_features(features: ArrayLike, name: str) -> Floats:
     """``features`` in double precision.
 
     Raises:
-        ValueError: not ``(N, D)`` with at least one image and one feature; a value that is not finite.
+        ValueError: ``features`` is not ``(N, D)`` with at least one image and one feature, or not finite.
     """
     values = np.asarray(features, np.float64)
     if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"{name} must be (N, D) with at least one image and one feature, not {values.shape}")
+        raise ValueError(f"{name} must be (N, D) with at least one image and one feature, got {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite: look for images with NaN or infinite pixels")
     return values
 
 
 def check_pair(real: ArrayLike, generated: ArrayLike) -> tuple[Floats, Floats]:
-    """The features of two sets in double precision.
+    """Features of two sets in double precision.
 
     Raises:
-        ValueError: as :func:`check_features`; dimensions that differ.
+        ValueError: as :func:`check_features`; the dimensions differ.
     """
     real, generated = check_features(real, "real features"), check_features(generated, "generated features")
     if real.shape[1] != generated.shape[1]:
         raise ValueError(
             f"real features have {real.shape[1]} dimensions and generated ones {generated.shape[1]}: "
-            "take both with one extractor"
+            "use one extractor for both"
         )
     return real, generated
 
 
 class FeatureStatistics:
-    """Mean and covariance of a stream of features, in memory that does not depend on its length.
+    """Mean and covariance of a stream of features, in memory independent of its length.
 
-    Batches are joined by the pairwise update of Chan, Golub and LeVeque (Algorithms for computing the sample variance,
+    Batches are merged by the pairwise update of Chan, Golub and LeVeque (Algorithms for computing the sample variance,
     The American Statistician 37, 1983, https://doi.org/10.1080/00031305.1983.10483115) in double precision.
 
     Args:
-        features: ``(N, D)`` to start with, or nothing.
+        features: first features ``(N, D)``; ``None`` for none.
 
     Attributes:
         count: number of images seen.
@@ -143,20 +143,20 @@ class FeatureStatistics:
 
     @property
     def covariance(self) -> Floats:
-        """``(D, D)``, with the divisor ``count - 1``.
+        """Sample covariance ``(D, D)``, with divisor ``count - 1``.
 
         Raises:
-            ValueError: fewer than two images.
+            ValueError: there are fewer than two images.
         """
         if self.count < 2:
-            raise ValueError(f"a covariance needs at least two images, not {self.count}")
+            raise ValueError(f"a covariance needs at least two images, got {self.count}")
         return self._scatter / (self.count - 1)
 
     def update(self, features: ArrayLike) -> None:
-        """Take a batch ``(B, D)``.
+        """Add a batch ``(B, D)``.
 
         Raises:
-            ValueError: another shape or dimension; a value that is not finite.
+            ValueError: the shape or dimension differs, or a value is not finite.
         """
         values = check_features(features, "features")
         mean = values.mean(0)
@@ -164,10 +164,10 @@ class FeatureStatistics:
         self._join(len(values), mean, centred.T @ centred)
 
     def merge(self, other: FeatureStatistics) -> None:
-        """Take all that ``other`` has seen.
+        """Add the stream of ``other``.
 
         Raises:
-            ValueError: features of another dimension.
+            ValueError: the dimensions differ.
         """
         if other.count:
             self._join(other.count, other.mean, other._scatter)
@@ -176,7 +176,7 @@ class FeatureStatistics:
         if self.count == 0:
             self.mean, self._scatter = np.zeros_like(mean), np.zeros_like(scatter)
         elif mean.shape != self.mean.shape:
-            raise ValueError(f"features must have {len(self.mean)} dimensions as those before, not {len(mean)}")
+            raise ValueError(f"features must have {len(self.mean)} dimensions as before, got {len(mean)}")
         total = self.count + count
         delta = mean - self.mean
         self._scatter += scatter + np.outer(delta, delta) * (self.count * count / total)
@@ -185,22 +185,22 @@ class FeatureStatistics:
 
 
 class FeatureReservoir:
-    """A uniform sample without replacement of a stream of features, in memory that the sample's size bounds.
+    """A uniform sample without replacement of a stream of features, in memory bounded by the size of the sample.
 
-    Every image draws a number in [0, 1) and those with the smallest are kept (Efraimidis and Spirakis, Weighted random
-    sampling with a reservoir, 2006, https://doi.org/10.1016/j.ipl.2005.11.003, with equal weights). So the sample
-    depends on the order of the stream and not on its batches. While no more than ``capacity`` images came, it holds
-    them all.
+    Every image gets a random number in [0, 1), and those with the smallest are kept (Efraimidis and Spirakis, Weighted
+    random sampling with a reservoir, 2006, https://doi.org/10.1016/j.ipl.2005.11.003, with equal weights). The sample
+    therefore depends on the order of the stream but not on its batches. It contains all images as long as there are no
+    more than ``capacity``.
 
     Args:
-        generator: of the draws; one of its own for each stream.
-        capacity: number of images kept at most.
+        generator: random generator, separate for each stream.
+        capacity: largest number of images in the sample.
 
     Attributes:
         count: number of images seen.
 
     Raises:
-        ValueError: a capacity below 1.
+        ValueError: ``capacity`` is below 1.
 
     Example:
         >>> reservoir = FeatureReservoir(np.random.default_rng(0), capacity=2)
@@ -212,17 +212,15 @@ class FeatureReservoir:
 
     def __init__(self, generator: np.random.Generator, capacity: int = CAPACITY) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity}")
+            raise ValueError(f"capacity must be at least 1, got {capacity}")
         self.capacity = capacity
         self.count = 0
         self._generator = generator
-        self._kept: list[
-            tuple[float, int, NDArray[Any]]
-        ] = []  # a heap of negated draws, orders and rows: the largest draw first
+        self._kept: list[tuple[float, int, NDArray[Any]]] = []  # heap of (-draw, order, row): the largest draw first
 
     @property
     def features(self) -> NDArray[Any]:
-        """``(N, D)`` of the images kept, N = ``min(count, capacity)``, in the order in which they came.
+        """``(N, D)``, the features in the sample in the order of the stream, N = ``min(count, capacity)``.
 
         Raises:
             ValueError: no image was seen.
@@ -232,10 +230,10 @@ class FeatureReservoir:
         return np.stack([row for _, _, row in sorted(self._kept, key=lambda entry: entry[1])])
 
     def update(self, features: ArrayLike) -> None:
-        """Take a batch ``(B, D)``.
+        """Add a batch ``(B, D)``.
 
         Raises:
-            ValueError: another shape or dimension; a value that is not finite.
+            ValueError: the shape or dimension differs, or a value is not finite.
         """
         check_features(features, "features")
         rows = np.asarray(features)
@@ -245,13 +243,13 @@ class FeatureReservoir:
         self.count += len(rows)
 
     def merge(self, other: FeatureReservoir) -> None:
-        """Take all that ``other`` has seen, as if its stream had come here.
+        """Add the stream of ``other``.
 
         Raises:
-            ValueError: features of another dimension; ``other`` did not keep all of its stream.
+            ValueError: the dimensions differ, or ``other`` did not keep its whole stream.
         """
         if other.count > other.capacity:
-            raise ValueError(f"a sample of {other.capacity} of {other.count} images cannot stand for its stream")
+            raise ValueError(f"only a whole stream can be merged, not a sample of {other.capacity} of {other.count}")
         if other.count:
             self.update(other.features)
 
@@ -263,29 +261,29 @@ class FeatureReservoir:
 
     def _check_dimension(self, row: NDArray[Any]) -> None:
         if self._kept and self._kept[0][2].shape != row.shape:
-            raise ValueError(f"features must have {len(self._kept[0][2])} dimensions as those before, not {len(row)}")
+            raise ValueError(f"features must have {len(self._kept[0][2])} dimensions as before, got {len(row)}")
 
 
 Kept = TypeVar("Kept", FeatureStatistics, FeatureReservoir)
 
 
 class FeatureMetric(Metric, Generic[Kept]):
-    """Compares all generated images of a run with all real ones by their features, for any Ignite or MONAI engine.
+    """Compare all generated images of a run with all real ones by features, for any Ignite or MONAI engine.
 
-    It reads the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation. The images of a
-    dictionary need not be a pair, and what the processes saw is put together before it is compared.
+    The input is the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation. The two
+    images of a dictionary need not be a pair. Images of all processes are gathered before they are compared.
 
     Args:
-        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
-        extractor_name: stands in the result.
+        extractor: function from images ``(B, 3, H, W)`` to features ``(B, D)``.
+        extractor_name: name of the extractor in the result.
         pred_key: key of the generated image ``(3, H, W)``.
         target_key: key of the real image ``(3, H, W)``.
-        output_transform: from ``state.output`` to the list of dictionaries.
+        output_transform: function from ``state.output`` to the list of dictionaries.
 
     Raises:
-        ValueError: on update, images or features of a wrong shape, images of another resolution than those before, a
-            feature that is not finite.
-        KeyError: on update, a dictionary without one of the keys.
+        ValueError: on update, images or features have a wrong shape, the resolution of images differs, or a feature is
+            not finite.
+        KeyError: on update, a dictionary lacks one of the keys.
         NotComputableError: on compute, no image was seen.
     """
 
@@ -303,22 +301,22 @@ class FeatureMetric(Metric, Generic[Kept]):
 
     @abstractmethod
     def _fresh(self, stream: int, part: bool = False) -> Kept:
-        """What keeps the features of the real (0) or generated images (1): of all, or of this process's ``part``."""
+        """Empty storage for features of real (0) or generated (1) images, of all or of this process's ``part``."""
 
     @abstractmethod
     def measure(self) -> Comparison:
-        """The result, with what it was measured by, over the images of all processes."""
+        """The result with the properties of the comparison, over the images of all processes."""
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all images."""
+        """Discard all images."""
         self._real: Kept = self._fresh(0, part=True)
         self._generated: Kept = self._fresh(1, part=True)
         self._resolution = 0
 
     @reinit__is_reduced
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Take one dictionary per image."""
+        """Add one dictionary per image."""
         if output:
             self._real.update(self._features(output, self.target_key))
             self._generated.update(self._features(output, self.pred_key))
@@ -330,7 +328,7 @@ class FeatureMetric(Metric, Generic[Kept]):
 
     def _check_resolution(self, resolution: int) -> None:
         if self._resolution not in (0, resolution):
-            raise ValueError(f"an image of {resolution} pixels cannot be compared with those of {self._resolution}")
+            raise ValueError(f"all images must have one resolution, got {self._resolution} and {resolution} pixels")
         self._resolution = resolution
 
     def _gather(self) -> tuple[Kept, Kept]:
@@ -348,19 +346,19 @@ class FeatureMetric(Metric, Generic[Kept]):
 
 
 class SampleMetric(FeatureMetric[FeatureReservoir]):
-    """A :class:`FeatureMetric` of a seeded random sample (:class:`FeatureReservoir`): memory and time are bounded.
+    """A :class:`FeatureMetric` of a seeded random sample (:class:`FeatureReservoir`), with bounded memory and time.
 
-    The processes of a group keep all their features until they are compared, so that the sample is that of one process.
+    In a process group, processes keep all features until the comparison, so that the sample is that of one process.
 
     Args:
-        extractor: from images ``(B, 3, H, W)`` to features ``(B, D)``.
-        extractor_name: stands in the result.
-        seed: of the samples.
-        capacity: number of images kept of each set at most.
-        arguments: those of :class:`FeatureMetric` that are left.
+        extractor: function from images ``(B, 3, H, W)`` to features ``(B, D)``.
+        extractor_name: name of the extractor in the result.
+        seed: seed of the samples.
+        capacity: largest number of images in the sample of each set.
+        arguments: other arguments of :class:`FeatureMetric`.
 
     Raises:
-        ValueError: a capacity below 1; else as :class:`FeatureMetric`.
+        ValueError: ``capacity`` is below 1; otherwise as :class:`FeatureMetric`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How near a generated photograph is to the real one: MAE, MSE, PSNR, SSIM, MS-SSIM, cosine, over it all or in its fov.
+"""Similarity of generated and real photographs: MAE, MSE, PSNR, SSIM, MS-SSIM and cosine, optionally inside the fov.
 
 SSIM is that of Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
 similarity", IEEE Transactions on Image Processing 13 (2004), https://doi.org/10.1109/TIP.2003.819861.
@@ -22,16 +22,16 @@ __all__ = ["ImageQuality", "cosine_similarity", "mae", "ms_ssim", "mse", "psnr",
 WINDOW = 11
 SIGMA = 1.5
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik, section 3.2
-ROUNDING = 1e-3  # how far, relative to data_range, a span may exceed it (half precision rounds)
+ROUNDING = 1e-3  # relative tolerance of data_range for the rounding of half precision
 
 
 def mae(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
-    """Mean absolute error of each image (L1), over all pixels and channels, or over those inside the field of view.
+    """Mean absolute error (L1) of each image over all pixels and channels, or over those inside the field of view.
 
     Args:
-        pred: ``(B, C, H, W)``, finite; on the scale [-1, 1] wherever the project prints the figure.
+        pred: ``(B, C, H, W)``, finite. All reported figures are on the scale [-1, 1].
         target: as ``pred``.
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image.
 
     Returns:
         ``(B,)``, float32, at least 0.
@@ -51,15 +51,15 @@ def mse(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
     """Mean squared error of each image, over all pixels and channels, or over those inside the field of view.
 
     Args:
-        pred: ``(B, C, H, W)``, finite; on the scale [-1, 1] wherever the project prints the figure.
+        pred: ``(B, C, H, W)``, finite. All reported figures are on the scale [-1, 1].
         target: as ``pred``.
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image.
 
     Returns:
         ``(B,)``, float32, at least 0.
 
     Raises:
-        ValueError: shapes that differ, a value that is not finite, a field of view that is no mask or is empty.
+        ValueError: the shapes differ, a value is not finite, or the field of view is not a mask or is empty.
 
     Example:
         >>> mse(torch.zeros(2, 3, 16, 16), torch.ones(2, 3, 16, 16))
@@ -72,19 +72,19 @@ def mse(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
 def psnr(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio of each image in decibels: ``10 log10(data_range^2 / mse)``.
 
-    Identical images have no noise: their value is ``inf``, and so is every mean that it enters.
+    The value of identical images is ``inf``, and so is every mean that contains it.
 
     Args:
-        pred: ``(B, C, H, W)``, finite, spanning at most ``data_range``.
+        pred: ``(B, C, H, W)``, finite, with a span of at most ``data_range``.
         target: as ``pred``.
-        data_range: distance between the darkest and the brightest possible value: 2.0 for [-1, 1].
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
+        data_range: difference between the largest and the smallest possible value: 2.0 for [-1, 1].
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image.
 
     Returns:
         ``(B,)``, float32.
 
     Raises:
-        ValueError: as :func:`mse`; a ``data_range`` that is not positive or that the values exceed.
+        ValueError: as :func:`mse`; ``data_range`` is not positive or smaller than the span of the values.
 
     Example:
         >>> psnr(torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.2), data_range=2.0)
@@ -97,22 +97,21 @@ def psnr(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None = N
 def ssim(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None = None) -> Tensor:
     """Structural similarity of each image: the mean of its SSIM map over pixels and channels.
 
-    As published: Gaussian window of 11x11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, channel by channel. At the
-    picture's border only windows that lie within it count, so a rim of 5 pixels has no value of its own (the
-    convention of scikit-image and MONAI). Inside the field of view, the mean is over the map's pixels that lie in it;
-    the windows of those near its border see what is beyond.
+    As published: Gaussian window of 11x11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, channel by channel. Only windows
+    inside the image count, so the outer 5 pixels have no value (the convention of scikit-image and MONAI). With a field
+    of view, the mean is over the pixels of the map inside it. The windows of pixels near its border extend beyond it.
 
     Args:
-        pred: ``(B, C, H, W)``, finite, spanning at most ``data_range``, at least 11 pixels high and wide.
+        pred: ``(B, C, H, W)``, finite, with a span of at most ``data_range``, at least 11 pixels high and wide.
         target: as ``pred``.
-        data_range: distance between the darkest and the brightest possible value: 2.0 for [-1, 1].
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
+        data_range: difference between the largest and the smallest possible value: 2.0 for [-1, 1].
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image.
 
     Returns:
         ``(B,)``, float32, at most 1.
 
     Raises:
-        ValueError: as :func:`psnr`; an image smaller than the window; a field of view within the rim alone.
+        ValueError: as :func:`psnr`; an image is smaller than the window; the field of view is only in the outer pixels.
 
     Example:
         >>> image = torch.linspace(-1, 1, 16).expand(1, 3, 16, 16)
@@ -122,7 +121,7 @@ def ssim(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None = N
     _check_range(pred, target, data_range)
     pred, target, fov = _checked(pred, target, fov)
     if min(pred.shape[-2:]) < WINDOW:
-        raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, not {tuple(pred.shape[-2:])}")
+        raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, got {tuple(pred.shape[-2:])}")
     return _similarity(pred, target, data_range, fov)[0]
 
 
@@ -133,28 +132,28 @@ def ms_ssim(
     fov: Tensor | None = None,
     weights: Sequence[float] = MS_WEIGHTS,
 ) -> Tensor:
-    """Multi-scale structural similarity of each image: ``l_M^w_M prod_j cs_j^w_j`` over scales of half the size each.
+    """Multi-scale structural similarity of each image: ``l_M^w_M prod_j cs_j^w_j``, where each scale halves the size.
 
     As published (Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar
     2003, eq. 7, https://doi.org/10.1109/ACSSC.2003.1292216): contrast and structure at every scale, luminance at the
-    coarsest alone, each averaged over its map, windows as of :func:`ssim`, scales by the mean of 2x2 pixels. A mean
-    below 0, of which no root is real, counts as 0 (as in MONAI and torchmetrics). A pixel of a coarse scale is in the
-    field of view if all the pixels that it was made from are.
+    coarsest only, each averaged over its map. Windows are those of :func:`ssim`, and scales are reduced by the mean of
+    2x2 pixels. A negative mean, which has no real root, counts as 0 (as in MONAI and torchmetrics). A pixel of a coarse
+    scale is in the field of view if all its original pixels are.
 
     Args:
-        pred: ``(B, C, H, W)``, finite, spanning at most ``data_range``; with five scales at least 176 pixels high and
-            wide, so that a window fits in the coarsest.
+        pred: ``(B, C, H, W)``, finite, with a span of at most ``data_range``. Five scales need at least 176 pixels in
+            height and width, so that a window fits into the coarsest.
         target: as ``pred``.
-        data_range: distance between the darkest and the brightest possible value: 2.0 for [-1, 1].
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image.
-        weights: of the scales, the finest first, each above 0; the published ones sum to 1.
+        data_range: difference between the largest and the smallest possible value: 2.0 for [-1, 1].
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image.
+        weights: weights of the scales, the finest first, each above 0; the published ones sum to 1.
 
     Returns:
         ``(B,)``, float32, in [0, 1].
 
     Raises:
-        ValueError: as :func:`ssim`; an image that is too small for its scales, or a field of view that is; no weight
-            or one that is not above 0.
+        ValueError: as :func:`ssim`; the image or the field of view is too small for the scales; there are no weights or
+            one is not above 0.
 
     Example:
         >>> image = torch.linspace(-1, 1, 176).expand(1, 3, 176, 176)
@@ -175,24 +174,24 @@ def ms_ssim(
 
 
 def cosine_similarity(pred: Tensor, target: Tensor, fov: Tensor | None = None, black: float = -1.0) -> Tensor:
-    """Cosine of the angle between each image and the real one, as vectors of all pixels and channels.
+    """Cosine of the angle between each image and the real one as vectors of all pixels and channels.
 
-    Not centred: the vectors begin at black, not at their mean, so that an image that is brighter by a factor is the
-    same direction, and one of another colour is not. All photographs of an eye share a mean colour, hence values near
-    1; compare them with those of another real eye. Source: Salton and McGill, "Introduction to Modern Information
-    Retrieval" (1983), chapter 4.
+    The vectors are not centred: they start at black instead of their mean. A change of brightness by a factor therefore
+    preserves the direction, and a change of colour does not. Since all photographs of eyes have a similar mean colour,
+    values are near 1 and should be compared with those of another real eye. Source: Salton and McGill, "Introduction to
+    Modern Information Retrieval" (1983), chapter 4.
 
     Args:
         pred: ``(B, C, H, W)``, finite, at least ``black``.
         target: as ``pred``.
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole image; what lies outside does not count.
-        black: the value of a black pixel: -1.0 for [-1, 1].
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image. Pixels outside are ignored.
+        black: value of a black pixel: -1.0 for [-1, 1].
 
     Returns:
-        ``(B,)``, float32, in [0, 1]; NaN where an image is all black.
+        ``(B,)``, float32, in [0, 1]; NaN for a black image.
 
     Raises:
-        ValueError: as :func:`mse`; a value below ``black``.
+        ValueError: as :func:`mse`; a value is below ``black``.
 
     Example:
         >>> image = torch.rand(1, 3, 16, 16)
@@ -202,26 +201,26 @@ def cosine_similarity(pred: Tensor, target: Tensor, fov: Tensor | None = None, b
     pred, target, fov = _checked(pred, target, fov)
     pred, target = pred - black, target - black
     if min(float(pred.min()), float(target.min())) < -ROUNDING:
-        raise ValueError(f"no value may lie below that of a black pixel, {black:g}")
+        raise ValueError(f"values must be at least black ({black:g})")
     product, own, real = (_mean(values, fov) for values in (pred * target, pred**2, target**2))
     return (product / (own.sqrt() * real.sqrt())).clamp(0, 1)
 
 
 class ImageQuality(MeanMetric):
-    """Mean over images of one of the metrics of this file, for any Ignite or MONAI engine; see :class:`MeanMetric`.
+    """Mean over images of a metric of this module, for any Ignite or MONAI engine; see :class:`MeanMetric`.
 
-    One infinite PSNR makes the mean infinite.
+    A single infinite PSNR makes the mean infinite.
 
     Args:
         metric: ``mae``, ``mse``, ``psnr``, ``ssim``, ``ms_ssim`` or ``cosine_similarity``, or a function of
-            ``(pred, target, fov=None)`` that gives ``(B,)``.
-        data_range: for the named metrics: distance between the darkest and the brightest possible value.
-        inside_fov: measure inside the field of view only.
-        black: for ``cosine_similarity``: the value of a black pixel.
-        arguments: those of :class:`MeanMetric` that are left.
+            ``(pred, target, fov=None)`` that returns ``(B,)``.
+        data_range: for named metrics, the difference between the largest and the smallest possible value.
+        inside_fov: whether to measure only inside the field of view.
+        black: for ``cosine_similarity``, the value of a black pixel.
+        arguments: other arguments of :class:`MeanMetric`.
 
     Raises:
-        ValueError: an unknown name of a metric.
+        ValueError: the name of the metric is unknown.
 
     Example:
         >>> quality = ImageQuality("psnr", data_range=2.0)
@@ -252,36 +251,36 @@ def _named(name: str, data_range: float, black: float) -> Callable[..., Tensor]:
         "cosine_similarity": partial(cosine_similarity, black=black),
     }
     if name not in metrics:
-        raise ValueError(f"metric must be one of {', '.join(metrics)}, or a function, not {name!r}")
+        raise ValueError(f"metric must be one of {', '.join(metrics)}, or a function, got {name!r}")
     return metrics[name]
 
 
 def _checked(pred: Tensor, target: Tensor, fov: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     if pred.ndim != 4 or pred.shape != target.shape:
         raise ValueError(
-            f"pred and target must both be (B, C, H, W), not {tuple(pred.shape)} and {tuple(target.shape)}"
+            f"pred and target must both be (B, C, H, W), got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
     for name, image in (("pred", pred), ("target", target)):
         if not image.isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite")
+            raise ValueError(f"{name} must be finite: it has NaN or infinite values")
     return pred.float(), target.float(), None if fov is None else _checked_fov(fov, pred)
 
 
 def _checked_fov(fov: Tensor, image: Tensor) -> Tensor:
     expected = (len(image), 1, *image.shape[-2:])
     if tuple(fov.shape) != expected:
-        raise ValueError(f"fov must be (B, 1, H, W) = {expected}, not {tuple(fov.shape)}")
+        raise ValueError(f"fov must be (B, 1, H, W) = {expected}, got {tuple(fov.shape)}")
     if not ((fov == 0) | (fov == 1)).all():
-        raise ValueError("fov must hold 0 and 1 and nothing else")
+        raise ValueError("fov must be a mask of 0 and 1")
     return fov.to(image.device, torch.float32)
 
 
 def _check_range(pred: Tensor, target: Tensor, data_range: float) -> None:
     if data_range <= 0:
-        raise ValueError(f"data_range must be positive, not {data_range}")
+        raise ValueError(f"data_range must be positive, got {data_range}")
     both = torch.stack([*torch.aminmax(pred.float()), *torch.aminmax(target.float())])
     if (span := float(both.max() - both.min())) > data_range * (1 + ROUNDING):
-        raise ValueError(f"the values span {span:g}, more than the data_range {data_range:g}")
+        raise ValueError(f"the values span {span:g}, which exceeds data_range {data_range:g}")
 
 
 def _mean(values: Tensor, fov: Tensor | None) -> Tensor:
@@ -294,7 +293,7 @@ def _mean(values: Tensor, fov: Tensor | None) -> Tensor:
 
 
 def _similarity(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean of the SSIM map, and of its part without luminance, ``(B,)`` each."""
+    """Means of the SSIM map and of its part without luminance, ``(B,)`` each."""
     maps = compute_ssim_and_cs(
         pred, target, spatial_dims=2, kernel_size=(WINDOW, WINDOW), kernel_sigma=(SIGMA, SIGMA), data_range=data_range
     )
@@ -305,10 +304,10 @@ def _similarity(pred: Tensor, target: Tensor, data_range: float, fov: Tensor | N
 
 def _check_scales(image: Tensor, weights: Sequence[float]) -> None:
     if not weights or min(weights) <= 0:
-        raise ValueError(f"weights must hold a number above 0 for each scale, not {list(weights)}")
+        raise ValueError(f"weights must have a number above 0 for each scale, got {list(weights)}")
     least = WINDOW * 2 ** (len(weights) - 1)
     if min(image.shape[-2:]) < least:
         raise ValueError(
-            f"MS-SSIM with {len(weights)} scales needs images of at least {least} x {least} pixels, not "
-            f"{tuple(image.shape[-2:])}: give fewer weights, or take SSIM"
+            f"MS-SSIM with {len(weights)} scales needs images of at least {least} x {least} pixels, got "
+            f"{tuple(image.shape[-2:])}: give fewer weights, or use SSIM"
         )

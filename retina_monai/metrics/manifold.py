@@ -1,4 +1,4 @@
-"""How much of each of two sets lies within the other: precision, recall, density and coverage.
+"""Overlap of two sets of features: precision, recall, density and coverage.
 
 Precision and recall: Kynkäänniemi, Karras, Laine, Lehtinen and Aila, "Improved precision and recall metric for
 assessing generative models", NeurIPS 2019, https://arxiv.org/abs/1904.06991. Density and coverage: Naeem, Oh, Uh, Choi
@@ -21,18 +21,18 @@ Floats = NDArray[np.float64]
 
 FIGURES = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5  # as Naeem et al. propose
-ROWS = 256  # of the matrix of distances that are in memory at a time
+ROWS = 256  # rows of the distance matrix in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifold(Comparison):
-    """What :func:`compare_manifolds` found.
+    """Result of :func:`compare_manifolds`.
 
     Attributes:
         precision: share of generated images within the real manifold, in [0, 1].
         recall: share of real images within the generated manifold, in [0, 1].
-        density: how many real neighbourhoods a generated image lies in, over k: about 1 where the distributions are
-            one, more where generated images crowd where real ones are dense.
+        density: mean number of real neighbourhoods that contain a generated image, divided by k. It is about 1 for
+            equal distributions, and more if generated images crowd where real ones are dense.
         coverage: share of real images with a generated one in their neighbourhood, in [0, 1]. It depends on the sizes
             of the sets: compare it with that of as many real images.
         neighbours: k.
@@ -56,28 +56,27 @@ def compare_manifolds(
 ) -> Manifold:
     """Precision, recall, density and coverage of generated features.
 
-    The neighbourhood of an image is the ball around it that reaches to its k-th nearest neighbour in its own set,
-    which is in it (Kynkäänniemi et al., eq. 1); a manifold is the union of its images' neighbourhoods. So a set
-    compared with itself has a density of ``(k + 1) / k``. Distances are taken feature by feature, exactly 0 between
-    equal images; nothing is approximated.
+    The neighbourhood of an image is the closed ball around it up to its k-th nearest neighbour in its own set
+    (Kynkäänniemi et al., eq. 1). A manifold is the union of the neighbourhoods of its images. A set compared with
+    itself therefore has a density of ``(k + 1) / k``. Distances are exact, and 0 between equal images.
 
-    Time grows with the square of the number of images and memory in proportion to it: of large sets give a sample
-    (:class:`FeatureReservoir`), of one size wherever figures are to be compared.
+    Time grows with the square of the number of images, and memory linearly. For large sets, pass a sample
+    (:class:`FeatureReservoir`), of the same size for all figures that are to be compared.
 
     Args:
         real: features ``(N, D)``.
         generated: features ``(M, D)``.
-        extractor: name of what made the features.
-        resolution: of the images, pixels of the shorter side.
+        extractor: name of the feature extractor.
+        resolution: shorter side of the images in pixels.
         neighbours: k.
-        rows: of the matrix of distances that are in memory at a time; the result does not depend on it.
+        rows: rows of the distance matrix in memory at a time; the result does not depend on it.
 
     Returns:
         The four figures.
 
     Raises:
-        ValueError: features that are not ``(N, D)``, not finite or of two dimensions; a k below 1 or not below the size
-            of the smaller set; fewer than one row.
+        ValueError: features are not ``(N, D)``, not finite, or differ in D; k is below 1 or not below the size of the
+            smaller set; ``rows`` is below 1.
 
     Example:
         >>> line = np.arange(10.0)[:, None]
@@ -88,9 +87,9 @@ def compare_manifolds(
     real, generated = check_pair(real, generated)
     smaller = min(len(real), len(generated))
     if not 1 <= neighbours < smaller:
-        raise ValueError(f"neighbours must be from 1 to {smaller - 1}, one less than the smaller set has: {neighbours}")
+        raise ValueError(f"neighbours must be from 1 to {smaller - 1} (smaller set minus one), got {neighbours}")
     if rows < 1:
-        raise ValueError(f"rows must be at least 1, not {rows}")
+        raise ValueError(f"rows must be at least 1, got {rows}")
     real_radii, generated_radii = _radii(real, neighbours, rows), _radii(generated, neighbours, rows)
     precise, containing = 0, 0
     recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
@@ -120,6 +119,6 @@ def _radii(features: Floats, neighbours: int, rows: int) -> Floats:
     radii = []
     for start in range(0, len(features), rows):
         distances = cdist(features[start : start + rows], features, "sqeuclidean")
-        np.fill_diagonal(distances[:, start : start + rows], np.inf)  # an image is no neighbour of itself
+        np.fill_diagonal(distances[:, start : start + rows], np.inf)  # exclude the image itself
         radii.append(np.partition(distances, neighbours - 1, axis=1)[:, neighbours - 1])
     return np.concatenate(radii)

@@ -1,4 +1,4 @@
-"""The mean over images of any measure of two images: what the metrics of images and of masks have in common."""
+"""Base class of metrics that average a measure of two images or masks."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ __all__ = ["MeanMetric"]
 class MeanMetric(Metric):
     """Mean over images of a measure, for any Ignite or MONAI engine.
 
-    It reads the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation, and averages
-    image by image, whatever the batch size and the number of processes.
+    The input is the list of dictionaries that MONAI's engines leave in ``state.output`` after decollation. Images are
+    averaged one by one, independent of the batch size and the number of processes.
 
-    What is undefined for an image (NaN: the sensitivity to vessels where there are none) does not enter the mean, and
-    is counted. An infinite value (the PSNR of identical images) is a value, and makes the mean infinite.
+    Images for which the measure is NaN, such as the sensitivity without vessels, are counted but left out of the mean.
+    An infinite value, such as the PSNR of identical images, makes the mean infinite.
 
     Args:
-        measure: from ``(pred, target, fov=None)``, each ``(1, C, H, W)``, to ``(1,)``.
-        inside_fov: measure inside the field of view only.
-        pred_key: key of the generated image, or of the predicted mask, ``(C, H, W)``.
+        measure: function of ``(pred, target, fov=None)``, each ``(1, C, H, W)``, that returns ``(1,)``.
+        inside_fov: whether to measure only inside the field of view.
+        pred_key: key of the generated image or predicted mask, ``(C, H, W)``.
         target_key: key of the real one.
-        fov_key: key of the field of view ``(1, H, W)`` of {0, 1}; needed only with ``inside_fov``.
-        output_transform: from ``state.output`` to the list of dictionaries.
-        device: where the sum is kept.
+        fov_key: key of the field of view ``(1, H, W)`` in {0, 1}; needed only with ``inside_fov``.
+        output_transform: function from ``state.output`` to the list of dictionaries.
+        device: device of the sum.
 
     Attributes:
-        undefined: how many images of this process were left out.
+        undefined: number of images of this process that were left out.
 
     Raises:
-        KeyError: on update, a dictionary without one of the keys.
-        NotComputableError: on compute, no image was seen for which the measure is defined.
+        KeyError: on update, a dictionary lacks one of the keys.
+        NotComputableError: on compute, no image with a defined value was seen.
 
     Example:
         >>> metric = MeanMetric(lambda pred, target, fov=None: (pred / target).mean((1, 2, 3)), target_key="real")
@@ -69,14 +69,14 @@ class MeanMetric(Metric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all images."""
+        """Discard all images."""
         self._sum = torch.zeros((), dtype=self._double_dtype, device=self._device)
         self._count = 0
         self.undefined = 0
 
     @reinit__is_reduced
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Take one dictionary per image."""
+        """Add one dictionary per image."""
         for item in output:
             fov = self._one(item, self.fov_key) if self.inside_fov else None
             value = self.measure(self._one(item, self.pred_key), self._one(item, self.target_key), fov=fov).detach()
@@ -89,7 +89,7 @@ class MeanMetric(Metric):
     def compute(self) -> float:
         """The mean over the images of all processes."""
         if self._count == 0:
-            raise NotComputableError(f"{type(self).__name__} has seen no image for which its metric is defined")
+            raise NotComputableError(f"{type(self).__name__} has seen no image with a defined value")
         return float(self._sum) / self._count
 
     def _one(self, item: Mapping[str, Any], key: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""The metrics by which every generator of photographs is validated."""
+"""The validation metrics of every generator of photographs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def photograph_quality() -> dict[str, Metric]:
     """Metrics of generated photographs.
 
     Returns:
-        ``cldice`` and ``dice`` of the vessels that a judge finds (``judged`` against ``vessel_map``); ``ssim``,
-        ``psnr`` and ``mse`` of ``pred`` against ``photograph``, and inside the field of view (``..._fov``).
+        ``cldice`` and ``dice`` of the judge's vessels (``judged`` against ``vessel_map``); ``ssim``, ``psnr`` and
+        ``mse`` of ``pred`` against ``photograph``, over the whole image and inside the field of view (``..._fov``).
     """
     paired = {
         f"{metric}{where}": ImageQuality(metric, target_key="photograph", inside_fov=bool(where))
@@ -34,10 +34,10 @@ def photograph_quality() -> dict[str, Metric]:
 
 
 def photograph_selection(extractors: Mapping[str, Any], kid_weight: float = 1.0) -> dict[str, Metric]:
-    """The key metric of generated photographs, :class:`Selection`: the judge's clDice less KID.
+    """The key metric of generated photographs, :class:`Selection`: the judge's clDice minus KID.
 
     Args:
-        extractors: of features, by name; the first is used.
+        extractors: feature extractors by name; the first is used.
         kid_weight: as for :class:`Selection`.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Whether a generator gives its training images away: copies, authenticity, membership inference by distance.
+"""Whether a generator reveals its training images: copies, authenticity and membership inference by distance.
 
-Distances are taken between features, or are what the caller measured; patients keep eyes of one person from standing
-for two.
+Distances are Euclidean distances of features or given by the caller. Patients are used so that two eyes of one person
+do not count as independent.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-ROWS = 256  # of the matrix of distances that are in memory at a time
-FEWEST = 3  # patients from whom a spread can be told
+ROWS = 256  # rows of the distance matrix in memory at a time
+FEWEST = 3  # smallest number of patients for an estimate of spread
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class CopyThreshold:
-    """What :func:`copy_threshold` found.
+    """Result of :func:`copy_threshold`.
 
     Attributes:
-        value: a score above it is called a copy.
-        rate: share of unseen real eyes that it is meant to call copies.
-        low, high: 95 % interval of the share that it does call copies, given how few patients it was calibrated on.
-        patients: how many.
+        value: score above which an image counts as a copy.
+        rate: nominal share of unseen real eyes above the threshold.
+        low, high: 95 % interval of the actual share, given the number of patients.
+        patients: number of patients of the calibration.
     """
 
     value: float
@@ -56,12 +56,12 @@ class CopyThreshold:
 
 @dataclass(frozen=True)
 class CopyShare:
-    """What :func:`copy_share` found.
+    """Result of :func:`copy_share`.
 
     Attributes:
-        share: of generated images that are called copies, in [0, 1].
-        low, high: 95 % interval of it.
-        threshold: of the similarity with the nearest training image.
+        share: share of generated images that count as copies, in [0, 1].
+        low, high: 95 % interval of the share.
+        threshold: threshold of the similarity to the nearest training image.
     """
 
     share: float
@@ -72,13 +72,12 @@ class CopyShare:
 
 @dataclass(frozen=True)
 class MembershipInference:
-    """What :func:`infer_membership` found.
+    """Result of :func:`infer_membership`.
 
     Attributes:
-        auc: probability that a training eye is nearer to the synthetic set than one that was not trained on; 0.5 where
-            nothing leaks.
-        low, high: 95 % interval, by bootstrap over patients.
-        members, others: number of patients.
+        auc: probability that a training eye is nearer to the synthetic set than another eye; 0.5 without a leak.
+        low, high: 95 % bootstrap interval over patients.
+        members, others: numbers of patients.
     """
 
     auc: float
@@ -94,21 +93,21 @@ def nearest_distances(
     query_patients: Sequence[Hashable] | None = None,
     reference_patients: Sequence[Hashable] | None = None,
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Distance of each query to its nearest reference of another patient, and which that is.
+    """Distance of each query to its nearest reference of another patient, and the index of that reference.
 
     Memory does not grow with the product of the numbers of images.
 
     Args:
         queries: features (N, D).
         reference: features (M, D).
-        query_patients: (N,) patients; with ``reference_patients``, pairs of one patient do not count.
-        reference_patients: (M,).
+        query_patients: (N,) patients. If given with ``reference_patients``, pairs of one patient are excluded.
+        reference_patients: (M,) patients.
 
     Returns:
-        Euclidean distances (N,), infinite where no reference is left, and indices (N,).
+        Euclidean distances (N,), infinite if no reference is left, and indices (N,).
 
     Raises:
-        ValueError: features that are not (N, D), not finite, or of two dimensions; patients of another number.
+        ValueError: features are not (N, D), not finite, or differ in D; the number of patients differs from N or M.
 
     Example:
         >>> nearest_distances([[0.0], [5.0]], [[1.0], [3.0]], "ab", "ac")
@@ -128,27 +127,27 @@ def nearest_distances(
 
 
 def authenticity(training: ArrayLike, generated: ArrayLike, patients: Sequence[Hashable] | None = None) -> float:
-    """Share of generated images that are authentic (AuthPct / 100): no noisy copies of a training image.
+    """Share of generated images that are authentic (AuthPct / 100), that is, not noisy copies of a training image.
 
-    A generated image is authentic if the training image nearest to it is nearer to some other training image than to
-    it. Source: Alaa, van Breugel, Saveliev and van der Schaar, "How faithful is your synthetic data?", ICML 2022,
+    A generated image is authentic if its nearest training image is nearer to another training image than to it. Source:
+    Alaa, van Breugel, Saveliev and van der Schaar, "How faithful is your synthetic data?", ICML 2022,
     https://arxiv.org/abs/2102.08921, and AuthPct of https://github.com/marcojira/fls (Jiralerspong et
-    al., "Feature likelihood divergence", NeurIPS 2023), image by image. The code that the authors published asks the
-    other way round, for the generated image nearest to each training image. Where distances are equal, it is none.
+    al., "Feature likelihood divergence", NeurIPS 2023), image by image. The published code of Alaa et al. instead looks
+    for the generated image nearest to each training image. At equal distances, an image is not authentic.
 
-    It is no test: a generator that draws from the true distribution has no fixed value. Compare it with that of
+    The figure is not a test, since a generator of the true distribution has no fixed value. Compare it with that of
     held-out images.
 
     Args:
-        training: features (N, D), at least 2.
+        training: features (N, D), at least 2 images.
         generated: features (M, D).
-        patients: of the training images; with them, the other image must be of another patient.
+        patients: patients of the training images. If given, the other training image must be of another patient.
 
     Returns:
-        In [0, 1]; 0 for a set of copies.
+        A share in [0, 1]; 0 for a set of copies.
 
     Raises:
-        ValueError: as :func:`nearest_distances`; fewer than 2 training images.
+        ValueError: as :func:`nearest_distances`; there are fewer than 2 training images.
 
     Example:
         >>> authenticity([[0.0], [1.0], [9.0]], [[0.1], [5.0], [2.5], [9.0]])
@@ -156,7 +155,7 @@ def authenticity(training: ArrayLike, generated: ArrayLike, patients: Sequence[H
     """
     training, generated = check_pair(training, generated)
     if len(training) < 2:
-        raise ValueError("authenticity needs at least 2 training images")
+        raise ValueError(f"authenticity needs at least 2 training images, got {len(training)}")
     own = list(range(len(training))) if patients is None else patients
     apart, _ = nearest_distances(training, training, own, own)
     distance, nearest = nearest_distances(generated, training)
@@ -164,20 +163,21 @@ def authenticity(training: ArrayLike, generated: ArrayLike, patients: Sequence[H
 
 
 def copy_threshold(scores: ArrayLike, patients: Sequence[Hashable], rate: float = 0.05) -> CopyThreshold:
-    """The score above which an image is called a copy, from the scores of real eyes that are none.
+    """The score above which an image counts as a copy, from the scores of real eyes that are not copies.
 
-    Of each patient the highest score counts. The threshold is split conformal prediction's (Vovk, Gammerman and Shafer,
-    2005; Lei et al., JASA 2018): the k-th lowest of n patients', k = ceil((n + 1)(1 - rate)), so that a new
-    patient exceeds it with a probability of at most ``rate``. With fewer patients than that takes (19 for 5 %), it is
-    the upper prediction bound of a normal distribution of Fisher's z of the scores, if that is above all of them.
+    The highest score of each patient is used. The threshold is that of split conformal prediction (Vovk, Gammerman and
+    Shafer, 2005; Lei et al., JASA 2018): the k-th lowest of n patients, k = ceil((n + 1)(1 - rate)), so that a new
+    patient exceeds it with a probability of at most ``rate``. With too few patients for this (below 19 for 5 %), it is
+    the upper prediction bound of a normal distribution of Fisher's z of the scores, if that exceeds all of them.
 
     Args:
         scores: (N,) correlations of real eyes with the nearest eye of other patients, in (-1, 1).
-        patients: (N,).
-        rate: of false positives.
+        patients: (N,) patients.
+        rate: false positive rate.
 
     Raises:
-        ValueError: another number of patients, a score that is no correlation, fewer than 3 patients, no rate.
+        ValueError: the numbers of scores and patients differ, a score is not a correlation, there are fewer than 3
+            patients, or ``rate`` is not in (0, 1).
 
     Example:
         >>> threshold = copy_threshold(np.arange(99) / 100, list(range(99)))
@@ -185,7 +185,7 @@ def copy_threshold(scores: ArrayLike, patients: Sequence[Hashable], rate: float 
         (0.94, 0.017, 0.1)
     """
     if not 0 < rate < 1:
-        raise ValueError(f"rate must lie between 0 and 1, not {rate}")
+        raise ValueError(f"rate must be in (0, 1), got {rate}")
     highest = _by_patient(scores, patients)
     count, place = len(highest), math.ceil((len(highest) + 1) * (1 - rate))
     _check_patients(count)
@@ -201,21 +201,21 @@ def copy_threshold(scores: ArrayLike, patients: Sequence[Hashable], rate: float 
 def copy_share(
     training: ArrayLike, generated: ArrayLike, patients: Sequence[Hashable], rate: float = 0.05
 ) -> CopyShare:
-    """Share of generated images that are nearer to a training image than real images of two patients are.
+    """Share of generated images that are nearer to a training image than real images of different patients are.
 
-    Near is what has a high cosine of features, as in Somepalli, Singla, Goldblum, Geiping and Goldstein, "Diffusion art
-    or digital forgery?", CVPR 2023, https://arxiv.org/abs/2212.03860. They take 0.5 for a copy; here
-    :func:`copy_threshold` is calibrated on the training images, each with the nearest of another patient. A generator
-    that copies nothing has a share of about ``rate``.
+    Similarity is the cosine of features, as in Somepalli, Singla, Goldblum, Geiping and Goldstein, "Diffusion art or
+    digital forgery?", CVPR 2023, https://arxiv.org/abs/2212.03860. Their threshold is 0.5. Here it is calibrated by
+    :func:`copy_threshold` on the training images, each with the nearest one of another patient. A generator without
+    copies has a share of about ``rate``.
 
     Args:
-        training: features (N, D), none of which is 0.
+        training: features (N, D), each with a value other than 0.
         generated: features (M, D), likewise.
-        patients: (N,), of at least 3, of the training images.
-        rate: of false positives.
+        patients: (N,) patients of the training images, at least 3.
+        rate: false positive rate.
 
     Raises:
-        ValueError: as :func:`nearest_distances` and :func:`copy_threshold`; an image whose features are all 0.
+        ValueError: as :func:`nearest_distances` and :func:`copy_threshold`; all features of an image are 0.
 
     Example:
         >>> training = np.random.default_rng(0).normal(size=(50, 8))
@@ -239,23 +239,23 @@ def infer_membership(
     seed: int,
     draws: int = 1000,
 ) -> MembershipInference:
-    """How well an eye's distance to the synthetic set tells whether the generator was trained on it.
+    """How well the distance of an eye to the synthetic set predicts whether the generator was trained on it.
 
     The attack of Hayes et al., "LOGAN", PoPETs 2019, and Chen et al., "GAN-Leaks", CCS 2020,
-    https://doi.org/10.1145/3372297.3417238: the nearer, the likelier a member. The
-    figure is the area under its ROC curve; the interval is the percentile bootstrap over patients, members and others
-    apart. Patients of both sides are left out.
+    https://doi.org/10.1145/3372297.3417238: nearer eyes are more likely to be members. The figure is the area under the
+    ROC curve. Its interval is the percentile bootstrap over patients, separately for members and others. Patients on
+    both sides are left out.
 
     Args:
         members: (N,) distances of training eyes to the nearest synthetic image.
-        others: (M,) of eyes that were not trained on.
-        member_patients: (N,).
-        other_patients: (M,).
-        seed: of the bootstrap.
-        draws: of the bootstrap.
+        others: (M,) distances of other eyes.
+        member_patients: (N,) patients.
+        other_patients: (M,) patients.
+        seed: seed of the bootstrap.
+        draws: number of bootstrap samples.
 
     Raises:
-        ValueError: another number of patients than of distances, a distance that is not finite, no patient left.
+        ValueError: the numbers of patients and distances differ, a distance is not finite, or no patient is left.
 
     Example:
         >>> found = infer_membership([0.1, 0.2, 0.6], [0.5, 0.7], "abc", "de", seed=0)
@@ -266,7 +266,7 @@ def infer_membership(
     near, near_groups = _groups(members, member_patients, shared)
     far, far_groups = _groups(others, other_patients, shared)
     if not (near_groups and far_groups):
-        raise ValueError("membership inference needs patients who were trained on, and others")
+        raise ValueError("membership inference needs patients of the training and others")
     rng = np.random.default_rng(seed)
     wins = (near[:, None] < far).astype(np.float64) + (near[:, None] == far) / 2
     values = []
@@ -281,14 +281,14 @@ def clopper_pearson(hits: int, count: int) -> tuple[float, float]:
     """Exact 95 % interval of a share (Clopper and Pearson, Biometrika 1934).
 
     Raises:
-        ValueError: ``hits`` that is not from 0 to ``count``; a count of 0.
+        ValueError: ``hits`` is not in [0, ``count``], or ``count`` is 0.
 
     Example:
         >>> [round(bound, 3) for bound in clopper_pearson(0, 10)]
         [0.0, 0.308]
     """
     if not (0 <= hits <= count and count):
-        raise ValueError(f"a share needs hits from 0 to count, not {hits} of {count}")
+        raise ValueError(f"hits must be from 0 to count, and count above 0, got {hits} of {count}")
     tail = (1 - CONFIDENCE) / 2
     low = stats.beta.ppf(tail, hits, count - hits + 1) if hits else 0.0
     high = stats.beta.ppf(1 - tail, hits + 1, count - hits) if hits < count else 1.0
@@ -298,11 +298,11 @@ def clopper_pearson(hits: int, count: int) -> tuple[float, float]:
 def _same_patient(
     queries: Sequence[Hashable] | None, reference: Sequence[Hashable] | None, shape: tuple[int, int]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
-    """A number for each patient, on both sides."""
+    """Patients of both sides as numbers."""
     if queries is None and reference is None:
         return None
     if queries is None or reference is None or (len(queries), len(reference)) != shape:
-        raise ValueError(f"there must be a patient for each of {shape[0]} queries and {shape[1]} references")
+        raise ValueError(f"patients must have one entry for each of {shape[0]} queries and {shape[1]} references")
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys([*queries, *reference]))}
     left, right = (np.array([numbers[patient] for patient in side], np.intp) for side in (queries, reference))
     return left, right
@@ -310,25 +310,25 @@ def _same_patient(
 
 def _check_patients(count: int) -> None:
     if count < FEWEST:
-        raise ValueError(f"a threshold needs real eyes of at least {FEWEST} patients, not {count}")
+        raise ValueError(f"a threshold needs real eyes of at least {FEWEST} patients, got {count}")
 
 
 def _unit(features: Floats) -> Floats:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     if not lengths.all():
-        raise ValueError("an image whose features are all 0 has no direction: take another extractor")
+        raise ValueError("all features of an image are 0, so it has no direction: use another extractor")
     return features / lengths
 
 
 def _cosine(distances: Floats) -> Floats:
-    """Of unit vectors, from their Euclidean distances."""
+    """Cosines of unit vectors from their Euclidean distances."""
     return (1 - distances**2 / 2).clip(-1, 1)
 
 
 def _by_patient(scores: ArrayLike, patients: Sequence[Hashable]) -> Floats:
     values = check_features(np.asarray(scores, np.float64)[:, None], "the scores")[:, 0]
     if len(values) != len(patients) or (np.abs(values) > 1).any():
-        raise ValueError(f"there must be a correlation for each of {len(patients)} eyes")
+        raise ValueError(f"scores must be correlations, one for each of {len(patients)} eyes")
     highest: dict[Hashable, float] = {}
     for patient, value in zip(patients, values.tolist(), strict=True):
         highest[patient] = max(highest.get(patient, -1.0), value)
@@ -336,7 +336,7 @@ def _by_patient(scores: ArrayLike, patients: Sequence[Hashable]) -> Floats:
 
 
 def _prediction_bound(scores: Floats, rate: float) -> float:
-    """Of the next one, as a normal distribution of Fisher's z has it."""
+    """Prediction bound of the next score, for a normal distribution of Fisher's z."""
     z, count = np.arctanh(scores.clip(-0.999, 0.999)), len(scores)
     spread = z.std(ddof=1) * math.sqrt(1 + 1 / count)
     return float(np.tanh(z.mean() + stats.t.ppf(1 - rate, count - 1) * spread))
@@ -345,10 +345,10 @@ def _prediction_bound(scores: Floats, rate: float) -> float:
 def _groups(
     distances: ArrayLike, patients: Sequence[Hashable], shared: set[Hashable]
 ) -> tuple[Floats, list[NDArray[np.intp]]]:
-    """The distances that count, and which of them are whose."""
+    """The distances of patients outside ``shared``, and their indices by patient."""
     values = check_features(np.asarray(distances, np.float64)[:, None], "the distances")[:, 0]
     if len(values) != len(patients):
-        raise ValueError(f"there must be a patient for each of {len(values)} distances, not {len(patients)}")
+        raise ValueError(f"patients must have one entry per distance ({len(values)}), got {len(patients)}")
     kept = [place for place, patient in enumerate(patients) if patient not in shared]
     places: dict[Hashable, list[int]] = {}
     for number, place in enumerate(kept):

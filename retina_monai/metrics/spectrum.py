@@ -1,9 +1,9 @@
-"""How much detail of each size a photograph has: its power spectrum, averaged over directions.
+"""Detail of each size in a photograph: its power spectrum, averaged over directions.
 
-What L1 training blurs and what transposed convolutions checker shows here and hardly in PSNR. Estimator: the windowed
-periodogram (Welch 1967, https://doi.org/10.1109/TAU.1967.1161901), averaged over rings of frequencies as in Durall,
-Keuper and Keuper, "Watch your up-convolution", CVPR 2020, https://arxiv.org/abs/2003.01826. Differentiable and
-without any look at a value, so that it serves in a loss too.
+The spectrum shows the blur of L1 training and the checkerboard of transposed convolutions, which PSNR hardly does.
+Estimator: the windowed periodogram (Welch 1967, https://doi.org/10.1109/TAU.1967.1161901), averaged over rings of
+frequencies as in Durall, Keuper and Keuper, "Watch your up-convolution", CVPR 2020, https://arxiv.org/abs/2003.01826.
+It is differentiable and free of synchronisation with the host, so that it can be part of a loss.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ __all__ = [
 ]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
-TAPER = 1 / 8  # half of the taper's square, in shares of the shorter side: narrower ones leak from steep spectra
+TAPER = 1 / 8  # half the side of the taper's square, in shorter sides of the image; narrower ones leak at steep spectra
 
 
 def radial_power_spectrum(image: Tensor, fov: Tensor | None = None, bins: int | None = None) -> Tensor:
     """Power of an image's luminance in each ring of spatial frequencies, inside the field of view.
 
     The image is tapered to zero towards the border of the field of view (:func:`fov_taper`), so that the border does
-    not leak into the spectrum, and its tapered mean is removed. Ring ``k`` holds the Fourier coefficients whose
-    distance from the origin rounds to ``k`` cycles per shorter side, ``k`` from 1 to Nyquist; the corners beyond are
-    left out. The power is divided by that of the taper, so that white noise of variance ``v`` has ``v`` in every ring,
-    whatever the size of the picture and of its field of view.
+    not leak into the spectrum, and its tapered mean is removed. Ring ``k`` contains the Fourier coefficients whose
+    distance from the origin rounds to ``k`` cycles per shorter side, with ``k`` from 1 to Nyquist. The corners beyond
+    are left out. The power is divided by that of the taper, so that white noise of variance ``v`` has the value ``v``
+    in every ring, for any size of the image and its field of view.
 
     Args:
-        image: ``(B, 3, H, W)``, of which the luminance is taken (ITU-R BT.601), or ``(B, 1, H, W)``; any scale: the
-            power is in its square. Taken in float32, under autocast too. For the spectrum of every channel give each
-            as a picture of its own: ``image.flatten(0, 1)[:, None]``, ``fov.repeat_interleave(3, 0)``.
-        fov: ``(B, 1, H, W)`` of {0, 1}, or nothing for the whole picture, whose border is then tapered.
-        bins: number of bands of equal width into which the rings are gathered; one per ring if nothing is given.
+        image: ``(B, 3, H, W)``, converted to luminance (ITU-R BT.601), or ``(B, 1, H, W)``, of any scale; the power has
+            its square. The computation is in float32, also under autocast. For the spectra of single channels, pass
+            each as an image: ``image.flatten(0, 1)[:, None]``, ``fov.repeat_interleave(3, 0)``.
+        fov: ``(B, 1, H, W)`` in {0, 1}; ``None`` for the whole image, whose border is then tapered.
+        bins: number of bands of equal width into which rings are grouped; ``None`` for one per ring.
 
     Returns:
-        ``(B, bins)``, float32, at least 0, frequencies rising as :func:`frequencies` gives them. NaN for an image
-        whose field of view has no pixel inside the taper.
+        ``(B, bins)``, float32, at least 0, in the order of :func:`frequencies`. NaN for an image whose field of view
+        has no pixel inside the taper.
 
     Raises:
-        ValueError: an image that is not ``(B, 1 or 3, H, W)``, another shape of fov, a number of bins that the rings
-            do not fill.
+        ValueError: ``image`` is not ``(B, 1 or 3, H, W)``, ``fov`` has another shape, or ``bins`` is not from 1 to the
+            number of rings.
 
     Example:
         >>> noise = torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -69,17 +69,17 @@ def radial_power_spectrum(image: Tensor, fov: Tensor | None = None, bins: int | 
 
 
 def frequencies(size: int, bins: int | None = None) -> Tensor:
-    """Middle of each band of :func:`radial_power_spectrum`.
+    """Centre frequency of each band of :func:`radial_power_spectrum`.
 
     Args:
-        size: the picture's shorter side in pixels.
-        bins: as there.
+        size: shorter side of the image in pixels.
+        bins: as in :func:`radial_power_spectrum`.
 
     Returns:
         ``(bins,)``, float32, cycles per pixel, rising, at most 0.5.
 
     Raises:
-        ValueError: a number of bins that the rings do not fill.
+        ValueError: ``bins`` is not from 1 to the number of rings.
 
     Example:
         >>> frequencies(8)
@@ -93,24 +93,25 @@ def frequencies(size: int, bins: int | None = None) -> Tensor:
 
 
 def spectrum_ratio(generated: Tensor, real: Tensor) -> Tensor:
-    """Mean spectrum of a generated set over that of a real one, frequency by frequency.
+    """Mean spectrum of a generated set divided by that of a real one, at each frequency.
 
     Args:
         generated: ``(N, bins)`` from :func:`radial_power_spectrum`.
-        real: ``(M, bins)``; the sets need not pair or be of one size.
+        real: ``(M, bins)``; the sets may be unpaired and of different sizes.
 
     Returns:
-        ``(bins,)``: 1 where the sets agree, below 1 where the generated one is smoother.
+        ``(bins,)``: 1 if the sets agree, below 1 if the generated one is smoother.
 
     Raises:
-        ValueError: other shapes, an empty set, a value that is not finite, a frequency at which the real set is empty.
+        ValueError: the shapes differ, a set is empty, a value is not finite, or the real set has no power at some
+            frequency.
 
     Example:
         >>> spectrum_ratio(torch.tensor([[2.0, 1.0], [2.0, 3.0]]), torch.tensor([[2.0, 4.0]]))
         tensor([1.0000, 0.5000])
     """
     if generated.ndim != 2 or real.ndim != 2 or generated.shape[1] != real.shape[1]:
-        raise ValueError(f"the spectra must be (N, bins), not {tuple(generated.shape)} and {tuple(real.shape)}")
+        raise ValueError(f"the spectra must be (N, bins), got {tuple(generated.shape)} and {tuple(real.shape)}")
     above, below = generated.mean(0), real.mean(0)
     if not (above.isfinite().all() and below.isfinite().all() and (below > 0).all()):
         raise ValueError("the mean spectra must be finite and the real one above 0 at every frequency")
@@ -125,13 +126,13 @@ def log_spectral_distance(generated: Tensor, real: Tensor) -> Tensor:
 
     Args:
         generated: ``(N, bins)`` from :func:`radial_power_spectrum`.
-        real: ``(M, bins)``; the sets need not pair or be of one size.
+        real: ``(M, bins)``; the sets may be unpaired and of different sizes.
 
     Returns:
-        A scalar, at least 0: 3 where the generated set has half or twice the power everywhere.
+        A scalar, at least 0; 3 if the generated set has half or twice the power everywhere.
 
     Raises:
-        ValueError: as :func:`spectrum_ratio`; a frequency at which the generated set is empty.
+        ValueError: as :func:`spectrum_ratio`; the generated set has no power at a frequency.
 
     Example:
         >>> log_spectral_distance(torch.tensor([[10.0, 1.0]]), torch.tensor([[1.0, 10.0]]))
@@ -147,12 +148,12 @@ def log_spectral_distance(generated: Tensor, real: Tensor) -> Tensor:
 def fov_taper(fov: Tensor) -> Tensor:
     """Window that is 1 inside the field of view and falls to 0 at its border along a raised cosine.
 
-    The share of the field of view in a square around each pixel stands for its distance from the border: one half at
-    a straight border, where the window has just reached 0, and 1 half a square further in. Beyond the picture counts
-    as outside. Unlike a distance transform it is a few operations on any device.
+    The distance from the border is approximated by the share of the field of view in a square around each pixel. The
+    share is one half at a straight border, where the window is 0, and 1 half a square further inside. Pixels beyond the
+    image count as outside. Unlike a distance transform, this needs few operations on any device.
 
     Args:
-        fov: ``(B, 1, H, W)`` of {0, 1}.
+        fov: ``(B, 1, H, W)`` in {0, 1}.
 
     Returns:
         ``(B, 1, H, W)``, float32 in [0, 1], 0 outside the field of view.
@@ -168,7 +169,7 @@ def fov_taper(fov: Tensor) -> Tensor:
 
 
 def _share_of_window(values: Tensor, reach: int) -> Tensor:
-    """Mean over ``2 * reach + 1`` neighbours along the last axis by running sums: pooling takes ten times as long."""
+    """Mean over ``2 * reach + 1`` neighbours along the last axis by running sums, ten times as fast as pooling."""
     side = 2 * reach + 1
     running = F.pad(values, (reach + 1, reach)).cumsum(-1)
     return (running[..., side:] - running[..., :-side]) / side
@@ -176,7 +177,7 @@ def _share_of_window(values: Tensor, reach: int) -> Tensor:
 
 def _luminance(image: Tensor) -> Tensor:
     if image.ndim != 4 or image.shape[1] not in (1, 3):
-        raise ValueError(f"image must be (B, 1 or 3, H, W), not {tuple(image.shape)}")
+        raise ValueError(f"image must be (B, 1 or 3, H, W), got {tuple(image.shape)}")
     image = image.float()
     if image.shape[1] == 1:
         return image[:, 0]
@@ -187,27 +188,27 @@ def _luminance(image: Tensor) -> Tensor:
 def _checked_fov(fov: Tensor, image: Tensor) -> Tensor:
     expected = (len(image), 1, *image.shape[-2:])
     if tuple(fov.shape) != expected:
-        raise ValueError(f"fov must be (B, 1, H, W) = {expected}, not {tuple(fov.shape)}")
+        raise ValueError(f"fov must be (B, 1, H, W) = {expected}, got {tuple(fov.shape)}")
     return fov.to(image.device)
 
 
 def _band_of(ring: Tensor, rings: int, bins: int) -> Tensor:
     if not 1 <= bins <= rings:
-        raise ValueError(f"bins must be from 1 to {rings}, the number of rings, not {bins}")
+        raise ValueError(f"bins must be from 1 to {rings}, the number of rings, got {bins}")
     return (ring - 1) * bins // rings
 
 
 @lru_cache(maxsize=16)
 def _bands(height: int, width: int, bins: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Band of each coefficient of ``rfft2`` (``bins`` for none) and its share in that band's mean, both flat."""
-    with torch.inference_mode(False):  # a cached inference tensor could never be used in training
+    """Band of each coefficient of ``rfft2`` (``bins`` if it has none) and its share of the band's mean, both flat."""
+    with torch.inference_mode(False):  # cached inference tensors could not be used in training
         size = min(height, width)
         radius = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
         ring = torch.round(radius * size).long()
         kept = (ring >= 1) & (ring <= size // 2)
         band = torch.where(kept, _band_of(ring, size // 2, bins), bins).flatten()
         column = torch.arange(width // 2 + 1)
-        twice = 1.0 + ((column > 0) & (2 * column < width))  # their mirror images are not in rfft2
+        twice = 1.0 + ((column > 0) & (2 * column < width))  # coefficients whose mirror images are not in rfft2
         weight = twice.expand_as(ring).flatten()
         share = weight / torch.zeros(bins + 1).index_add(0, band, weight)[band]
         return band.to(device), share.to(device)

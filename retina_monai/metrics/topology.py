@@ -1,8 +1,8 @@
-"""Whether a vessel map hangs together as the real one does: centreline Dice, Betti numbers and their errors.
+"""Topology of a vessel map compared with the real one: centreline Dice, Betti numbers and their errors.
 
-Vessels connect over edges and corners (8 neighbours), the background over edges alone (4 neighbours): two lines that
-cross at a corner are one, and no background leaks through a diagonal vessel. What lies outside of the field of view is
-background, so a vessel that ends at its border closes no loop there.
+Vessels are 8-connected and the background is 4-connected. Two lines that touch at a corner are therefore one, and no
+background leaks through a diagonal vessel. Pixels outside the field of view are background, so a vessel that ends at
+its border closes no loop there.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ FOUR = ndimage.generate_binary_structure(2, 1)
 def cldice(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
     """Centreline Dice of each image: the harmonic mean of topology precision and topology sensitivity.
 
-    Precision is the share of the prediction's skeleton that lies in the real vessels, sensitivity the share of the
-    real skeleton that lies in the predicted ones; a vessel's width hardly matters, its course does. As for Dice, 1 if
-    both masks are empty and 0 if one of them is. Source: Shit, Paetzold et al., "clDice - a novel topology-preserving
-    loss function for tubular structure segmentation", CVPR 2021, https://arxiv.org/abs/2003.07311: the hard
-    measure, not the soft loss. Skeletons are those of Zhang and Suen (CACM 1984); at a vessel's ends they may leave
-    its axis by a pixel or two, so that the same vessel drawn thinner can lose their share.
+    Precision is the share of the predicted skeleton inside the real vessels, sensitivity the share of the real skeleton
+    inside the predicted ones. The course of a vessel matters, its width hardly does. As for Dice, the value is 1 for
+    two empty masks and 0 if only one is empty. Source: Shit, Paetzold et al., "clDice - a novel topology-preserving
+    loss function for tubular structure segmentation", CVPR 2021, https://arxiv.org/abs/2003.07311, as the hard measure
+    instead of the soft loss. Skeletons are those of Zhang and Suen (CACM 1984). They may leave the axis of a vessel at
+    its ends by a pixel or two, so that the same vessel drawn thinner can lose their share.
 
     Args:
-        pred: ``(B, 1, H, W)`` of {0, 1}, of any type.
+        pred: ``(B, 1, H, W)`` in {0, 1}, of any type.
         target: as ``pred``.
-        fov: as ``pred``, or nothing for the whole image; masks are cut to it before they are thinned.
+        fov: as ``pred``; ``None`` for the whole image. Masks are cropped to it before skeletonisation.
 
     Returns:
         ``(B,)``, float32, in [0, 1], on the device of ``pred``.
 
     Raises:
-        ValueError: shapes that differ, a mask that holds anything but 0 and 1, a field of view without a pixel.
+        ValueError: the shapes differ, a mask has values other than 0 and 1, or the field of view is empty.
 
     Example:
         >>> half, whole = torch.zeros(2, 1, 1, 9, 9)
@@ -60,11 +60,11 @@ def cldice(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
 
 
 def betti_0(mask: Tensor, fov: Tensor | None = None) -> Tensor:
-    """Number of pieces of each mask that do not touch: its connected components, over 8 neighbours.
+    """Number of connected components (8-connectivity) of each mask.
 
     Args:
-        mask: ``(B, 1, H, W)`` of {0, 1}, of any type.
-        fov: as ``mask``, or nothing for the whole image.
+        mask: ``(B, 1, H, W)`` in {0, 1}, of any type.
+        fov: as ``mask``; ``None`` for the whole image.
 
     Returns:
         ``(B,)``, int64, on the device of ``mask``; 0 for an empty mask.
@@ -80,7 +80,7 @@ def betti_0(mask: Tensor, fov: Tensor | None = None) -> Tensor:
 
 
 def betti_1(mask: Tensor, fov: Tensor | None = None) -> Tensor:
-    """Number of holes of each mask, the loops that vessels close: components of the background but the outer one.
+    """Number of holes of each mask, that is loops of vessels: components of the background except the outer one.
 
     Args, returns and raises as :func:`betti_0`.
 
@@ -92,16 +92,16 @@ def betti_1(mask: Tensor, fov: Tensor | None = None) -> Tensor:
 
 
 def betti_0_error(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
-    """How many pieces more or fewer than the real vessels the predicted ones have, over the whole image.
+    """Absolute difference of the numbers of components of predicted and real vessels, over the whole image.
 
-    Betti errors are those of Hu, Li, Samaras and Chen, "Topology-preserving deep image segmentation", NeurIPS 2019,
-    https://arxiv.org/abs/1906.05404. They average over random patches; a figure of theirs does not compare with one of
-    whole images. Pieces and holes are counted, not matched: errors of both signs cancel out.
+    Betti errors were introduced by Hu, Li, Samaras and Chen, "Topology-preserving deep image segmentation", NeurIPS
+    2019, https://arxiv.org/abs/1906.05404. Their figures are averages over random patches and not comparable with those
+    of whole images. Components and holes are counted but not matched, so errors of opposite sign cancel.
 
     Args:
-        pred: ``(B, 1, H, W)`` of {0, 1}, of any type.
+        pred: ``(B, 1, H, W)`` in {0, 1}, of any type.
         target: as ``pred``.
-        fov: as ``pred``, or nothing for the whole image.
+        fov: as ``pred``; ``None`` for the whole image.
 
     Returns:
         ``(B,)``, int64, at least 0, on the device of ``pred``.
@@ -113,12 +113,12 @@ def betti_0_error(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Te
 
 
 def betti_1_error(pred: Tensor, target: Tensor, fov: Tensor | None = None) -> Tensor:
-    """How many holes more or fewer than the real vessels the predicted ones have; else as :func:`betti_0_error`."""
+    """Absolute difference of the numbers of holes of predicted and real vessels; otherwise as :func:`betti_0_error`."""
     return _error(betti_1, pred, target, fov)
 
 
 class TopologyQuality(SegmentationQuality):
-    """Mean over images of ``cldice``, ``betti_0_error`` or ``betti_1_error``; else as :class:`SegmentationQuality`.
+    """Mean over images of ``cldice``, ``betti_0_error`` or ``betti_1_error``; see :class:`SegmentationQuality`.
 
     Example:
         >>> quality = TopologyQuality("betti_0_error")

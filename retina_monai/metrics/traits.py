@@ -1,4 +1,4 @@
-"""How well numbers about a photograph are told, where they are known."""
+"""Accuracy of predicted traits of a photograph, where the traits are known."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["TraitAccuracy"]
 
 
 class TraitAccuracy(Metric):
-    """One less the mean absolute error, over all that is known: 1 is perfect.
+    """One minus the mean absolute error over all known traits; 1 is perfect.
 
-    It takes a list of pairs of tensors of one shape, what was told and what is so, NaN where it is not known. A kind of
-    trait that is known more often counts for more.
+    The input is a list of pairs of tensors of one shape: predictions and targets, which are NaN if unknown. Traits that
+    are known more often have a larger weight.
 
     Args:
-        output_transform: from ``state.output`` to that list.
+        output_transform: function from ``state.output`` to that list.
 
     Raises:
-        ValueError: on update, shapes that differ.
-        NotComputableError: on compute, nothing was known.
+        ValueError: on update, the shapes of a pair differ.
+        NotComputableError: on compute, no trait was known.
 
     Example:
         >>> accuracy = TraitAccuracy()
@@ -39,16 +39,17 @@ class TraitAccuracy(Metric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all photographs."""
+        """Discard all photographs."""
         self._error, self._known = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
 
     @reinit__is_reduced
     def update(self, output: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Take one pair per photograph."""
-        for told, target in output:
-            if told.shape != target.shape:
-                raise ValueError(f"told is {tuple(told.shape)} and what is so {tuple(target.shape)}: give one shape")
-            error = (told - target).detach().double().abs()
+        """Add one pair per photograph."""
+        for pred, target in output:
+            if pred.shape != target.shape:
+                shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
+                raise ValueError(f"prediction and target must have one shape, got {shapes}")
+            error = (pred - target).detach().double().abs()
             self._error += error.nansum().cpu()
             self._known += (~error.isnan()).sum().cpu()
 
@@ -56,5 +57,5 @@ class TraitAccuracy(Metric):
     def compute(self) -> float:
         """The accuracy, at most 1."""
         if not self._known:
-            raise NotComputableError("TraitAccuracy has seen nothing that is known")
+            raise NotComputableError("TraitAccuracy has seen no known trait")
         return 1 - float(self._error / self._known)

@@ -55,7 +55,7 @@ def test_few_patients_have_no_interval(patients: str) -> None:
 
 @pytest.mark.parametrize(("first", "groups"), [([], []), ([np.nan], ["a"]), ([1.0], ["a", "b"])])
 def test_wrong_values_are_refused(first: list[float], groups: list[str]) -> None:
-    with pytest.raises(ValueError, match="finite, at least one, and have a group each"):
+    with pytest.raises(ValueError, match="finite, not empty, and have one group each"):
         difference_interval(first, [1.0], groups, ["a"])
 
 

@@ -75,7 +75,7 @@ def test_a_fresh_set_is_within_the_floor(good: Section) -> None:
     assert figures["kid"]["ratio"] < GREEN
     assert figures["kid"]["ratio"] == pytest.approx(figures["kid"]["value"] / figures["floor"]["kid"])
     assert figures["manifold_at_the_floors_N"]["coverage"] > 0.8
-    assert "photographs on a side can tell, the set looks like the real one" in good.answer
+    assert "photographs per side can show, the set looks like the real one" in good.answer
 
 
 def test_beside_every_figure_stands_what_it_was_measured_by(good: Section) -> None:
@@ -91,7 +91,7 @@ def test_beside_every_figure_stands_what_it_was_measured_by(good: Section) -> No
     assert [row[-1] for row in fids.rows[:3]] == ["24 to 24", "12 to 12", "12 to 12"]
     assert all(len(row) == len(table.columns) for table in good.tables for row in table.rows)
     assert "plain 1.0, N = 12 against 12 at 64 px" in good.answer
-    assert any("with 12 on a side the floor is high" in note for note in good.notes)
+    assert any("With 12 per side the floor is high" in note for note in good.notes)
     json.dumps(as_plain(good.figures), allow_nan=False)
 
 
@@ -144,24 +144,24 @@ def test_a_set_of_one_repeated_photograph_says_so(real: list[Eye], fresh: list[E
     result = section(repeats, real, tmp_path)
     assert result.light in ("amber", "red")
     assert result.figures["repeated"] == 22
-    assert result.light == "red" or "But 22 of 24 photographs repeat another one" in result.answer
-    assert any("22 synthetic photographs repeat another one pixel by pixel" in note for note in result.notes)
+    assert result.light == "red" or "But 22 of 24 photographs are identical to an earlier one" in result.answer
+    assert any("22 synthetic photographs are identical to an earlier one" in note for note in result.notes)
 
 
 def test_copies_of_real_photographs_are_no_synthetic_ones(real: list[Eye], fresh: list[Eye], tmp_path: Path) -> None:
     result = section([*fresh[:-3], *real[:3]], real, tmp_path)
     assert result.light == "red" and result.figures["identical_to_real"] == 3
-    assert "holds 3 photographs of the real set, pixel by pixel" in result.answer
+    assert "has 3 photographs of the real set: identical" in result.answer
     whole = section(real, real, tmp_path)
-    assert whole.light == "red" and "The synthetic set is the real set, pixel by pixel" in whole.answer
+    assert whole.light == "red" and "The synthetic set is the real set: identical" in whole.answer
 
 
 def test_few_photographs_are_not_judged(real: list[Eye], fresh: list[Eye], tmp_path: Path) -> None:
     few = section(fresh[:8], real[:12], tmp_path)
-    assert few.light == "grey" and "Not judged: that takes 8 photographs on a side" in few.answer
+    assert few.light == "grey" and "Not judged: this needs 8 photographs per side" in few.answer
     assert any("plain 1.0" in warning and "12 real and 8 generated" in warning for warning in [_fid_note(few)])
     fewer = section(fresh[:3], real, tmp_path)
-    assert fewer.light == "grey" and "from 4 photographs of each on, and there are 3 synthetic and 24" in fewer.answer
+    assert fewer.light == "grey" and "needs 4 photographs of each set, and there are 3 synthetic and 24" in fewer.answer
     assert section(fresh[:4], real[:4], tmp_path).light == "grey"
 
 
@@ -178,7 +178,7 @@ def test_a_real_set_of_one_patient_is_parted_by_eye(real: list[Eye], fresh: list
 def test_features_that_tell_no_eye_from_another_judge_nothing(real, fresh, tmp_path: Path) -> None:
     result = section(fresh, real, tmp_path, extractors={"constant": lambda images: torch.ones(len(images), 2)})
     assert result.light == "grey" and "gives all real photographs the same features" in result.answer
-    with pytest.raises(ValueError, match="none is given"):
+    with pytest.raises(ValueError, match="extractors must not be empty"):
         section(fresh, real, tmp_path, extractors={})
 
 

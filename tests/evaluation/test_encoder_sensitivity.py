@@ -202,7 +202,7 @@ def test_the_report_leaves_out_what_the_eyes_have_no_masks_for(tmp_path: Path) -
     colour = next(row for row in content["sensitivity"] if (row["kind"], row["strength"]) == ("colour", 1))
     assert colour["ratio"] > 10 and colour["eyes"] == 8
     table = (tmp_path / "table.md").read_text().splitlines()
-    assert table[0] == "| spoilt by | eyes | floor (spread) | 0.25 | 0.5 | 1 |" and len(table) == 2 + len(kinds)
+    assert table[0] == "| degradation | eyes | floor (spread) | 0.25 | 0.5 | 1 |" and len(table) == 2 + len(kinds)
 
 
 def test_the_table_says_distance_and_ratio() -> None:

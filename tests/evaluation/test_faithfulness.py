@@ -143,9 +143,9 @@ def test_faithful_photographs_are_green(
     assert [path.name for path in sorted(tmp_path.iterdir())] == sorted(shown.path.name for shown in section.pictures)
     assert [len(table.rows) for table in section.tables[:1]] == [10] and len(section.pictures) == 4
     assert section.answer.startswith(
-        "The vessels that the judge finds in generated photographs reach Dice 1.00 (real: 0."
+        "The judge's segmentation of the vessels in generated photographs reaches Dice 1.00 (real: 0."
     )
-    assert "and of these 100% went, and nothing else." in section.answer
+    assert "Of these, 100% disappeared without other changes." in section.answer
     lines = section.figures["branches"]
     assert lines["all"]["passed"] == lines["all"]["shown"] == 1 and lines["all"]["branches"] > 10
     assert 0.2 < lines["all"]["shown_in_real"] < 0.8 and lines["all"]["spread"] == 0
@@ -198,7 +198,7 @@ def test_a_generator_that_is_deaf_to_the_map_is_amber(
 ) -> None:
     section = measure(faithful, real, paint=deaf)
     assert section.light == "amber"
-    assert section.answer.endswith("and of these 0% went, and nothing else.")
+    assert section.answer.endswith("Of these, 0% disappeared without other changes.")
     assert section.figures["branches"]["all"]["ghost"] == 1
 
 
@@ -207,7 +207,7 @@ def test_another_generator_than_the_set_s_is_named(
 ) -> None:
     dark = [dataclasses.replace(eye, image=eye.image - np.uint8(30)) for eye in faithful]
     section = measure(dark, real, paint=paint)
-    assert any("differ from those of the set by 30.0 grey levels" in note for note in section.notes)
+    assert any("differ from the set by 30.0 grey levels" in note for note in section.notes)
 
 
 def test_vessels_unlike_real_ones_are_amber(
@@ -230,7 +230,7 @@ def test_vessels_unlike_real_ones_are_amber(
 def test_what_cannot_be_judged_is_grey(measure: Callable[..., Section], faithful: list[Eye], real: list[Eye]) -> None:
     bare, masked = ([dataclasses.replace(eye, masks={}) for eye in eyes] for eyes in (faithful, real))
     for section, words in (
-        (measure(faithful, real, judge=None), "no judge at hand"),
+        (measure(faithful, real, judge=None), "There is no judge"),
         (measure(bare, real), "No eye of the synthetic set has a vessel map"),
         (measure(faithful, masked), "No eye of the real set has a vessel map"),
     ):
@@ -245,7 +245,9 @@ def test_a_set_without_test_eyes_says_so(measure: Callable[..., Section], faithf
     section = measure(faithful, unmarked)
     assert section.figures["agreement"]["vessel"]["A"]["dice"]["real"]["N"] == PATIENTS
     assert section.figures["agreement"]["vessel"]["B"]["dice"]["real"]["N"] == PATIENTS // 2
-    assert any(note.startswith("No eye of A is marked as test: all of them are the ceiling") for note in section.notes)
+    assert any(
+        note.startswith("No eye of A is in a test split, so all of them are the ceiling") for note in section.notes
+    )
 
 
 def test_a_data_set_without_real_eyes_is_held_against_all(
@@ -254,7 +256,7 @@ def test_a_data_set_without_real_eyes_is_held_against_all(
     strange = [dataclasses.replace(eye, dataset="phantom") for eye in faithful]
     section = measure(strange, real)
     assert section.figures["agreement"]["vessel"]["phantom"]["dice"]["real"]["N"] == PATIENTS
-    assert any(note.startswith("No real eye is of phantom:") for note in section.notes)
+    assert any(note.startswith("There is no real eye of phantom,") for note in section.notes)
 
 
 def test_two_eyes_are_measured_and_not_judged_and_empty_maps_are_left_out(
@@ -263,8 +265,8 @@ def test_two_eyes_are_measured_and_not_judged_and_empty_maps_are_left_out(
     empty = dataclasses.replace(faithful[0], masks={"vessel": np.zeros((SIZE, SIZE), np.float32)})
     section = measure([empty, faithful[1]], [real[1], real[3]], paint=paint)
     assert section.light == "grey" and section.figures["agreement"]["vessel"]["B"]["dice"]["generated"]["N"] == 1
-    assert "Not judged: B, since that takes 4 patients" in section.answer
-    assert any("1 vessel map shows no vessel" in note for note in section.notes)
+    assert "Not judged: B, since this needs 4 generated" in section.answer
+    assert any("1 vessel map is empty" in note for note in section.notes)
     assert section.figures["agreement"]["vessel"]["B"]["dice"]["difference"]["low"] is None
 
 
@@ -273,7 +275,7 @@ def test_discs_are_held_against_a_judge_of_discs(
 ) -> None:
     discs = [dataclasses.replace(eye, masks={"disc": eye.masks["disc"]}) for eye in real]
     section = measure(discs[PATIENTS:], discs, judge=None, disc_judge=disc_judge)
-    assert section.light == "green" and section.answer.startswith("The disc that the judge finds")
+    assert section.light == "green" and section.answer.startswith("The judge's segmentation of the disc")
     assert section.figures["agreement"]["disc"]["A"]["dice"]["generated"]["mean"] == 1
     assert {"disc/area", "disc/offset", "disc/aspect", "disc/contrast"} <= set(section.figures["biomarkers"])
     blind = [dataclasses.replace(eye, image=picture(0 * eye.masks["disc"])) for eye in discs[PATIENTS:]]
@@ -281,7 +283,7 @@ def test_discs_are_held_against_a_judge_of_discs(
     absent = [dataclasses.replace(eye, masks=own.masks) for eye, own in zip(faithful, real[PATIENTS:], strict=True)]
     absent = measure(absent, real)  # their photographs show no disc where the mask has one
     assert absent.figures["biomarkers"]["disc/contrast"]["ratio"] > 3
-    assert absent.light == "amber" and "brightness against its surroundings (disc)" in absent.answer
+    assert absent.light == "amber" and "contrast to the surroundings (disc)" in absent.answer
 
 
 def test_the_same_seed_gives_the_same_figures(
@@ -300,7 +302,7 @@ def test_a_judge_returns_probabilities(measure: Callable[..., Section], faithful
 
 
 def test_an_empty_set_is_refused(measure: Callable[..., Section], faithful: list[Eye]) -> None:
-    with pytest.raises(RetinaError, match="the real set has no eye"):
+    with pytest.raises(RetinaError, match="the real set must not be empty"):
         measure(faithful, [])
 
 

@@ -46,7 +46,7 @@ def test_the_other_eye_is_of_the_same_data_set_and_of_another_patient() -> None:
 def test_without_pairs_nothing_is_judged(real: list[Eye], tmp_path: Path) -> None:
     result = image_section(synthetic_set(real, noisy, augmented=True), real, output_dir=tmp_path)
     assert result.key == "image" and result.light == "grey" and result.figures == {"pairs": 0}
-    assert "no synthetic photograph was made from the vessel map, as it is," in result.answer
+    assert "no synthetic photograph was made from an unaltered vessel map" in result.answer
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def near(real: list[Eye], tmp_path_factory: pytest.TempPathFactory) -> tuple[lis
 
 def test_near_photographs_are_green_and_their_figures_those_of_the_metrics(real: list[Eye], near) -> None:
     synthetic, result = near
-    assert result.light == "green" and "nearer to their own eye than another real eye is" in result.answer
+    assert result.light == "green" and "with their own eye exceeds that of another real eye" in result.answer
     figures = result.figures["by_dataset"]["phantoms"]
     pred, target = (torch.cat([as_image(eye) for eye in eyes]) for eyes in (synthetic, real))
     fov = torch.cat([as_mask(eye.fov) for eye in real])
@@ -66,7 +66,7 @@ def test_near_photographs_are_green_and_their_figures_those_of_the_metrics(real:
     assert figures[AS_IS]["ssim"]["mean"] == pytest.approx(ssim(pred, target, 2.0, fov).mean().item(), rel=1e-5)
     scaled = ms_ssim(pred, target, 2.0, fov, MS_WEIGHTS[:3])
     assert figures[AS_IS]["ms_ssim"]["mean"] == pytest.approx(scaled.mean().item(), rel=1e-5)
-    assert any("MS-SSIM has 3 of its 5 scales at 64 px" in note for note in result.notes)
+    assert any("MS-SSIM uses 3 of its 5 scales at 64 px" in note for note in result.notes)
     assert figures[AS_IS]["psnr"]["N"] == 12 and figures[AS_IS]["psnr"]["groups"] == 6
 
 
@@ -121,16 +121,16 @@ def test_photographs_of_other_eyes_are_not_green(real: list[Eye], tmp_path: Path
 def test_photographs_that_are_the_real_ones_are_said_to_be(real: list[Eye], tmp_path: Path) -> None:
     copies = synthetic_set(real)
     result = image_section(copies, real, output_dir=tmp_path)
-    assert result.light == "red" and "All 12 pairs are one and the same photograph" in result.answer
+    assert result.light == "red" and "All 12 pairs are identical photographs" in result.answer
     some = image_section([*copies[:2], *synthetic_set(real, noisy)[2:]], real, output_dir=tmp_path)
-    assert some.light == "red" and "2 more are the real photographs themselves" in some.answer
+    assert some.light == "red" and "2 more are real photographs, identical in every pixel" in some.answer
     assert some.figures["identical_to_real"] == 2
     assert some.figures["by_dataset"]["phantoms"][AS_IS]["mse"]["N"] == 10
 
 
 def test_a_pair_of_one_patient_gets_figures_and_no_light(real: list[Eye], tmp_path: Path) -> None:
     result = image_section(synthetic_set(real[:2], noisy), real[:2], output_dir=tmp_path)
-    assert result.light == "grey" and "that takes pairs of 4 patients" in result.answer
+    assert result.light == "grey" and "this needs pairs of 4 patients" in result.answer
     assert list(result.figures["by_dataset"]["phantoms"]) == [AS_IS, MATCHED]
     assert any("no other real eye" in note for note in result.notes)
 

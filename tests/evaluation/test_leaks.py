@@ -71,7 +71,7 @@ def test_a_condition_of_a_test_patient_is_refused(training: list[Eye], test: lis
 
 def test_a_set_that_names_no_patients_is_refused(training: list[Eye], test: list[Eye]) -> None:
     named = made_from(training[0].masks["vessel"], training[0].patient)
-    with pytest.raises(RetinaError, match=r"^1 of 2 synthetic eyes do not tell from whose mask .*\(eye7\)"):
+    with pytest.raises(RetinaError, match=r"^1 of 2 synthetic eyes do not record from whose mask .*\(eye7\)"):
         refuse_leaks([named, eye_of(7)], training, test)
     with pytest.raises(RetinaError, match="write the set from training maps or phantoms: synthesize --split training"):
         refuse_leaks([replace(named, condition=Condition("", "eye90"))], training, test)
@@ -82,7 +82,7 @@ def test_a_test_eyes_map_under_another_name_is_refused(
     change: Callable[[np.ndarray], np.ndarray], training: list[Eye], test: list[Eye]
 ) -> None:
     secret = made_from(change(test[1].masks["vessel"]), "phantom/90")
-    with pytest.raises(RetinaError, match=r"^1 of 2 synthetic eyes bear the masks of test .*\(eye90 \(of eye11\)\)"):
+    with pytest.raises(RetinaError, match=r"^1 of 2 synthetic eyes have the masks of test .*\(eye90 \(of eye11\)\)"):
         refuse_leaks([made_from(training[0].masks["vessel"]), secret], training, test)
 
 
@@ -98,10 +98,10 @@ def test_another_mask_must_be_equal(training: list[Eye], test: list[Eye]) -> Non
     near, equal, mirrored = (with_disc(made_from(np.zeros(1)), column) for column in (61, 60, SIZE - 1 - 60))
     refuse_leaks([near], training, real, "disc")
     for eye in (equal, mirrored):
-        with pytest.raises(RetinaError, match="bear the masks of test eyes"):
+        with pytest.raises(RetinaError, match="have the masks of test eyes"):
             refuse_leaks([near, eye], training, real, "disc")
 
 
 def test_a_patient_in_two_splits_is_refused(training: list[Eye], test: list[Eye]) -> None:
-    with pytest.raises(RetinaError, match=r"^phantom/1: patients of the real set both train and test: mend its splits"):
+    with pytest.raises(RetinaError, match=r"^phantom/1: patients are both in training and in test: correct the splits"):
         refuse_leaks([], training, [*test, training[1]])

@@ -45,10 +45,10 @@ def test_drawing_leaves_the_users_backend_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spectra", "message"),
     [
-        ({"pix2pix": FREQUENCIES}, "no spectrum is called 'real': there are pix2pix"),
-        ({"real": FREQUENCIES, "short": FREQUENCIES[:3]}, "'short' must hold 64 numbers above 0"),
-        ({"real": FREQUENCIES * 0}, "'real' must hold 64 numbers above 0"),
-        ({"real": FREQUENCIES * np.nan}, "'real' must hold 64 numbers above 0"),
+        ({"pix2pix": FREQUENCIES}, "there is no spectrum 'real', only pix2pix"),
+        ({"real": FREQUENCIES, "short": FREQUENCIES[:3]}, "'short' must have 64 values above 0"),
+        ({"real": FREQUENCIES * 0}, "'real' must have 64 values above 0"),
+        ({"real": FREQUENCIES * np.nan}, "'real' must have 64 values above 0"),
     ],
 )
 def test_wrong_spectra_are_refused(spectra: dict, message: str, tmp_path: Path) -> None:

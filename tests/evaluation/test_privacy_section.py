@@ -64,7 +64,7 @@ def test_a_copy_among_fresh_eyes_is_red_and_shown(measure: Callable, training: l
     section = measure([*fresh, replace(flipped, name="copy", patient="phantom/x", masks={}, split="")])
     copies = section.figures["copies"]
     assert section.light == "red"
-    assert "1 of 5 photographs are copies of training eyes beyond mistake" in section.answer
+    assert "1 of 5 photographs are unmistakable copies of training eyes" in section.answer
     assert (copies["unmistakable"]["hits"], copies["unseen"]["count"]) == (1, 5)
     assert copies["judged"]["hits"] >= 1
     assert section.figures["calibration"]["score"]["high"] > 0.3  # six patients: fresh eyes may be called copies, too
@@ -96,7 +96,7 @@ def test_conditions_that_were_trained_on_cannot_be_judged(
 def test_few_photographs_are_not_judged(measure: Callable, fresh: list[Eye]) -> None:
     section = measure(fresh)
     assert section.light == "grey" and "of 4 photographs" in section.answer
-    assert "Not judged: that takes 20 photographs" in section.answer
+    assert "Not judged: this needs 20 photographs" in section.answer
 
 
 def test_training_eyes_that_do_not_suffice_give_no_light_but_certain_copies_do(
@@ -122,8 +122,8 @@ def test_a_warped_training_map_is_judged_between_the_vessels(
     counts = section.figures["counts"]
     assert (counts["warped"], counts["unseen"], counts["held_out"]) == (1, 1, 0)
     assert section.light == "amber"
-    assert "no eyes that were not trained on are left" in section.answer
-    assert any("tell of the condition" in note for note in section.notes)
+    assert "there are no other real eyes for comparison" in section.answer
+    assert any("depend on the condition" in note for note in section.notes)
     copies = next(table for table in section.tables if table.title == "Copies")
     assert "95 % interval" in copies.note
     assert section.figures["false_positives"] is None
@@ -136,7 +136,7 @@ def test_without_training_eyes_or_patients_nothing_is_judged(measure: Callable, 
     one = [replace(eye, patient="one") for eye in training]
     section = measure(training[:2], training=one)
     assert (section.light, section.figures) == ("grey", {})
-    assert "1 training patient, and a light takes 4" in section.answer
+    assert "1 training patient, where 4 are needed" in section.answer
 
 
 def test_a_doubled_photograph_is_no_pair_of_two_patients(measure: Callable, training: list[Eye]) -> None:

@@ -239,7 +239,7 @@ def test_families_that_were_not_asked_for_are_grey(run: Evaluate, monkeypatch: p
         "faithfulness",
         "usefulness",
     ]
-    assert sections["distribution"]["answer"] == "Not asked for in this evaluation."
+    assert sections["distribution"]["answer"] == "Not requested in this evaluation."
 
 
 def test_without_weights_a_family_is_grey_and_says_why(run: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,7 @@ def test_sizes_and_eyes_left_out_are_told(
     assert found["compared"]["synthetic"]["left_out"] == ["phantom_00003"]
     notes = " ".join(found["notes"])
     assert "Some synthetic photographs (96 x 96, 48 x 48) are smaller than the 64 x 64 pixels" in notes
-    assert "of 2 sizes" in notes
+    assert "have 2 sizes" in notes
     assert "1 synthetic eye could not be read and was left out: phantom_00003." in notes
 
 
@@ -349,7 +349,7 @@ def test_the_four_answers_a_line_each(run: Evaluate, monkeypatch: pytest.MonkeyP
     assert lines[0].endswith(f"good: {ANSWERS['distribution']}")
     assert lines[2].endswith(f"not good: {ANSWERS['privacy']}")
     assert lines[3].endswith("not judged: The vessel map of a test patient (CHASE_DB1/11) was a condition.")
-    with pytest.raises(RetinaError, match="holds no report"):
+    with pytest.raises(RetinaError, match="contains no report"):
         describe_answers("nowhere")
 
 

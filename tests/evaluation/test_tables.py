@@ -86,12 +86,12 @@ def test_few_patients_have_no_interval(patients: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([],), "at least one finite"),
-        (([1.0, math.inf],), "at least one finite"),
-        (([1.0, math.nan],), "at least one finite"),
-        (([1.0, 2.0], 95), "level must be between 0 and 1"),
+        (([],), "one or more finite"),
+        (([1.0, math.inf],), "one or more finite"),
+        (([1.0, math.nan],), "one or more finite"),
+        (([1.0, 2.0], 95), r"level must be in \(0, 1\)"),
         (([1.0, 2.0], 0.95, 0, 0), "resamples at least 1"),
-        (([1.0, 2.0], 0.95, 0, 10, ["a"]), "one entry per value: 2, not 1"),
+        (([1.0, 2.0], 0.95, 0, 10, ["a"]), r"one entry per value \(2\), got 1"),
     ],
 )
 def test_wrong_values_are_refused(arguments: tuple, message: str) -> None:
@@ -138,8 +138,8 @@ def test_the_summary_by_other_keys_and_metrics() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "no row to summarize"),
-        ([{"dataset": "HRF", "name": "x"}], "no row holds a metric"),
+        ([], "rows must not be empty"),
+        ([{"dataset": "HRF", "name": "x"}], "first row has no metric"),
         ([*ROWS, {"dataset": "HRF", "mse": 0.1}], "row 6 has no psnr"),
         ([{"psnr": 20.0}], "row 0 has no dataset"),
     ],
@@ -161,7 +161,7 @@ def test_markdown_has_a_column_per_metric() -> None:
 def test_markdown_keeps_its_columns_whatever_the_names() -> None:
     line = {"dataset": "a|b\nc", "metric": "psnr", "mean": 1.0, "low": 1.0, "high": 1.0, "N": 2, "patients": 2}
     assert markdown_table([line]).splitlines()[2] == r"| a\|b c | 2 | 1.000 (1.000 to 1.000) |"
-    with pytest.raises(ValueError, match="nothing to tabulate"):
+    with pytest.raises(ValueError, match="summary must not be empty"):
         markdown_table([])
 
 

@@ -186,11 +186,11 @@ def test_what_cannot_be_judged_is_grey(measure: Measure, eyes: dict[str, Any], r
 
 
 def test_leaks_are_refused_before_anything_is_trained(measure: Measure, tmp_path: Path) -> None:
-    with pytest.raises(RetinaError, match="do not tell from whose mask they were made"):
+    with pytest.raises(RetinaError, match="do not record from whose mask they were made"):
         measure([*GOOD, replace(GOOD[0], condition=None)], cache_dir=tmp_path)
     with pytest.raises(RetinaError, match="were made from masks of test patients"):
         measure([*GOOD, painted(TEST[0])], cache_dir=tmp_path)
-    with pytest.raises(RetinaError, match="bear the masks of test eyes"):
+    with pytest.raises(RetinaError, match="have the masks of test eyes"):
         measure([*GOOD, painted(TEST[0], patient="toy/0")], cache_dir=tmp_path)
     assert not any(tmp_path.iterdir())
 
@@ -199,7 +199,7 @@ def test_quick_trains_nothing(measure: Measure, tmp_path: Path, monkeypatch: pyt
     spy = Spy()
     monkeypatch.setattr(segmenter, "train_segmenter", spy)
     section = measure(GOOD, mode="quick", cache_dir=tmp_path)
-    assert section.light == "grey" and section.answer.endswith("use --mode full.")
+    assert section.light == "grey" and section.answer.endswith("Use --mode full.")
     assert not spy.calls and not section.pictures
     assert tuple(MODES) == report.MODES
     assert all(plan.seeds >= 3 and plan.steps % 2 == 0 for plan in SHIPPED)

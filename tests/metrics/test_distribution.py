@@ -96,7 +96,7 @@ def test_kid_of_given_subsets() -> None:
     result = kid_of_subsets(real, generated, subsets, **how)
     assert result.values == pytest.approx([naive_mmd(real[a], generated[b]) for a, b in subsets], rel=1e-9)
     assert result.subset_size == 5
-    with pytest.raises(ValueError, match=r"one size, and there are \[4, 5\]"):
+    with pytest.raises(ValueError, match=r"one size, got \[4, 5\]"):
         kid_of_subsets(real, generated, [*subsets, (np.arange(4), np.arange(5))], **how)
 
 
@@ -263,7 +263,7 @@ def test_many_halves_have_one_size_and_share_no_patient() -> None:
         assert len(set(first)) == len(set(second)) == 15
     assert len({tuple(first) for first, _ in pairs}) == 50
     assert {len(part) for pair in halves(33, np.random.default_rng(0), splits=5, size=4) for part in pair} == {4}
-    with pytest.raises(ValueError, match="splits and size must be at least 1, not 0 and 1000"):
+    with pytest.raises(ValueError, match="splits and size must be at least 1, got 0 and 1000"):
         halves(33, np.random.default_rng(0), splits=0)
 
 
@@ -347,10 +347,10 @@ def seeded_kid(*features: np.ndarray, **arguments: int) -> object:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: polynomial_mmd(ROWS, ROWS[:1]), "at least 2 images, and one has 1"),
+        (lambda: polynomial_mmd(ROWS, ROWS[:1]), "at least 2 images, got 1"),
         (lambda: seeded_kid(ROWS, ROWS[:, :2]), "real features have 3 dimensions and generated ones 2"),
         (lambda: seeded_kid(ROWS, ROWS * math.nan), "generated features must be finite"),
-        (lambda: seeded_kid(ROWS, ROWS[:3]), "at least 4 images, and one has 3"),
+        (lambda: seeded_kid(ROWS, ROWS[:3]), "at least 4 images, got 3"),
         (lambda: seeded_kid(ROWS, ROWS, subsets=1), "subsets must be at least 2"),
         (lambda: seeded_kid(ROWS, ROWS, subset_size=1), "subset_size must be from 2 to 11"),
         (lambda: seeded_kid(ROWS, ROWS[:6], subset_size=6), "subset_size must be from 2 to 5"),
@@ -362,15 +362,15 @@ def seeded_kid(*features: np.ndarray, **arguments: int) -> object:
             lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(ROWS[:, :2]), extractor="x", resolution=8),
             "real features have 3 dimensions and generated ones 2",
         ),
-        (lambda: sample_fid(ROWS, ROWS[:1]), "at least 2 images, and one has 1"),
+        (lambda: sample_fid(ROWS, ROWS[:1]), "at least 2 images, got 1"),
         (lambda: sample_fid(ROWS, ROWS[:, :2]), "real features have 3 dimensions and generated ones 2"),
         (
             lambda: real_floor(ROWS[:3], np.random.default_rng(0), extractor="x", resolution=8),
-            "at least 2 images, and one has 1",
+            "at least 2 images, got 1",
         ),
         (lambda: halve(1, np.random.default_rng(0)), "at least two images"),
         (lambda: halve(3, np.random.default_rng(0), ["a", "a", "a"]), "at least two patients"),
-        (lambda: halve(3, np.random.default_rng(0), ["a", "b"]), "one for each of the 3 images, not 2"),
+        (lambda: halve(3, np.random.default_rng(0), ["a", "b"]), "one entry for each of the 3 images, got 2"),
     ],
 )
 def test_wrong_input_is_refused(call, message: str) -> None:
@@ -445,7 +445,7 @@ def test_the_metric_says_what_is_wrong(name: str) -> None:
     with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\)"):
         metric.update([{"image": torch.zeros(1, 4, 4), "pred": torch.zeros(3, 4, 4)}])
     metric.reset()
-    with pytest.raises(ValueError, match="an image of 5 pixels cannot be compared with those of 4"):
+    with pytest.raises(ValueError, match="must have one resolution, got 4 and 5 pixels"):
         metric.update([{"image": torch.zeros(3, 4, 6), "pred": torch.zeros(3, 5, 5)}])
 
 

@@ -148,10 +148,13 @@ ROWS = normal(12, 3, 0)
             "3 dimensions and generated ones 2",
         ),
         (lambda: compare_manifolds(ROWS * np.nan, ROWS, extractor="x", resolution=4), "real features must be finite"),
-        (lambda: compare_manifolds(ROWS, ROWS[:5], extractor="x", resolution=4), "neighbours must be from 1 to 4.*: 5"),
+        (
+            lambda: compare_manifolds(ROWS, ROWS[:5], extractor="x", resolution=4),
+            "neighbours must be from 1 to 4.*got 5",
+        ),
         (
             lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, neighbours=0),
-            "neighbours must be from 1 to 11.*: 0",
+            "neighbours must be from 1 to 11.*got 0",
         ),
         (lambda: compare_manifolds(ROWS, ROWS, extractor="x", resolution=4, rows=0), "rows must be at least 1"),
     ],

@@ -38,7 +38,7 @@ def test_inside_the_field_of_view() -> None:
 def test_nothing_defined_is_no_mean() -> None:
     metric = MeanMetric(value_of)
     metric.update([item(math.nan)])
-    with pytest.raises(NotComputableError, match="MeanMetric has seen no image for which its metric is defined"):
+    with pytest.raises(NotComputableError, match="MeanMetric has seen no image with a defined value"):
         metric.compute()
 
 

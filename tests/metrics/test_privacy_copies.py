@@ -164,8 +164,8 @@ def test_descriptors_are_small_and_of_one_size(gallery: Gallery) -> None:
     ("image", "fov", "message"),
     [
         (np.zeros((3, 8, 9), np.uint8), np.ones((8, 9), bool), r"image must be \(3, S, S\)"),
-        (np.zeros((3, 8, 8), np.uint8), np.ones((9, 9), bool), r"not \(3, 8, 8\) and \(9, 9\)"),
-        (np.zeros((3, 8, 8), np.uint8), np.zeros((8, 8), bool), "field of view is empty"),
+        (np.zeros((3, 8, 8), np.uint8), np.ones((9, 9), bool), r"got \(3, 8, 8\) and \(9, 9\)"),
+        (np.zeros((3, 8, 8), np.uint8), np.zeros((8, 8), bool), "fov is empty"),
     ],
 )
 def test_what_is_no_eye_is_refused(image: NDArray, fov: NDArray, message: str) -> None:

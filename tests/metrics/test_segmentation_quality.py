@@ -159,16 +159,16 @@ HALF = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
 @pytest.mark.parametrize(
     ("pred", "target", "fov", "message"),
     [
-        (MASK, MASK[:1], None, "one shape, not"),
-        (MASK[..., :3], MASK, None, "one shape, not"),
+        (MASK, MASK[:1], None, "one shape, got"),
+        (MASK[..., :3], MASK, None, "one shape, got"),
         (MASK[:, 0], MASK[:, 0], None, r"\(B, 1, H, W\) of one shape"),
         (MASK.expand(2, 3, 4, 4), MASK.expand(2, 3, 4, 4), None, r"\(B, 1, H, W\) of one shape"),
-        (MASK, MASK + 255, None, "target must hold 0 and 1"),
-        (MASK - 4, MASK, None, "pred must hold"),
-        (MASK * math.nan, MASK, None, "pred must hold"),
-        (MASK, MASK * math.nan, None, "target must hold 0 and 1"),
+        (MASK, MASK + 255, None, "target must be a mask of 0 and 1"),
+        (MASK - 4, MASK, None, "pred must be"),
+        (MASK * math.nan, MASK, None, "pred must be"),
+        (MASK, MASK * math.nan, None, "target must be a mask of 0 and 1"),
         (MASK, MASK, MASK[:1] + 1, "fov must be"),
-        (MASK, MASK, MASK + 255, "fov must hold 0 and 1"),
+        (MASK, MASK, MASK + 255, "fov must be a mask of 0 and 1"),
         (MASK, MASK, HALF, "fov is empty"),
     ],
 )
@@ -244,7 +244,7 @@ def test_the_metric_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="must be one of dice, sensitivity, specificity, accuracy, roc_auc"):
         SegmentationQuality("cldice")
     for threshold in (0, 1.01, 50, math.nan):
-        with pytest.raises(ValueError, match=r"threshold must lie in \(0, 1\]"):
+        with pytest.raises(ValueError, match=r"threshold must be in \(0, 1\]"):
             SegmentationQuality("dice", threshold=threshold)
     with pytest.raises(RetinaError, match="inside_fov is a switch"):
         SegmentationQuality("dice", inside_fov="perhaps")  # a wrong type on purpose

@@ -84,5 +84,5 @@ def test_a_new_run_forgets_the_former() -> None:
 def test_nothing_to_choose_by_is_refused() -> None:
     with pytest.raises(NotComputableError):
         selection().compute()
-    with pytest.raises(ValueError, match="kid_weight must be at least 0, not -1"):
+    with pytest.raises(ValueError, match="kid_weight must be at least 0, got -1"):
         selection(kid_weight=-1)

@@ -227,10 +227,10 @@ MASK = torch.zeros(2, 1, 4, 4)
 @pytest.mark.parametrize(
     ("pred", "target", "fov", "message"),
     [
-        (MASK, MASK[:1], None, "pred and target must be .* of one shape, not"),
+        (MASK, MASK[:1], None, "pred and target must be .* of one shape, got"),
         (MASK[:, 0], MASK[:, 0], None, r"\(B, 1, H, W\)"),
-        (MASK + 0.4, MASK, None, "pred must hold 0 and 1 .* apply a threshold"),
-        (MASK, MASK + 255, None, "target must hold 0 and 1"),
+        (MASK + 0.4, MASK, None, "pred must be a mask of 0 and 1: apply a threshold"),
+        (MASK, MASK + 255, None, "target must be a mask of 0 and 1"),
         (MASK, MASK, MASK, "fov is empty"),
         (MASK, MASK, MASK[..., 1:] + 1, "fov must be"),
     ],
@@ -244,7 +244,7 @@ def test_wrong_input_is_refused(measure, pred, target, fov, message: str) -> Non
 def test_wrong_masks_are_refused(number) -> None:
     with pytest.raises(ValueError, match=r"mask must be \(B, 1, H, W\)"):
         number(MASK[0])
-    with pytest.raises(ValueError, match="mask must hold 0 and 1"):
+    with pytest.raises(ValueError, match="mask must be a mask of 0 and 1"):
         number(MASK + 2)
     with pytest.raises(ValueError, match="fov is empty"):
         number(MASK, MASK)

@@ -33,10 +33,10 @@ def test_what_is_known_counts_alike_whatever_the_batches() -> None:
 def test_nothing_known_has_no_accuracy() -> None:
     accuracy = TraitAccuracy()
     accuracy.update([(torch.zeros(2), torch.full((2,), math.nan))])
-    with pytest.raises(NotComputableError, match="has seen nothing that is known"):
+    with pytest.raises(NotComputableError, match="has seen no known trait"):
         accuracy.compute()
 
 
 def test_shapes_must_agree() -> None:
-    with pytest.raises(ValueError, match=r"told is \(2,\) and what is so \(3,\)"):
+    with pytest.raises(ValueError, match=r"one shape, got \(2,\) and \(3,\)"):
         TraitAccuracy().update([(torch.zeros(2), torch.zeros(3))])

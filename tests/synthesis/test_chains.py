@@ -163,7 +163,7 @@ def test_settings_name_the_weights_of_each_bundle(small_bundles: Path, phantoms:
     assert find_painter(settings) is None, "this library's chain of that name has other weights"
     painter = find_painter(settings, generator, trust=True)
     assert painter is not None and str(painter) == " ".join(["two_stage", *(text[:12] for text in weights.values())])
-    with pytest.raises(RetinaError, match="has other weights than those that made the synthetic set"):
+    with pytest.raises(RetinaError, match="has other weights than the one that made the synthetic set"):
         find_painter(settings | {"weights": weights | {"lama_fundus": "0" * 64}}, generator, trust=True)
 
 

@@ -498,10 +498,10 @@ SETTINGS = [
     refused(setting("synthetic_dir", ""), r"synthetic_dir must be a path, not ''", "evaluate"),
     refused(unknown_appearance, r"appearance sepia is unknown", *GENERATING),
     refused(setting("appearance", "@seed"), r"appearance @seed is unknown: give ./@seed if it is", "synthesize"),
-    refused(setting("mode", "slow"), r"mode is 'slow': it takes quick, full or thorough", "evaluate"),
-    refused(setting("families", "beauty"), r"families is beauty: it takes all, or some of image, distrib", "evaluate"),
-    refused(setting("families", ""), r"families is empty: it takes all, or some of image, distribution", "evaluate"),
-    refused(setting("size", 24), r"size is 24: give at least 32 pixels a side", "evaluate"),
+    refused(setting("mode", "slow"), r"mode must be quick, full or thorough, got 'slow'", "evaluate"),
+    refused(setting("families", "beauty"), r"families must be all, or some of image, .*, got beauty", "evaluate"),
+    refused(setting("families", ""), r"families must be all, or some of image, .*, got empty", "evaluate"),
+    refused(setting("size", 24), r"size must be at least 32 pixels, got 24", "evaluate"),
     refused(
         server_that_does_not_answer,
         r"MLflow server http://127.0.0.1:9 does not answer",
@@ -562,7 +562,7 @@ FOLDERS = [
         *APPLYING,
     ),
     refused(cache_that_cannot_be_made, r"/file/cache cannot be (made|written) ", "training"),
-    refused(report_among_the_eyes, r"output_dir \S*/eyes is one of the sets: give a folder of its own", "evaluate"),
+    refused(report_among_the_eyes, r"output_dir \S*/eyes is one of the sets: give another folder", "evaluate"),
     refused(output_directory_of_another_page, r"/page/index.html was not written by an evaluation: give", "evaluate"),
 ]
 

@@ -1,1 +1,1 @@
-"""The figures of model cards."""
+"""Reports behind the figures of the model cards."""

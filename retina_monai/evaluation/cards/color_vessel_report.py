@@ -1,4 +1,4 @@
-"""The figures of a network that colours vessel maps: on the vessels alone, since most of the picture is black."""
+"""Report on a network that colours vessel maps: figures on vessels, since most of the picture is black."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ METRICS = tuple(f"{name}_{part}" for part in ("vessel", "fov") for name in ("l1"
 
 
 class ColorVesselReport(EyeReport):
-    """Compare generated with real colour vessel masks and write tables and pictures when the evaluation ends.
+    """Compare generated with real colour vessel masks, and write tables and pictures at the end of the evaluation.
 
     Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set) and
-    ``grid_<dataset>.png``. L1 is on the [-1, 1] scale, PSNR and SSIM have a data range of 2, on vessel pixels alone and
-    inside the field of view; means are over eyes, 95 % intervals over patients.
+    ``grid_<dataset>.png``. L1 is on the [-1, 1] scale. PSNR and SSIM have a data range of 2. Each is measured on vessel
+    pixels and inside the field of view. Means are over eyes, 95 % intervals over patients.
 
     Args:
         output_dir, about: as for :class:`EyeReport`.
@@ -51,7 +51,7 @@ class ColorVesselReport(EyeReport):
         self.pictures.setdefault(texts["dataset"], []).append(row)
 
     def write(self, engine: Any) -> None:
-        """Write all; leave the pictures' paths in ``state.pictures`` and the means in ``state.metrics``."""
+        """Write all files; set ``state.pictures`` to the pictures' paths and add the means to ``state.metrics``."""
         table = summarize(self.rows, METRICS)
         write_text(self.output_dir / "table.md", markdown_table(table))
         write_csv(self.output_dir / "eyes.csv", self.rows)

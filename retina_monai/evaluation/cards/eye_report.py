@@ -1,4 +1,4 @@
-"""What the reports of single eyes have in common: they measure eye by eye, and write tables and grids of pictures."""
+"""Base class of reports on single eyes: they measure eye by eye and write tables and grids of pictures."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from retina_monai.group import from_first, gather, gather_items, gather_lists, g
 
 __all__ = ["EyeReport"]
 
-IN_OVERVIEW = 2  # eyes of each set
+IN_OVERVIEW = 2  # eyes of each data set
 
 
 class EyeReport:
-    """Collect the eyes of an evaluation, and write a report when it ends.
+    """Collect the eyes of an evaluation and write a report at its end.
 
-    In a process group each rank measures its share of the eyes, and the first writes the report of all, in the order
-    of one process.
+    In a process group, each rank measures its share of the eyes. The first rank writes the report of all, in the same
+    order as a single process.
 
     Args:
-        output_dir: where to write.
-        about: what was measured (checkpoint, size, ...), copied into ``report.json``.
+        output_dir: folder to write to.
+        about: description of the evaluation (checkpoint, size, ...), copied into ``report.json``.
 
     Attributes:
-        rows: a line for each measurement of an eye.
-        pictures: by data set, a row of pictures for each eye, uint8 ``(C, H, W)``.
-        before: how many eyes the ranks before this one measure.
+        rows: one row for each measurement of an eye.
+        pictures: data set -> a row of pictures for each eye, uint8 ``(C, H, W)``.
+        before: number of eyes measured by the ranks before this one.
     """
 
     titles: ClassVar[Sequence[str]]
-    """Of the columns of the grids."""
+    """Column titles of the grids."""
 
     def __init__(self, output_dir: str | Path, about: dict[str, Any] | None = None) -> None:
         self.output_dir = Path(output_dir)
@@ -53,7 +53,7 @@ class EyeReport:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
 
     def start(self, engine: Any) -> None:
-        """Forget the eyes of an earlier run."""
+        """Discard the eyes of an earlier run."""
         self.rows, self.pictures = [], {}
         if group_size() > 1:
             self.before = sum(gather(len(engine.data_loader.sampler))[: group_rank()])
@@ -63,14 +63,14 @@ class EyeReport:
             self.add({key: _plain(value) if isinstance(value, Tensor) else value for key, value in item.items()})
 
     def finish(self, engine: Any) -> None:
-        """Put the eyes of all ranks together; the first writes, and all have its metrics."""
+        """Gather the eyes of all ranks; the first writes the report, and all get its metrics."""
         self.gather()
         if group_rank() == 0:
             self.write(engine)
         engine.state.metrics = from_first(engine.state.metrics)
 
     def gather(self) -> None:
-        """Put together what :meth:`add` kept."""
+        """Gather what :meth:`add` collected on all ranks."""
         self.rows = gather_items(self.rows)
         self.pictures = gather_lists(self.pictures)
 
@@ -80,13 +80,13 @@ class EyeReport:
 
     @abstractmethod
     def write(self, engine: Any) -> None:
-        """Write tables and pictures to ``output_dir``, and leave the pictures' paths in ``state.pictures``."""
+        """Write tables and pictures to ``output_dir``, and put the paths of the pictures into ``state.pictures``."""
 
     def write_grids(self, synthetic: bool = True) -> list[Path]:
-        """``grid.png``, two eyes of each data set, and ``grid_<dataset>.png``; returns their paths.
+        """Write ``grid.png``, with two eyes of each data set, and ``grid_<dataset>.png``; returns their paths.
 
         Args:
-            synthetic: whether something in them was generated, which the files then say.
+            synthetic: whether the grids contain synthetic pictures, which is recorded in the files.
         """
         overview = [row for rows in self.pictures.values() for row in rows[:IN_OVERVIEW]]
         grids = {"grid": overview, **{f"grid_{dataset}": rows for dataset, rows in self.pictures.items()}}

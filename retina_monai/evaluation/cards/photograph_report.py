@@ -1,14 +1,15 @@
-"""The figures of a generator of photographs: paired quality under each appearance protocol, and power spectra.
+"""Report on a generator of photographs: paired quality under each appearance protocol, and power spectra.
 
-Figures are of photographs without texture, which is drawn at random and agrees with no other photograph pixel by pixel;
-of the pictures, the column of the camera's average has it, as every photograph that is written.
+Figures are measured without texture, which is random and agrees with no other photograph pixel by pixel. In the
+pictures, only the column with the camera's average has texture, like all written photographs.
 
-Protocols, since six numbers that no vessel map determines are worth 4 to 5 dB:
+The appearance consists of six numbers that no vessel map determines, and is worth 4 to 5 dB. The protocols set it
+before photographs are compared:
 
-- ``given``: the generated photograph gets the appearance of the real one before they are compared;
-- ``camera``: it gets the average appearance of the training eyes of the same camera (data set);
-- ``average``: of all training eyes;
-- ``drawn``: of one training eye of that camera, drawn by the seed.
+- ``given``: the appearance of the real photograph;
+- ``camera``: the average appearance of the training eyes of the same camera (data set);
+- ``average``: the average appearance of all training eyes;
+- ``drawn``: the appearance of one random training eye of that camera.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ METRICS = ("mse", "psnr", "ssim", "mse_fov", "psnr_fov", "ssim_fov")
 
 
 class PhotographReport(EyeReport):
-    """Compare generated with real photographs and write tables, spectra and pictures when the evaluation ends.
+    """Compare generated with real photographs, and write tables, spectra and pictures at the end of the evaluation.
 
     Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set), ``grid_<dataset>.png``
-    and ``spectrum_<dataset>.png``. MSE is on the [-1, 1] scale, PSNR and SSIM have a data range of 2; averages are over
+    and ``spectrum_<dataset>.png``. MSE is on the [-1, 1] scale. PSNR and SSIM have a data range of 2. Averages are over
     images, intervals over patients.
 
     Args:
-        output_dir: where to write.
-        appearances: of the training eyes.
-        seed: of the drawn appearance, and of the texture in pictures.
-        about: what was measured (checkpoint, resolution, ...), copied into ``report.json``.
+        output_dir: folder to write to.
+        appearances: appearances of the training eyes.
+        seed: seed of the drawn appearance and of the texture in pictures.
+        about: description of the evaluation (checkpoint, resolution, ...), copied into ``report.json``.
     """
 
     titles = ("vessel map", "colours given", "camera's average", "real")
@@ -73,7 +74,12 @@ class PhotographReport(EyeReport):
         self.spectra = {}
 
     def add(self, item: dict[str, Any]) -> None:
-        """Measure one eye: ``generated``, ``photograph``, ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` and texts."""
+        """Measure one eye.
+
+        Args:
+            item: ``generated``, ``photograph`` and ``vessel`` ``(C, H, W)`` in [-1, 1], ``fov`` ``(1, H, W)``, and the
+                texts ``dataset``, ``name`` and ``patient``.
+        """
         real, fov = item["photograph"].float(), item["fov"].float()
         shown = [to_uint8(item["vessel"])]
         random = texture_generator(self.seed, self._number())
@@ -90,7 +96,7 @@ class PhotographReport(EyeReport):
         self.pictures.setdefault(item["dataset"], []).append([*shown, to_uint8(real)])
 
     def write(self, engine: Any) -> None:
-        """Write tables, figures and pictures to ``output_dir``, and leave the pictures' paths in ``state.pictures``."""
+        """Write all files, and set ``state.pictures`` to the paths of the pictures."""
         table = summarize(self.rows, METRICS, by=("dataset", "appearance"))
         spectra = {dataset: self._write_spectrum(dataset) for dataset in self.spectra}
         lines = [f"- {name}: {_SPECTRUM.format(**spectrum)}" for name, spectrum in spectra.items()]
@@ -111,7 +117,7 @@ class PhotographReport(EyeReport):
         return dict(zip(PROTOCOLS, appearances, strict=True))
 
     def _number(self) -> int:
-        """The next line's, among those of all ranks: what is drawn for an eye depends on it and the seed alone."""
+        """Index of the next row over all ranks. Together with the seed, it determines an eye's random draws."""
         return len(PROTOCOLS) * self.before + len(self.rows)
 
     def gather(self) -> None:

@@ -1,4 +1,4 @@
-"""The figures of a network that finds vessels: at each photograph's own size, inside its field of view."""
+"""Report on a vessel segmentation network: figures at each photograph's own size, inside its field of view."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["VesselReport", "vessel_figures"]
 
 THRESHOLD = 0.5
 METRICS = ("dice", "auc", "cldice", "sensitivity", "specificity", "accuracy")
-SHOWN = 384  # pixels a side of a picture in the grids
+SHOWN = 384  # side of a picture in the grids, in pixels
 TITLES = ("photograph", "vessels drawn", "vessels found", "both, missed, invented")
-BOTH, MISSED, INVENTED = (255, 255, 255), (230, 159, 0), (0, 114, 178)  # the last two: Okabe and Ito 2008
+BOTH, MISSED, INVENTED = (255, 255, 255), (230, 159, 0), (0, 114, 178)  # last two: Okabe and Ito 2008
 
 
 class VesselReport(EyeReport):
-    """Compare found with drawn vessels and write tables and pictures when the evaluation ends.
+    """Compare segmented with annotated vessels, and write tables and pictures at the end of the evaluation.
 
     Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set) and
     ``grid_<dataset>.png``. Means are over eyes, 95 % intervals over patients.
 
     Args:
-        output_dir: where to write.
-        about: what was measured (checkpoint, size, ...), copied into ``report.json``.
+        output_dir: folder to write to.
+        about: description of the evaluation (checkpoint, size, ...), copied into ``report.json``.
     """
 
     titles = TITLES
@@ -47,7 +47,7 @@ class VesselReport(EyeReport):
         self.pictures.setdefault(texts["dataset"], []).append(_row(item))
 
     def write(self, engine: Any) -> None:
-        """Write all; leave the pictures' paths in ``state.pictures`` and the means in ``state.metrics``."""
+        """Write all files; set ``state.pictures`` to the pictures' paths and add the means to ``state.metrics``."""
         table = summarize(self.rows, METRICS)
         write_text(self.output_dir / "table.md", markdown_table(table))
         write_csv(self.output_dir / "eyes.csv", self.rows)
@@ -57,11 +57,11 @@ class VesselReport(EyeReport):
 
 
 def vessel_figures(pred: Tensor, vessel: Tensor, fov: Tensor) -> dict[str, float]:
-    """Dice, AUC, clDice, sensitivity, specificity and accuracy of one eye, inside its field of view.
+    """Dice, AUC, clDice, sensitivity, specificity and accuracy of one eye inside its field of view.
 
     Args:
-        pred: probabilities ``(1, 1, H, W)``; vessel from 0.5 on.
-        vessel, fov: ``(1, 1, H, W)`` of {0, 1}.
+        pred: probabilities ``(1, 1, H, W)``, thresholded at 0.5.
+        vessel, fov: ``(1, 1, H, W)`` in {0, 1}.
     """
     binary = pred >= THRESHOLD
     measures = {
@@ -76,7 +76,7 @@ def vessel_figures(pred: Tensor, vessel: Tensor, fov: Tensor) -> dict[str, float
 
 
 def _row(item: dict[str, Any]) -> list[np.ndarray]:
-    """Photograph, drawn, found, and one upon the other, cut to the field of view: uint8 ``(3, SHOWN, SHOWN)`` each."""
+    """Photograph, annotation, prediction and overlay, cropped to the field of view, uint8 ``(3, SHOWN, SHOWN)``."""
     box = fov_box(item["fov"].numpy())
     shown = {key: item[key].float().numpy() for key in ("photograph", "vessel", "pred")}
     photograph, drawn, found = (resize_area(crop_square(part, box), SHOWN) for part in shown.values())

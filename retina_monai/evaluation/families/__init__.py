@@ -1,1 +1,1 @@
-"""The questions that a report answers."""
+"""Families of measurements, one per question of the report."""

@@ -1,4 +1,4 @@
-"""The families of measurements: what each needs, and what its figures depend on. Each is imported when it is run."""
+"""The families of measurements, with their needs and dependencies. Each is imported when it runs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from retina_monai.synthesis import Chain
 __all__ = ["FAMILIES", "QUESTIONS", "Family", "NotAtHandError", "Task", "Tools", "grey_section", "sentence"]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-LEARNED = ("vessel", "disc")  # masks that usefulness is measured with, the first that there is
+LEARNED = ("vessel", "disc")  # masks for usefulness, in order of preference
 
 
 class NotAtHandError(RetinaError):
-    """What a family needs is not at hand, by no mistake of the user's: it cannot judge, the others can."""
+    """Something a family needs is missing through no fault of the user. Other families can still be measured."""
 
 
 class Tools:
-    """Networks that measure, each loaded when it is first asked for.
+    """Networks for measurements, each loaded on first access.
 
     Args:
-        judge: a checkpoint of the vessel segmentation network; ``None``: the released one.
-        encoder: a checkpoint of the retina encoder; ``None``: the released one.
-        inception_weights: of Inception-v3, where the user has them.
-        settings: what the synthetic set's generator wrote about itself.
+        judge: a checkpoint of the vessel segmentation network; ``None`` for the released one.
+        encoder: a checkpoint of the retina encoder; ``None`` for the released one.
+        inception_weights: weights of Inception-v3; ``None`` if the user has none.
+        settings: settings saved by the generator of the synthetic set.
         generator, trust: as for :func:`retina_monai.evaluation.families.faithfulness.painting.find_painter`.
     """
 
@@ -51,10 +51,10 @@ class Tools:
         self.generator, self.trust = generator, trust
 
     def load(self, families: Collection[str] = ()) -> None:
-        """Load what the user named, and what families need, so that what is missing is refused before the long work.
+        """Load the networks that the user or ``families`` require, so that errors occur before the long work.
 
         Raises:
-            RetinaError: it cannot be loaded.
+            RetinaError: a network cannot be loaded.
         """
         if self.paths["judge"] is not None or "faithfulness" in families:
             _ = self.judge
@@ -69,8 +69,8 @@ class Tools:
         """The judge and its name.
 
         Raises:
-            NotAtHandError: there are no released weights.
-            RetinaError: the user's cannot be loaded.
+            NotAtHandError: the released weights are missing.
+            RetinaError: the user's checkpoint cannot be loaded.
         """
         from retina_monai.evaluation.measuring.judge import load_judge
 
@@ -81,7 +81,7 @@ class Tools:
         """Feature extractors by name, the retina encoder first.
 
         Raises:
-            NotAtHandError, RetinaError: as of the judge.
+            NotAtHandError, RetinaError: as for :attr:`judge`.
         """
         from retina_monai.evaluation.measuring.extractors import load_extractors
 
@@ -93,7 +93,7 @@ class Tools:
 
     @cached_property
     def painter(self) -> Painter | None:
-        """The generator of the synthetic set, where it is at hand."""
+        """The generator of the synthetic set; ``None`` if it is not available."""
         return find_painter(self.settings, self.generator, self.trust)
 
     def _load(self, load: Callable[[], Any], *keys: str) -> Any:
@@ -107,7 +107,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Task:
-    """What is evaluated, and how."""
+    """The sets, tools and settings of an evaluation."""
 
     synthetic: EyeSet
     real: EyeSet
@@ -120,12 +120,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Family:
-    """One family.
+    """A family of measurements.
 
     Attributes:
-        question: that it answers, in plain words.
-        depends: on which settings and networks its figures depend, the two sets aside.
-        measure: writes pictures into a folder and returns the section.
+        question: its question in plain words.
+        depends: settings and networks on which its figures depend, besides the two sets.
+        measure: function that writes pictures into a folder and returns the section.
     """
 
     question: str
@@ -134,12 +134,12 @@ class Family:
 
 
 def grey_section(key: str, reason: str) -> Section:
-    """A section that could not be judged."""
+    """A section that was not judged."""
     return Section(key, FAMILIES[key].question, "grey", reason, {})
 
 
 def sentence(message: str) -> str:
-    """What an error says, as a sentence of the report begins; without the place of this package on this machine."""
+    """An error message as the beginning of a sentence, without the path of this package."""
     plain = message.replace(f"{REPOSITORY}/", "")
     return plain[:1].upper() + plain[1:]
 
@@ -168,7 +168,7 @@ def _faithfulness(task: Task, folder: Path) -> Section:
 
 
 def _judge(tools: Tools) -> tuple[Judge | None, str, str]:
-    """The judge, its name, and why there is none: biomarkers are compared without it, too."""
+    """The judge and its name, or the reason why there is none. Biomarkers are compared without a judge, too."""
     try:
         return *tools.judge, ""
     except NotAtHandError as error:
@@ -195,12 +195,12 @@ def _usefulness(task: Task, folder: Path) -> Section:
     key = _learned(task.synthetic, training, test)
     try:
         return usefulness_section(task.synthetic, training, test, **how, output_dir=folder, key=key)
-    except LeakError as error:  # test eyes among the conditions, which the other families need
+    except LeakError as error:  # other families need conditions of test eyes
         raise NotAtHandError(str(error)) from error
 
 
 def _refuse_trained(task: Task) -> None:
-    """Refuse to test on patients whom the generator was trained on."""
+    """Refuse test patients on whom the generator was trained."""
     trained = read_trained_on(task.tools.settings, task.real.items).training
     pairs = zip(task.real.items, trained, strict=True)
     if known := sorted({str(item["patient"]) for item, one in pairs if one and item["split"] == "test"}):
@@ -211,7 +211,7 @@ def _refuse_trained(task: Task) -> None:
 
 
 def _learned(*sets: EyeSet) -> str:
-    """The first kind of mask that all sets have; where there is none, what is missing is said of vessels."""
+    """The first kind of mask that all sets have; vessels if there is none."""
     return next((key for key in LEARNED if all(any(key in item for item in eyes.items) for eyes in sets)), LEARNED[0])
 
 
@@ -232,7 +232,7 @@ FAMILIES = {
         _faithfulness,
     ),
     "privacy": Family(
-        "Does the synthetic set give its training patients away?",
+        "Does the synthetic set reveal its training patients?",
         lambda task: {
             "extractor": next(iter(task.tools.extractors)),
             "seed": task.seed,
@@ -241,15 +241,15 @@ FAMILIES = {
         _privacy,
     ),
     "usefulness": Family(
-        "Does the set train a network that works on real eyes?",
+        "Does a network trained on the set work on real eyes?",
         lambda task: {"mode": task.mode, "seed": task.seed, "training": task.tools.settings.get("training")},
         _usefulness,
     ),
 }
-"""In the order in which they are run, the quickest first."""
+"""In order of execution, the quickest first."""
 
 QUESTIONS = ("distribution", "faithfulness", "privacy", "usefulness")
-"""The four that stand on top of the report; ``image`` adds to the first."""
+"""The four questions at the top of the report; ``image`` adds to the first."""
 
 
 def _name(painter: Callable[[Any, Any, Eye], Any] | None) -> str | None:

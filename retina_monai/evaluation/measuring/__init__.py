@@ -1,1 +1,1 @@
-"""What measures: sets of eyes, judges and feature extractors."""
+"""Eye sets, the vessel judge and feature extractors."""

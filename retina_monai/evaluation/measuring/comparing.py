@@ -1,8 +1,8 @@
-"""Two sets compared by one number per eye, or by a few: the difference of their means, the distance of their spreads.
+"""Comparison of two sets by one or a few numbers per eye: difference of means and distance of distributions.
 
-An interval is over patients, as in :mod:`retina_monai.evaluation.report.tables`. A distance says little alone: beside
-it stand that of two halves of the real set, with no patient in both (the floor), and that of synthetic eyes to one
-half, taken in the same number and of no patient of that half, so that the two compare.
+Intervals are drawn over patients, as in :mod:`retina_monai.evaluation.report.tables`. A distance is read beside two
+others. The floor is the distance of two halves of the real set that share no patient. The matched distance is that of
+synthetic eyes to one of these halves. It uses as many eyes as the floor, and none of a patient of that half.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = ["Distance", "compare_samples", "difference_interval"]
 
 Floats = NDArray[np.float64]
 
-DRAWS_AT_ONCE = 2**22  # numbers held in memory while resampling
-HALVINGS = 20  # random ones, over which floors are averaged: one is one draw
-LARGEST = 1000  # eyes of a half: more only cost time
+DRAWS_AT_ONCE = 2**22  # numbers in memory while resampling
+HALVINGS = 20  # random halvings over which floors are averaged
+LARGEST = 1000  # largest number of eyes of a half
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two samples are apart.
+    """Distances between synthetic and real eyes.
 
     Attributes:
-        kolmogorov_smirnov, wasserstein: of all synthetic to all real eyes; NaN where either have no value.
-        floor_ks, floor_wasserstein: between halves of the real eyes, averaged over random halves; NaN with less than
-            two patients.
-        ratio: mean Wasserstein distance of synthetic eyes to one half over that of the other half, in equal numbers:
-            1 where synthetic eyes are like real ones; NaN where there is no floor.
+        kolmogorov_smirnov, wasserstein: distance of all synthetic to all real eyes; NaN if either set has no value.
+        floor_ks, floor_wasserstein: mean distance between random halves of the real eyes; NaN with fewer than two
+            patients.
+        ratio: mean Wasserstein distance of synthetic eyes to one half, divided by that of as many real eyes of the
+            other half. It is 1 if synthetic eyes are like real ones, and NaN without a floor.
         N, real_N: numbers of eyes.
         real_patients: number of patients of the real eyes.
     """
@@ -61,24 +61,24 @@ def difference_interval(
 ) -> Interval:
     """Mean of the first values minus that of the second, with its percentile bootstrap interval.
 
-    Patients are drawn, with all their values in both; those of both lists, of the first and of the second alone are
-    drawn apart from each other, so that pairs stay pairs and numbers stay numbers (stratified cluster bootstrap;
-    Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.2).
+    Patients are resampled with all their values. Patients of both lists, of the first list alone and of the second
+    list alone are separate strata, so pairs are preserved and each stratum keeps its number of patients (stratified
+    cluster bootstrap; Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.2).
 
     Args:
         first: (N,), finite.
         second: (M,), finite.
-        first_groups, second_groups: the patient of each value.
-        level: confidence, between 0 and 1.
-        seed: of the resampling.
+        first_groups, second_groups: patient of each value.
+        level: confidence level, in (0, 1).
+        seed: seed of the resampling.
         resamples: number of bootstrap samples.
 
     Returns:
-        The interval, with N of the first values; its ends are NaN where either list has fewer than
+        The interval, with the N of the first values. Its ends are NaN if either list has fewer than
         :data:`retina_monai.evaluation.report.tables.FEWEST` patients.
 
     Raises:
-        ValueError: no values, a value that is not finite, groups of another length.
+        ValueError: there are no values, a value is not finite, or a list of groups has another length.
 
     Example:
         >>> patients = ["ann", "bob", "cy", "di"]
@@ -89,7 +89,7 @@ def difference_interval(
     values = [np.asarray(side, np.float64) for side in (first, second)]
     for side, groups in zip(values, (first_groups, second_groups), strict=True):
         if side.ndim != 1 or not side.size or not np.isfinite(side).all() or len(groups) != len(side):
-            raise ValueError("values must be finite, at least one, and have a group each")
+            raise ValueError("values must be finite, not empty, and have one group each")
     mean = float(values[0].mean() - values[1].mean())
     number = {group: place for place, group in enumerate(dict.fromkeys([*first_groups, *second_groups]))}
     members = [np.array([number[group] for group in groups]) for groups in (first_groups, second_groups)]
@@ -108,39 +108,49 @@ def compare_samples(
     real_patients: Sequence[str],
     seed: int = 0,
 ) -> Distance:
-    """Distances of a biomarker's distributions, with their floor.
+    """Distances between the distributions of a biomarker, with their floor.
 
     Args:
-        synthetic: (N, K), K values of each eye (its quantiles, say), all of one weight; NaN where one has none.
+        synthetic: (N, K), K values of each eye (such as quantiles) with equal weights; NaN if an eye has no value.
         real: (M, K).
-        patients, real_patients: of each eye; a synthetic eye's is that of its condition.
-        seed: of the halves.
+        patients, real_patients: patient of each eye; for a synthetic eye, the patient of its condition.
+        seed: seed of the halves.
     """
-    made, true = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
+    synthetic_values, real_values = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
     floors, matched = [], []
     if len(set(real_patients)) > 1:
         generator = np.random.default_rng(seed)
         for _ in range(HALVINGS):
-            half, other = (_some(part, LARGEST, generator) for part in halve(len(true), generator, real_patients))
-            strangers = _strangers(patients, {real_patients[place] for place in half})
-            like = made[generator.choice(strangers, min(len(other), len(strangers)), replace=False)]
-            floors.append(_distances(true[other][: len(like)], true[half]))
-            matched.append(_distances(like, true[half]))
+            half, other = (
+                _some(part, LARGEST, generator) for part in halve(len(real_values), generator, real_patients)
+            )
+            unrelated = _unrelated(patients, {real_patients[place] for place in half})
+            matching = synthetic_values[generator.choice(unrelated, min(len(other), len(unrelated)), replace=False)]
+            floors.append(_distances(real_values[other][: len(matching)], real_values[half]))
+            matched.append(_distances(matching, real_values[half]))
     floor_ks, floor = np.mean(floors, axis=0) if floors else (math.nan, math.nan)
     ratio = float(np.mean(matched, axis=0)[1] / floor) if floors and floor > 0 else math.nan
-    distances = _distances(made, true)
-    return Distance(*distances, float(floor_ks), float(floor), ratio, len(made), len(true), len(set(real_patients)))
+    distances = _distances(synthetic_values, real_values)
+    return Distance(
+        *distances,
+        float(floor_ks),
+        float(floor),
+        ratio,
+        len(synthetic_values),
+        len(real_values),
+        len(set(real_patients)),
+    )
 
 
 def _per_group(values: Sequence[Floats | None], members: Sequence[NDArray[np.intp]], count: int) -> Floats:
-    """Sums of each side's values over groups, or their numbers: (2, groups)."""
+    """Sums of the values of each side per group, or their counts for ``None``: (2, groups)."""
     return np.stack(
         [np.bincount(member, own, count).astype(float) for own, member in zip(values, members, strict=True)]
     )
 
 
 def _resample(sums: Floats, counts: Floats, generator: np.random.Generator, resamples: int) -> Iterator[Floats]:
-    """Differences of means over groups that are drawn anew; groups of both sides, or of one, in their own number."""
+    """Differences of means over resampled groups; each stratum keeps its number of groups."""
     kinds = (counts[0] > 0) + 2 * (counts[1] > 0)
     strata = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
     at_once = max(1, DRAWS_AT_ONCE // counts.shape[1])
@@ -156,8 +166,8 @@ def _some(places: NDArray[np.int64], count: int, generator: np.random.Generator)
     return generator.permutation(places)[:count]
 
 
-def _strangers(patients: Sequence[str], known: set[str]) -> NDArray[np.int64]:
-    """Places of those whose patient is not known; of all, where each is."""
+def _unrelated(patients: Sequence[str], known: set[str]) -> NDArray[np.int64]:
+    """Indices of eyes whose patient is not in ``known``, or of all eyes if there are none."""
     places = np.array([place for place, patient in enumerate(patients) if patient not in known], np.int64)
     return places if len(places) else np.arange(len(patients))
 

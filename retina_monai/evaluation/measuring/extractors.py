@@ -1,4 +1,4 @@
-"""Feature extractors for what compares sets of photographs: the retina encoder, and Inception-v3 if a user has it."""
+"""Feature extractors for the comparison of sets: the retina encoder and, optionally, Inception-v3."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from retina_monai.evaluation.measuring.inception import InceptionV3
 __all__ = ["load_extractors"]
 
 ENCODER = "retina_encoder"
-DIGITS = 8  # of the SHA-256 of the weights, in a name
+DIGITS = 8  # hex digits of the SHA-256 of the weights in a name
 
 
 def load_extractors(
     encoder: str | Path | None = None, inception_weights: str | Path | None = None
 ) -> dict[str, Extractor]:
-    """Feature extractors by name; each takes photographs ``(B, 3, H, W)`` in [-1, 1] and gives features ``(B, D)``.
+    """Feature extractors by name. Each maps photographs ``(B, 3, H, W)`` in [-1, 1] to features ``(B, D)``.
 
-    Names carry the digest of the weights, since figures over other weights do not compare.
+    Names contain the digest of the weights, because figures of different weights are not comparable.
 
     Args:
-        encoder: weights of the bundle ``retina_encoder`` to take instead of the released ones.
-        inception_weights: see :class:`~retina_monai.evaluation.measuring.inception.InceptionV3`; ``None`` leaves that
-            extractor out.
+        encoder: weights of the bundle ``retina_encoder``; ``None`` for the released ones.
+        inception_weights: weights for :class:`~retina_monai.evaluation.measuring.inception.InceptionV3`; ``None`` for
+            no such extractor.
 
     Returns:
-        The retina encoder, then Inception-v3 if there are weights for it.
+        The retina encoder, and then Inception-v3 if ``inception_weights`` is given.
 
     Raises:
-        RetinaError: a file of weights is missing, cannot be read, or holds those of another network; torch-fidelity is
-            not installed and there are ``inception_weights``.
+        RetinaError: a weights file is missing, unreadable or belongs to another network; ``inception_weights`` is
+            given but torch-fidelity is not installed.
     """
     name, network = _load_encoder(encoder)
     extractors = {name: _as_extractor(network)}
@@ -51,7 +51,7 @@ def _load_encoder(weights: str | Path | None) -> tuple[str, nn.Module]:
     root = find_bundle(ENCODER)
     path = root / "models" / "model.pt" if weights is None else Path(weights)
     if weights is None and not path.is_file():
-        raise RetinaError(f"{path} is not there: get the released weights of {ENCODER}, or give others with --encoder")
+        raise RetinaError(f"{path} is missing: get the released weights of {ENCODER}, or give others with --encoder")
     network = load_network_of(ENCODER, path)
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     kind = f"{ENCODER} {version}" if weights is None else ENCODER

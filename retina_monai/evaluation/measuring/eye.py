@@ -1,4 +1,4 @@
-"""An eye of a set that is evaluated, real or synthetic: photograph, field of view, masks, and whose they are."""
+"""An eye of an evaluated set, real or synthetic: photograph, field of view, masks and patient."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor
 __all__ = ["Condition", "Extractor", "Eye", "Eyes", "Judge", "as_image", "as_mask"]
 
 Judge = Callable[[Tensor, Tensor], Tensor]
-"""From photographs (B, 3, H, W) in [-1, 1] and fields of view (B, 1, H, W) of {0, 1} to (B, 1, H, W) in [0, 1]."""
+"""Photographs (B, 3, H, W) in [-1, 1] and fields of view (B, 1, H, W) in {0, 1} -> vessels (B, 1, H, W) in [0, 1]."""
 
 Extractor = Callable[[Tensor], Tensor]
-"""From photographs (B, 3, H, W) in [-1, 1] to features (B, D)."""
+"""Photographs (B, 3, H, W) in [-1, 1] -> features (B, D)."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a synthetic photograph was made from.
+    """The vessel map from which a synthetic photograph was made.
 
     Attributes:
-        patient: whose vessel map it was; a phantom's is ``phantom/...``.
-        name: of the real eye.
-        augmented: the map was warped before, so that no photograph of this very map exists.
-        latent: tells the noise of a network that starts from noise.
+        patient: patient of the map; ``phantom/...`` for a phantom.
+        name: name of the real eye.
+        augmented: whether the map was warped, so that no real photograph of it exists.
+        latent: number of the noise sample, for networks that start from noise.
     """
 
     patient: str
@@ -38,20 +38,20 @@ class Condition:
 
 @dataclass(frozen=True)
 class Eye:
-    """An eye of a set, all pictures cropped to the field of view, square and of one size.
+    """An eye of a set. All its images are cropped to the field of view, square and of one size.
 
     Attributes:
-        name: of the image.
-        patient: whose it is; of a synthetic one, whose condition it was made from.
-        dataset: the set that it belongs to; of a synthetic one, the set of its condition where that is known.
+        name: name of the image.
+        patient: patient of the eye; for a synthetic eye, the patient of its condition.
+        dataset: data set of the eye; for a synthetic eye, the data set of its condition if known.
         image: (3, S, S), RGB.
         fov: (S, S).
-        masks: key (``vessel``, ``disc``, ...) -> (S, S), share of each pixel that is covered, in [0, 1]; of ``vessel``
-            the label, of {0, 1}.
+        masks: key (``vessel``, ``disc``, ...) -> (S, S), covered share of each pixel, in [0, 1]. ``vessel`` is the
+            label, in {0, 1}.
         split: ``training``, ``validation`` or ``test`` for a real eye; empty for a synthetic one.
-        condition: of a synthetic eye, where the set tells it.
-        vessel_share: (S, S) in [0, 1], the share of each pixel that vessels cover; of a synthetic eye what its
-            generator was given, where the set holds it.
+        condition: condition of a synthetic eye, if the set records it.
+        vessel_share: (S, S) in [0, 1], share of each pixel that is vessel. For a synthetic eye this is the input of
+            its generator, if the set contains it.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Eye:
 
 
 Eyes = Sequence[Eye]
-"""Eyes that may be read when they are asked for: go through them once, and keep none."""
+"""Eyes that may be read on access: iterate once and keep no reference."""
 
 
 def as_image(eye: Eye) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two sets that are compared, synthetic and real, read eye by eye when they are asked for."""
+"""The compared sets, synthetic and real, whose eyes are read on access."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ from retina_monai.transforms.vessel_label import cut_label, vessel_label
 __all__ = ["EyeSet", "PackEyed", "Place", "list_real", "list_synthetic", "read_settings", "refuse_real"]
 
 Place = str | Path | Sequence[str | Path]
-"""Where a set lies: a directory, a ``datalist.json``, or several of them."""
+"""A set: a directory, a ``datalist.json``, or several of them."""
 
 MEASURED = tuple(key for key in MASKS if key not in ("fov", "vessel_2nd"))
 SHARE = "vessel_share"
-MEMORY_MB = 128  # of eyes kept in memory, whatever the set's size; the others come from the disk cache
-PHANTOM = "phantom/"  # how a phantom's patient begins
+MEMORY_MB = 128  # of eyes in memory; the others are read from the disk cache
+PHANTOM = "phantom/"  # prefix of a phantom's patient
 FEWEST = 2
 
 
 class EyeSet(Sequence[Eye]):
-    """The eyes of a set; each is read when it is asked for, and prepared once.
+    """The eyes of a set. Each is prepared once and read on access.
 
     Args:
-        place: what the user gave.
-        items: of the datalist, with ``split`` and, of synthetic eyes, ``condition``.
-        size: pixels a side of the eyes.
-        cache_dir: where prepared eyes are kept between families and runs.
-        skip_unreadable: leave out eyes with a file that is broken or makes no sense, and log their names.
+        place: path or paths given by the user.
+        items: datalist items with ``split`` and, for synthetic eyes, ``condition``.
+        size: side of the eyes in pixels.
+        cache_dir: folder that keeps prepared eyes between families and runs.
+        skip_unreadable: leave out eyes with broken or inconsistent files and log their names.
 
     Attributes:
-        items: those that are left, in the order of the eyes.
-        left_out: names of the others.
+        items: the remaining items, in the order of the eyes.
+        left_out: names of the eyes that were left out.
 
     Raises:
-        RetinaError: all that is wrong with the files, in one sentence; fewer than two eyes are left.
+        RetinaError: all problems of the files, in one sentence; fewer than two eyes remain.
     """
 
     def __init__(
@@ -111,25 +111,25 @@ class EyeSet(Sequence[Eye]):
         return [self._packed.data[place] for place in self._places]
 
     def of_split(self, *splits: str) -> EyeSet:
-        """The eyes of these splits, in their order; nothing is read."""
+        """The eyes of these splits, in order, without reading them."""
         return self.where([item["split"] in splits for item in self.items])
 
     def where(self, chosen: Sequence[bool]) -> EyeSet:
-        """The eyes that are chosen, one by one, in their order; nothing is read."""
+        """The eyes for which ``chosen`` is true, in order, without reading them."""
         return self._part([place for place, one in zip(self._places, chosen, strict=True) if one])
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the eyes' names, patients, splits, conditions and files, wherever they lie."""
-        return fingerprint({"training": self.items})  # whose splits are in the items
+        """SHA-256 over names, patients, splits, conditions and files of the eyes, independent of their location."""
+        return fingerprint({"training": self.items})  # the items contain their splits
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Width x height of the photographs' files, the most frequent first, and how many there are of each."""
+        """Width x height of the photographs' files and their number, the most frequent first."""
         return dict(Counter("{1} x {0}".format(*read_size(item["image"])) for item in self.items).most_common())
 
     def about(self) -> dict[str, Any]:
-        """What the report says about the set; no path but what the user gave."""
+        """The report's entry for the set. Its only paths are those given by the user."""
         items = self.items
         masks = {key: sum(key in item for item in items) for key in MEASURED}
         splits = {split: sum(item["split"] == split for item in items) for split in SPLITS}
@@ -153,14 +153,15 @@ class EyeSet(Sequence[Eye]):
 
 
 class PackEyed(Transform):
-    """Datalist item -> photograph, field of view and masks of one eye as PNG in memory, which is small and exact.
+    """Datalist item -> photograph, field of view and masks of one eye as lossless PNGs in memory.
 
-    All are cropped to the field of view (computed where the set has none), padded square and resized by area; a mask
-    holds the share of each pixel that it covers, in steps of 1/255. Of vessels there are two: ``vessel``, the label,
-    whose topology stays (:func:`retina_monai.transforms.vessel_label.vessel_label`), and ``vessel_share``.
+    All are cropped to the field of view, which is computed if the set has none, padded to a square and resized by
+    area. A mask holds the covered share of each pixel, in steps of 1/255. Vessels have two masks: the label
+    ``vessel``, which preserves their topology (:func:`retina_monai.transforms.vessel_label.vessel_label`), and
+    ``vessel_share``.
 
     Args:
-        size: pixels a side.
+        size: side in pixels.
 
     Raises:
         RetinaError: as :func:`retina_monai.data.sets.eyes.read_eye`.
@@ -168,7 +169,7 @@ class PackEyed(Transform):
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.keys = (*MEASURED, SHARE)  # of which a cache has to know
+        self.keys = (*MEASURED, SHARE)  # part of the cache's fingerprint
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Tensor]:
         eye = read_eye(data, MEASURED)
@@ -183,27 +184,27 @@ class PackEyed(Transform):
 
 
 def list_real(real_dir: Place) -> list[Item]:
-    """Items of the real set, or of several, with their ``split``; a folder of photographs alone is one, too.
+    """Items of one or several real sets, with their ``split``. A folder of photographs alone is accepted.
 
     Raises:
-        RetinaError: no such directory, no photograph in it, fewer than two; photographs and masks that do not pair.
+        RetinaError: the directory does not exist or has fewer than two photographs; photographs and masks do not pair.
     """
     return _listed(real_dir, join=True)
 
 
 def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item]:
-    """Items of a synthetic set, with the ``condition`` (patient, name, augmented) that each was made from.
+    """Items of a synthetic set with their ``condition`` (patient, name, augmented, latent).
 
-    The manifest tells it; pseudonyms of eyes of the real set are resolved. Where it does not, as in older sets and
-    those of others, an eye was made from the real one that has its name, unless its patient is known and is another; or
-    from its patient, if that is of the real set.
+    The condition is read from the manifest, and pseudonyms of eyes of the real set are resolved. For sets without it,
+    such as older ones and those of other projects, an eye is assumed to be made from the real eye of the same name if
+    its patient is the same or unknown, and otherwise from its patient if the real set contains that patient.
 
     Args:
-        synthetic_dir: a set that this project wrote, a folder that a layout recognises, or photographs alone.
+        synthetic_dir: a set written by this project, a folder of a known layout, or photographs alone.
         real: items of the real set.
 
     Raises:
-        RetinaError: as :func:`list_real`; some of its photographs are files of the real set.
+        RetinaError: as :func:`list_real`; the set shares photographs with the real set.
     """
     items = [item | {"split": ""} for item in _listed(synthetic_dir, join=False)]
     _refuse_shared(synthetic_dir, items, real)
@@ -216,10 +217,10 @@ def list_synthetic(synthetic_dir: str | Path, real: Sequence[Item]) -> list[Item
 
 
 def refuse_real(synthetic: EyeSet, real: EyeSet) -> None:
-    """Refuse a synthetic set that is a copy of the real one: each photograph equals a real one, pixel by pixel.
+    """Refuse a synthetic set whose photographs all equal real ones pixel by pixel.
 
     Raises:
-        RetinaError: it is.
+        RetinaError: all photographs are real.
     """
     known = {_digest(eye) for eye in progress(real, "reading real eyes")}
     if all(_digest(eye) in known for eye in progress(synthetic, "reading synthetic eyes")):
@@ -227,23 +228,23 @@ def refuse_real(synthetic: EyeSet, real: EyeSet) -> None:
 
 
 def read_settings(synthetic_dir: str | Path) -> dict[str, Any]:
-    """What the generator wrote about itself: bundle, digest of its weights, appearance, seed; nothing for others' sets.
+    """Settings saved by the generator (bundle, digest of its weights, appearance, seed); empty for other sets.
 
     Raises:
-        RetinaError: the file is there and holds no JSON object.
+        RetinaError: the file exists but is not a JSON object.
     """
     path = Path(synthetic_dir) / "settings.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
-        raise RetinaError(f"{path} cannot be read as JSON: write the set anew, or remove the file") from error
+        raise RetinaError(f"{path} is not valid JSON: write the set again, or remove the file") from error
     if not isinstance(settings, dict):
-        raise RetinaError(f"{path} is no JSON object: write the set anew, or remove the file")
+        raise RetinaError(f"{path} must be a JSON object: write the set again, or remove the file")
     return settings
 
 
 class _Names:
-    """Real eyes by their names, by the names of their files, and by patient."""
+    """Real eyes by name and by file name, and the data set of each patient."""
 
     def __init__(self, real: Sequence[Item]) -> None:
         stems = Counter(_stem(item) for item in real)
@@ -253,9 +254,9 @@ class _Names:
 
 
 def _listed(place: Place, join: bool) -> list[Item]:
-    """Items with their split; with ``join``, photographs that are one picture are of one patient."""
+    """Items with their split; ``join`` assigns photographs that are one picture to one patient."""
     datalist = _recognised(place, join)
-    if isinstance(datalist, RetinaError):  # not raised above: of errors inside each other the first is shown
+    if isinstance(datalist, RetinaError):  # not raised above, where only the first of nested errors would be shown
         items = _photographs(Path(place), join) if isinstance(place, str | Path) else []
         if not items:
             raise RetinaError(f"{datalist}; nor does it hold photographs alone")
@@ -274,9 +275,9 @@ def _recognised(place: Place, join: bool) -> Datalist | UnknownLayoutError | NoV
 
 
 def _photographs(folder: Path, join: bool) -> list[Item]:
-    """Of a folder that no layout recognises: its pictures, or those in ``images``, with the masks beside that.
+    """Items of a folder without a known layout: its pictures, or those in ``images`` with masks in sibling folders.
 
-    With ``join``, photographs of one person are of one patient, as far as files and names say so.
+    ``join`` assigns photographs of one person to one patient, as far as files and names reveal it.
     """
     if not folder.is_dir():
         return []
@@ -298,14 +299,14 @@ def _photographs(folder: Path, join: bool) -> list[Item]:
 
 
 def _manifest_conditions(folder: Path, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
-    """Lines of the manifest by the full path of their photograph; the manifest of phantoms says nothing else."""
+    """Lines of the manifest by the real path of their photograph; empty for phantoms, whose manifest has no more."""
     if not folder.is_dir() or all(str(item["patient"]).startswith(PHANTOM) for item in items):
         return {}
     return {os.path.realpath(folder / line["image"]): line for line in read_manifest(folder) if "image" in line}
 
 
 def _without_pseudonyms(line: Mapping[str, Any], aliases: Aliases) -> dict[str, Any]:
-    """A line of the manifest with the names of the real set, for the eyes that are in it."""
+    """A line of the manifest with pseudonyms replaced by the names of the real set."""
     plain = dict(line)
     if "patient" in line:
         plain["patient"] = aliases.patient(str(line["patient"]))
@@ -316,7 +317,7 @@ def _without_pseudonyms(line: Mapping[str, Any], aliases: Aliases) -> dict[str, 
 
 
 def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
-    """An item with its condition, and with the data set of that."""
+    """An item with its condition and the data set of the condition."""
     condition = line.get("condition")
     patient = str(line.get("patient", item["patient"]))
     if isinstance(condition, Mapping) and isinstance(condition.get("name"), str):
@@ -335,7 +336,7 @@ def _conditioned(item: Item, line: Mapping[str, Any], real: _Names) -> Item:
 
 
 def _own(patient: str) -> str:
-    """A patient's name without that of the data set."""
+    """A patient's name without its data set."""
     return patient.rpartition("/")[2]
 
 
@@ -363,7 +364,7 @@ def _unpack(item: Item, packed: Mapping[str, Tensor]) -> Eye:
 
 
 def _as_png(picture: NDArray[np.uint8]) -> Tensor:
-    """(C, H, W) as a tensor of bytes, which torch keeps in a file without pickling anything else."""
+    """(C, H, W) as a tensor of bytes, which torch saves without pickling other objects."""
     content = BytesIO()
     pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
     Image.fromarray(np.ascontiguousarray(pixels)).save(content, "PNG", compress_level=1)

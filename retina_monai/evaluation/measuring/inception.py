@@ -1,4 +1,4 @@
-"""The Inception-v3 on which FID and KID are defined, by torch-fidelity: TensorFlow's graph of 2015-12-05."""
+"""The Inception-v3 of FID and KID (TensorFlow's graph of 2015-12-05), as implemented by torch-fidelity."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ PACKAGE = "torch_fidelity"
 
 
 class InceptionV3(nn.Module):
-    """Photographs -> the 2048 features of the last pooling.
+    """Photographs -> the 2048 features of the last pooling layer.
 
     Network: https://github.com/toshas/torch-fidelity. Architecture: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna,
     "Rethinking the Inception architecture for computer vision", CVPR 2016, https://arxiv.org/abs/1512.00567.
 
     Args:
-        weights: a file as torch-fidelity (``weights-inception-2015-12-05``) or pytorch-fid
-            (``pt_inception-2015-12-05``) publish it.
+        weights: file published by torch-fidelity (``weights-inception-2015-12-05``) or pytorch-fid
+            (``pt_inception-2015-12-05``).
 
     Raises:
-        RetinaError: torch-fidelity is not installed; the file is missing, cannot be read, or holds the weights of
-            another network.
+        RetinaError: torch-fidelity is not installed; the file is missing, unreadable or belongs to another network.
     """
 
     def __init__(self, weights: str | Path) -> None:
         super().__init__()
         tensors = {key: value for key, value in load_file(weights).items() if isinstance(value, Tensor)}
-        checked = BytesIO()  # torch-fidelity unpickles whatever it is given
+        checked = BytesIO()  # tensors only: torch-fidelity would unpickle anything
         torch.save(tensors, checked)
         checked.seek(0)
         try:
@@ -52,14 +51,14 @@ class InceptionV3(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [-1, 1] -> ``(B, 2048)``.
 
-        Images are rounded to 8 bits first, as the network is defined for those.
+        Images are rounded to 8 bits first, since the network is defined for 8-bit images.
         """
         features: Tensor = self.network((image.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8))[0]
         return features
 
 
 def _torch_fidelity() -> Any:
-    """torch-fidelity's module of this network alone: its package needs torchvision, which this network does not."""
+    """The module of this network. The package ``torch_fidelity`` itself needs torchvision, the module does not."""
     spec = find_spec(PACKAGE)
     if spec is None:
         raise RetinaError(

@@ -1,6 +1,6 @@
-"""The frozen judge of faithfulness: the released network that finds vessels, on photographs of any size.
+"""The frozen judge of faithfulness: the released vessel segmentation network, for photographs of any size.
 
-It judges and nothing else: no loss anywhere uses it, and it was never trained on anything generated.
+No loss uses it, and it was never trained on synthetic photographs.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = ["BUNDLE", "SIZE", "VesselJudge", "load_judge"]
 
 BUNDLE = "iternet_vessel"
 SIZE = 512
-"""Pixels of the longer side at which the network looks: validation eyes of 256 pixels are read as well as at 640."""
+"""Longer side in pixels of the network's input. Validation eyes of 256 pixels score as well at this size as at 640."""
 
 
 class VesselJudge:
-    """Probabilities of vessels, at the size of the photographs that it is given.
+    """Vessel probabilities at the size of the given photographs.
 
-    Photographs are brought to :data:`SIZE`: smaller ones are interpolated (bicubic), larger ones averaged by area. What
-    comes back is averaged by area, or interpolated linearly, to their own size; of a photograph that was enlarged, half
-    of a pixel's area is then the threshold.
+    Photographs are resized so that their longer side is ``size``: bicubic to enlarge, by area to reduce. The
+    probabilities are resized back by area or bilinearly. For an enlarged photograph, the threshold 0.5 then means half
+    of a pixel's area.
 
     Args:
-        network: ``(B, 3, H, W)`` in [-1, 1] -> probabilities ``(B, 1, H, W)``; in evaluation mode.
-        size: pixels of the longer side at which it looks.
+        network: ``(B, 3, H, W)`` in [-1, 1] -> probabilities ``(B, 1, H, W)``.
+        size: longer side in pixels of the network's input.
     """
 
     def __init__(self, network: nn.Module, size: int = SIZE) -> None:
@@ -43,21 +43,21 @@ class VesselJudge:
         self.low = choose_precision("auto", self.device) == "bf16"
 
     def __call__(self, image: Tensor, fov: Tensor) -> Tensor:
-        """Judge photographs one after the other, so that memory does not grow with the batch.
+        """Segment photographs one at a time, so that memory does not grow with the batch.
 
         Args:
             image: ``(B, 3, H, W)`` in [-1, 1].
-            fov: ``(B, 1, H, W)`` of {0, 1}.
+            fov: ``(B, 1, H, W)`` in {0, 1}.
 
         Returns:
-            ``(B, 1, H, W)`` in [0, 1], float32, 0 outside of the field of view, on the device of ``image``.
+            ``(B, 1, H, W)`` in [0, 1], float32, 0 outside the field of view, on the device of ``image``.
 
         Raises:
-            ValueError: arrays of other shapes.
+            ValueError: ``image`` or ``fov`` has another shape.
         """
         if image.ndim != 4 or image.shape[1] != 3 or fov.shape != image[:, :1].shape:
             shapes = f"{tuple(image.shape)} and {tuple(fov.shape)}"
-            raise ValueError(f"image and fov must be (B, 3, H, W) and (B, 1, H, W), not {shapes}")
+            raise ValueError(f"image and fov must be (B, 3, H, W) and (B, 1, H, W), got {shapes}")
         with torch.no_grad():
             found = [self._judge(*pair) for pair in zip(image.split(1), fov.split(1), strict=True)]
         return torch.cat(found).to(image.device) if found else fov.float()
@@ -75,30 +75,30 @@ class VesselJudge:
 
 
 def load_judge(checkpoint: str | Path | None = None, size: int = SIZE) -> tuple[Judge, str]:
-    """The released judge, or other weights of its network.
+    """The judge with the released or other weights.
 
     Args:
-        checkpoint: a flat state_dict such as ``model.pt``; ``None``: the bundle's own.
-        size: pixels of the longer side at which it looks.
+        checkpoint: a flat state_dict such as ``model.pt``; ``None`` for the weights of the bundle.
+        size: longer side in pixels of the network's input.
 
     Returns:
-        The judge, and its name for reports: bundle, version and the beginning of the weights' SHA-256.
+        The judge and its name in reports: bundle, version and first digits of the weights' SHA-256.
 
     Raises:
-        RetinaError: there are no such weights, or they are of another network.
+        RetinaError: the weights are missing or belong to another network.
     """
     root = find_bundle(BUNDLE)
     weights = Path(checkpoint) if checkpoint is not None else root / "models" / "model.pt"
     if not weights.is_file():
         hint = "give others with --judge" if checkpoint is not None else "train it (its card says how) and give --judge"
-        raise RetinaError(f"there are no weights {weights} of the judge {BUNDLE}: {hint}")
+        raise RetinaError(f"{weights}, weights of the judge {BUNDLE}, do not exist: {hint}")
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     name = f"{BUNDLE} {version} (SHA-256 {digest(weights)[:12]})"
     return VesselJudge(load_network_of(BUNDLE, weights), size), name
 
 
 def _resized(picture: Tensor, sides: list[int], growing: str) -> Tensor:
-    """By area where it shrinks, by the given interpolation where it grows."""
+    """Resized by area to shrink, by the interpolation ``growing`` to enlarge."""
     if list(picture.shape[-2:]) == sides:
         return picture
     if sides[0] <= picture.shape[-2] and sides[1] <= picture.shape[-1]:

@@ -1,8 +1,8 @@
-"""How far the features of photographs move when the photographs are spoilt: KID of each way and strength to the floor.
+"""Sensitivity of a feature extractor: KID of degraded photographs, by degradation and strength, beside a floor.
 
-The eyes are parted into two halves, no patient in both, again and again. The distance of one half to the other is what
-two samples of one distribution are apart, the floor; the distance to the other half after it was spoilt is what a
-generator with that fault would get. An extractor that is any good puts the second far above the spread of the first.
+The eyes are repeatedly halved at random, with no patient in both halves. The KID of the two halves is the floor, the
+distance of two samples of one distribution. The KID to the other half after degradation is what a generator with that
+fault would get. A good extractor puts the second far above the spread of the first.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ Features = NDArray[np.float32]
 STRENGTHS = (0.25, 0.5, 1.0)
 REPEATED = "repeated"
 SPLITS = 20
-FEWEST = 8  # eyes: four in each half
+FEWEST = 8  # patients: four in each half
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """KID (over all pairs) of spoilt photographs to others that are as they were.
+    """KID (over all pairs) of degraded photographs to unaltered ones.
 
     Attributes:
-        kind: way of spoiling, of :data:`DEGRADATIONS`, or ``repeated``.
-        strength: from 0 to 1.
-        eyes: how many were parted into halves.
-        kid: mean over the partings.
-        floor: mean KID of the same halves, neither spoilt.
-        spread: standard deviation of the latter over the partings.
+        kind: degradation, a key of :data:`DEGRADATIONS` or ``repeated``.
+        strength: strength in [0, 1].
+        eyes: number of eyes that were halved.
+        kid: mean over the halvings.
+        floor: mean KID of the same halves without degradation.
+        spread: standard deviation of the floor over the halvings.
     """
 
     kind: str
@@ -66,33 +66,33 @@ class Sensitivity:
 
     @property
     def ratio(self) -> float:
-        """How many spreads of the floor the distance lies above it."""
+        """Distance above the floor in units of its spread."""
         return (self.kid - self.floor) / self.spread
 
 
 def measure_sensitivity(
     clean: Features, spoilt: Mapping[tuple[str, float], Features], patients: Sequence[str], seed: int = 0
 ) -> list[Sensitivity]:
-    """KID of each way of spoiling to eyes of other patients, beside the floor.
+    """KID of each degradation to eyes of other patients, beside the floor.
 
     Args:
-        clean: features ``(N, D)`` of photographs as they are.
-        spoilt: of the same photographs, by way and strength.
-        patients: of each photograph.
-        seed: of the partings.
+        clean: features ``(N, D)`` of unaltered photographs.
+        spoilt: features of the same photographs after degradation, by kind and strength.
+        patients: patient of each photograph.
+        seed: seed of the halvings.
 
     Returns:
         One result for each entry of ``spoilt``, and for ``repeated`` at each of ``STRENGTHS``.
 
     Raises:
-        ValueError: as :func:`retina_monai.metrics.polynomial_mmd` of the halves and :func:`retina_monai.metrics.halve`.
+        ValueError: as :func:`retina_monai.metrics.polynomial_mmd` and :func:`retina_monai.metrics.halve`.
     """
     generator = np.random.default_rng(seed)
-    partings = [halve(len(clean), generator, patients) for _ in range(SPLITS)]
-    floor = [polynomial_mmd(clean[first], clean[second]) for first, second in partings]
-    found = {key: [polynomial_mmd(clean[a], values[b]) for a, b in partings] for key, values in spoilt.items()}
+    halvings = [halve(len(clean), generator, patients) for _ in range(SPLITS)]
+    floor = [polynomial_mmd(clean[first], clean[second]) for first, second in halvings]
+    found = {key: [polynomial_mmd(clean[a], values[b]) for a, b in halvings] for key, values in spoilt.items()}
     for share in STRENGTHS:
-        found[REPEATED, share] = [polynomial_mmd(clean[a], repeat(clean[b], share)) for a, b in partings]
+        found[REPEATED, share] = [polynomial_mmd(clean[a], repeat(clean[b], share)) for a, b in halvings]
     return [
         Sensitivity(kind, strength, len(clean), mean(kids), mean(floor), stdev(floor))
         for (kind, strength), kids in found.items()
@@ -100,26 +100,26 @@ def measure_sensitivity(
 
 
 def repeat(features: Features, share: float) -> Features:
-    """As many features of which that share are copies: what a generator does that knows few eyes."""
+    """Features of which a share are copies of others, in the same number, as from a generator that repeats itself."""
     distinct = max(1, round(len(features) * (1 - share)))
     return features[np.arange(len(features)) % distinct]
 
 
 def spoil(images: Tensor, fovs: Tensor, masks: Mapping[str, Tensor], kind: str, strength: float, seed: int) -> Tensor:
-    """Spoil photographs ``(N, 3, S, S)``; photograph ``i`` depends on ``(seed, i)`` alone.
+    """Degrade photographs ``(N, 3, S, S)``; photograph ``i`` depends only on ``(seed, i)``.
 
     Args:
-        images: in [-1, 1].
+        images: photographs in [-1, 1].
         fovs: ``(N, 1, S, S)`` in {0, 1}.
-        masks: ``(N, 1, S, S)`` in [0, 1] each.
+        masks: ``(N, 1, S, S)`` each, in [0, 1].
         kind, strength: as for :func:`retina_monai.transforms.degrade`.
-        seed: of noise.
+        seed: seed of the noise.
     """
-    spoilt = [
+    degraded = [
         degrade(image, fov, kind, strength, {k: mask[i] for k, mask in masks.items()}, np.random.default_rng((seed, i)))
         for i, (image, fov) in enumerate(zip(images, fovs, strict=True))
     ]
-    return torch.stack(spoilt)
+    return torch.stack(degraded)
 
 
 class SensitivityReport:
@@ -127,9 +127,9 @@ class SensitivityReport:
 
     Args:
         encoder: ``(B, 3, S, S)`` in [-1, 1] -> features ``(B, D)``.
-        output_dir: where to write.
-        seed: of partings and noise.
-        about: what was measured, copied into ``report.json``.
+        output_dir: folder to write to.
+        seed: seed of halvings and noise.
+        about: description of the measured network, copied into ``report.json``.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class SensitivityReport:
             self.items.append(kept | {"patient": str(item["patient"])})
 
     def write(self) -> None:
-        """Measure each way of spoiling on the eyes, of all ranks, that have the mask it needs; the first rank does."""
+        """Measure each degradation on the eyes of all ranks that have the mask it needs, on the first rank."""
         items = gather_items(self.items)
         if group_rank() > 0:
             return
@@ -186,8 +186,8 @@ class SensitivityReport:
 
 
 def sensitivity_table(results: Sequence[Sensitivity]) -> str:
-    """Markdown, a line for each way: KID at each strength, and in brackets how many spreads above the floor."""
-    lines = [f"| spoilt by | eyes | floor (spread) | {' | '.join(f'{value:g}' for value in STRENGTHS)} |"]
+    """Markdown table with a row for each degradation: KID at each strength, and in brackets its :attr:`ratio`."""
+    lines = [f"| degradation | eyes | floor (spread) | {' | '.join(f'{value:g}' for value in STRENGTHS)} |"]
     lines.append("|---|---|---|" + "---|" * len(STRENGTHS))
     for kind in dict.fromkeys(result.kind for result in results):
         own = [result for result in results if result.kind == kind]

@@ -1,1 +1,1 @@
-"""The report: its page, tables, plots and MLflow run."""
+"""The report: page, tables, plots and MLflow run."""

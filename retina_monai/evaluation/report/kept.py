@@ -1,4 +1,4 @@
-"""Sections of a report on disk: kept when they are finished, so that an interrupted evaluation goes on where it was."""
+"""Finished sections of a report on disk, from which an interrupted evaluation is resumed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["as_plain", "code_digest", "key_of", "read_section", "write_section"]
 
 FILE = "section.json"
 PAGE = ("page.py", "report.py", "mlflow_run.py")
-"""Files of this folder that change how figures are shown, not what they are."""
+"""Files of this folder that only affect how figures are shown."""
 
 
 def key_of(depends: Mapping[str, Any]) -> str:
-    """Sixteen digits that tell apart what sections depend on."""
+    """The first 16 hex digits of the SHA-256 of everything on which a section depends."""
     return hashlib.sha256(json.dumps(as_plain(depends), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
 def code_digest() -> str:
-    """SHA-256 over this package's sources, those that write the page aside: figures of other code are not reused."""
+    """SHA-256 of this package's sources except those that write the page. Figures of other code are not reused."""
     digest = hashlib.sha256()
     root = Path(retina_monai.__file__).parent
     for path in sorted(root.rglob("*.py")):
@@ -40,10 +40,10 @@ def code_digest() -> str:
 
 
 def write_section(section: Section, folder: Path) -> None:
-    """Keep a finished section: ``section.json`` beside its pictures.
+    """Write a finished section as ``section.json`` beside its pictures.
 
     Raises:
-        RetinaError: it cannot be written.
+        RetinaError: the file cannot be written.
     """
     content = as_plain(
         {
@@ -61,7 +61,7 @@ def write_section(section: Section, folder: Path) -> None:
 
 
 def read_section(folder: Path) -> Section | None:
-    """The section that was kept in a folder; ``None`` where it was not finished, or a picture of it is gone."""
+    """The section in a folder; ``None`` if it is not finished or one of its pictures is missing."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         tables = [Table(**table) for table in content.pop("tables")]
@@ -73,7 +73,7 @@ def read_section(folder: Path) -> Section | None:
 
 
 def as_plain(value: Any) -> Any:
-    """``value`` as JSON holds it: numbers of NumPy as Python's, and none that JSON has no word for."""
+    """``value`` as JSON data: NumPy values as Python ones, NaN and infinity as ``None``."""
     if isinstance(value, Mapping):
         return {str(key): as_plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,4 +1,4 @@
-"""A report as one run of MLflow, so that two generators can be compared there."""
+"""A report as a run of MLflow, for the comparison of generators."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ __all__ = ["EXPERIMENT", "ReportRun"]
 logger = logging.getLogger("retina_monai")
 
 EXPERIMENT = "evaluation"
-TAG = "retina_monai.report"  # digest of the report that a run holds
-METRICS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100  # that MLflow takes in one call
+TAG = "retina_monai.report"  # tag with the digest of the run's report
+METRICS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100  # MLflow's limits for one call
 LONGEST = 500
 LIGHTS = {"red": 0.0, "amber": 1.0, "green": 2.0}
 
 
 class ReportRun:
-    """Where a report is logged; a report that was logged before is not logged again.
+    """Log reports to MLflow. A report that is already logged is skipped.
 
     Args:
-        folder: of the report; its name is part of the run's.
-        tracking_uri: of a server or a database; ``None``: SQLite in the folder. ``MLFLOW_TRACKING_URI`` wins.
+        folder: folder of the report; its name is part of the run's name.
+        tracking_uri: a server or database; ``None`` for SQLite in the folder. ``MLFLOW_TRACKING_URI`` takes precedence.
 
     Raises:
         RetinaError: the store cannot be used (:func:`retina_monai.handlers.mlflow_store.is_usable`).
@@ -60,7 +60,7 @@ class ReportRun:
         """Log figures as metrics, lights, settings, tables, pictures and the report's files.
 
         Raises:
-            RetinaError: MLflow cannot write.
+            RetinaError: MLflow cannot write to its store.
         """
         with one_sentence(self.address, "evaluate"):
             files = artifact_folder(self.address)
@@ -69,7 +69,7 @@ class ReportRun:
             for run in _runs(client, experiment, digest):
                 if run.info.status == "FINISHED":
                     return
-                client.delete_run(run.info.run_id)  # of an evaluation that was interrupted while it was logged
+                client.delete_run(run.info.run_id)  # left by an interruption
             name = f"{self.folder.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
             run_id = client.create_run(experiment, run_name=name, tags={TAG: digest, **_tags(report)}).info.run_id
             self._log(client, run_id, report)
@@ -97,7 +97,7 @@ class ReportRun:
 
 def _log_table(client: MlflowClient, run_id: str, table: Mapping[str, Any], path: str) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "For backward compatibility, 'str' dtypes")  # of pandas to MLflow
+        warnings.filterwarnings("ignore", "For backward compatibility, 'str' dtypes")  # pandas' warning to MLflow
         client.log_table(run_id, _columns(table), path)
 
 
@@ -106,7 +106,7 @@ def _tags(report: Mapping[str, Any]) -> dict[str, str]:
     answers = report["answers"].items()
     rows = "\n".join(f"| {key} | {WORDS[answer['light']].lower()} | {answer['answer']} |" for key, answer in answers)
     note = (
-        f"A synthetic set against a real one.\n\n| family | light | answer |\n|---|---|---|\n{rows}\n\n"
+        f"A synthetic set compared with a real one.\n\n| family | light | answer |\n|---|---|---|\n{rows}\n\n"
         "Metrics are named after their family. `light` is 2 for good, 1 for with reservations and 0 for not good."
     )
     tags = source_tags("retina_monai evaluate") | {MLFLOW_RUN_NOTE: note}
@@ -145,7 +145,7 @@ def _parameters(report: Mapping[str, Any]) -> Iterator[Param]:
 
 
 def _columns(table: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Of a table, each column under its name; a number where two have one."""
+    """Columns of a table by title; a repeated title gets its number."""
     columns: dict[str, list[Any]] = {}
     for place, title in enumerate(table["columns"]):
         name = f"{title} {place + 1}" if title in columns else str(title)
@@ -158,5 +158,5 @@ def _file_name(title: str) -> str:
 
 
 def _name(path: str) -> str:
-    """As MLflow takes names of metrics."""
+    """``path`` with the characters that MLflow accepts in names."""
     return re.sub(r"[^\w\-./ ]", "_", path, flags=re.ASCII)[:250]

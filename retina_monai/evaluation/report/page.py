@@ -1,6 +1,6 @@
-"""The report as one page: ``index.html`` holds its pictures and styles, runs no script and asks no network.
+"""The report as a single page: ``index.html`` contains its pictures and styles, runs no script and needs no network.
 
-It is laid out by ``templates/page.html`` and styled by ``templates/style.css``; what they show is prepared here.
+This module prepares the content of ``templates/page.html``, which is styled by ``templates/style.css``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from retina_monai.files import write_text
 
 __all__ = ["WORDS", "build_page", "flatten", "write_page"]
 
-WIDEST = 1800  # pixels of a picture in the page; larger ones are in the folder beside it
-HEAVY = 300_000  # bytes of a PNG beyond which a picture is stored as WebP
-NARROWEST = 11  # characters of a column of text on a phone
+WIDEST = 1800  # pixels of a picture in the page; the full size is in the folder beside it
+HEAVY = 300_000  # bytes above which a PNG is stored as WebP
+NARROWEST = 11  # characters of a text column on a phone
 NOTHING = "–"
 WORDS = {"green": "Good", "amber": "With reservations", "red": "Not good", "grey": "Not judged"}
 
@@ -32,7 +32,7 @@ def write_page(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``index.html`` beside the report's pictures.
 
     Raises:
-        RetinaError: it cannot be written.
+        RetinaError: the file cannot be written.
     """
     write_text(folder / "index.html", build_page(report, folder))
 
@@ -41,8 +41,8 @@ def build_page(report: Mapping[str, Any], folder: Path) -> str:
     """The page of a report.
 
     Args:
-        report: as ``report.json`` holds it.
-        folder: that the paths of its pictures start from.
+        report: content of ``report.json``.
+        folder: folder to which the paths of its pictures are relative.
     """
     templates = Environment(
         loader=PackageLoader("retina_monai.evaluation.report"),
@@ -66,7 +66,7 @@ def build_page(report: Mapping[str, Any], folder: Path) -> str:
 
 
 def flatten(figures: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each figure with its path, parts parted by slashes; a list of numbers stays one.
+    """Figures with their slash-separated paths; a list of numbers stays one figure.
 
     Example:
         >>> dict(flatten({"KID": {"encoder": 0.5}, "spectrum": [1, 2], "rows": [{"N": 3}]}))
@@ -92,7 +92,7 @@ def _last(place: str) -> str:
 
 
 def _prepared(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A section with what the template does not compute."""
+    """A section with the values that the template needs."""
     return dict(section) | {
         "tables": [_measured(table) for table in section["tables"]],
         "pictures": [dict(picture) | _inline(folder / picture["path"]) for picture in section["pictures"]],
@@ -101,9 +101,9 @@ def _prepared(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _measured(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with ``numeric``, which columns hold numbers and gaps only, and ``characters``, how wide it is at least.
+    """A table with ``numeric``, the columns of numbers and empty cells, and ``characters``, its minimum width.
 
-    A column is as wide as its longest word, and text as the style has it at least.
+    A column is as wide as its longest word. A text column is also at least as wide as its style requires.
     """
     columns = list(zip(*table["rows"], strict=True)) or [()] * len(table["columns"])
     numeric = [bool(cells) and all(cell is None or _is_number(cell) for cell in cells) for cells in columns]
@@ -119,7 +119,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value as a person reads it: four digits of a fraction, an en dash for nothing, the length of a long list."""
+    """A value for display: four significant digits, an en dash for ``None``, the length of a long list."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
@@ -134,7 +134,7 @@ def _shown(value: Any) -> str:
 
 
 def _inline(path: Path) -> dict[str, Any]:
-    """A picture's ``width``, ``height`` and ``source``, an address that holds it: PNG, or WebP where PNG is heavy."""
+    """``width``, ``height`` and ``source`` of a picture. The source is a data URI: PNG, or WebP for a large PNG."""
     with Image.open(path) as stored:
         picture, texts = stored.convert("RGB"), getattr(stored, "text", {})
     if picture.width > WIDEST:
@@ -148,7 +148,7 @@ def _inline(path: Path) -> dict[str, Any]:
 
 
 def _as_png(picture: Image.Image, texts: Mapping[str, str]) -> bytes:
-    """As small as it gets without loss; what its file says of itself (that it is synthetic, say) stays."""
+    """A lossless PNG of minimal size. Text entries, such as the mark of synthetic pictures, are preserved."""
     info = PngInfo()
     for key, text in texts.items():
         info.add_text(key, str(text))

@@ -1,4 +1,4 @@
-"""Figures of the evaluation: power spectra beside the real one, and grids of eyes."""
+"""Plots of the evaluation: power spectra relative to the real one, and grids of eyes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from retina_monai.handlers.grid import image_grid
 
 __all__ = ["image_grid", "plot_spectrum"]
 
-RATIO_TOP = (1.5, 3.0)  # where the ratio's axis may end: the band stays readable beside a curve that runs away
+RATIO_TOP = (1.5, 3.0)  # range of the ratio axis' end, so that outliers do not flatten the band
 
 
 def plot_spectrum(
@@ -25,18 +25,18 @@ def plot_spectrum(
     real: str = "real",
     band: float = 0.25,
 ) -> None:
-    """Draw radial power spectra: on the left as they are (log-log), on the right divided by the real one.
+    """Draw radial power spectra: absolute on the left (log-log), relative to the real one on the right.
 
     Args:
         frequencies: ``(bins,)``, cycles per pixel, above 0.
         spectra: label -> ``(bins,)``, power above 0; drawn in this order.
-        path: the file (PNG, or SVG or PDF by its ending), written whole or not at all; its directory is made if need
-            be.
-        real: label of the spectrum that the others are divided by.
-        band: shaded share around a ratio of 1.
+        path: the file (PNG, SVG or PDF by its suffix). It is written atomically, and its directory is created if
+            necessary.
+        real: label of the spectrum by which the others are divided.
+        band: half-width of the shaded band around a ratio of 1.
 
     Raises:
-        ValueError: no spectrum under ``real``, a spectrum of another length or one that is not above 0.
+        ValueError: there is no spectrum ``real``; a spectrum has another length or a value that is not above 0.
         RetinaError: the file cannot be written.
 
     Example:
@@ -48,10 +48,10 @@ def plot_spectrum(
         ['s.png']
     """
     if real not in spectra:
-        raise ValueError(f"no spectrum is called {real!r}: there are {', '.join(spectra) or 'none'}")
+        raise ValueError(f"there is no spectrum {real!r}, only {', '.join(spectra) or 'an empty mapping'}")
     for label, spectrum in spectra.items():
         if np.shape(spectrum) != np.shape(frequencies) or not (np.asarray(spectrum) > 0).all():
-            raise ValueError(f"the spectrum {label!r} must hold {len(frequencies)} numbers above 0")
+            raise ValueError(f"spectrum {label!r} must have {len(frequencies)} values above 0")
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_power(left, frequencies, spectra)

@@ -1,4 +1,4 @@
-"""One report on a synthetic set: ``index.html`` to read, ``report.json`` to compute with, and a run in MLflow."""
+"""The report on a synthetic set: ``index.html`` to read, ``report.json`` for computation, and a run of MLflow."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ logger = logging.getLogger("retina_monai")
 
 MODES = ("quick", "full", "thorough")
 MARK = "retina_monai evaluation"
-SMALLEST = 32  # pixels a side, below which no vessel is left to measure
+SMALLEST = 32  # side in pixels; below it, vessels disappear
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "scipy", "scikit-image", "pillow", "matplotlib", "mlflow")
 WORDS = {"green": "good", "amber": "with reservations", "red": "not good", "grey": "not judged"}
 PHANTOM = "phantom/"
@@ -76,42 +76,41 @@ def evaluate(
     generator: str | Path | Chain | None = None,
     trust: bool = False,
 ) -> Path:
-    """Measure a synthetic set against a real one and write the report.
+    """Compare a synthetic set with a real one and write the report.
 
-    Finished families are kept in a cache, by the two sets, the settings, the networks and the code that their figures
-    depend on: the same call resumes an interrupted one, and a repeated one is quick. One process at a time writes to
-    ``output_dir``.
+    Finished families are cached under the sets, settings, networks and code on which their figures depend. The same
+    call therefore resumes an interrupted evaluation, and a repeated one is quick. Only one process at a time may write
+    to ``output_dir``.
 
     Args:
-        synthetic_dir: a set that this project wrote, a folder that a layout recognises, or a folder of photographs.
-        real_dir: a real set, or a list of them.
-        output_dir: ``index.html``, ``report.json``, ``pictures``, ``cache`` and MLflow's store are written there.
-        mode: how much is trained to measure usefulness: ``quick`` (nothing, so it is not judged), ``full`` (a quarter
-            of an hour on one core) or ``thorough`` (for a GPU).
-        size: pixels a side to which both sets are brought.
-        seed: of everything drawn.
+        synthetic_dir: a set written by this project, a folder of a known layout, or a folder of photographs.
+        real_dir: one real set or several.
+        output_dir: folder for ``index.html``, ``report.json``, ``pictures``, ``cache`` and MLflow's store.
+        mode: how much is trained to measure usefulness: ``quick`` (nothing, so it is not judged), ``full`` (half an
+            hour on one core) or ``thorough`` (for a GPU).
+        size: side in pixels to which both sets are resized.
+        seed: seed of all random draws.
         families: names of :data:`FAMILIES`, or ``all``.
-        judge: other weights of the vessel segmentation network than the released ones.
-        encoder: other weights of the retina encoder than the released ones.
-        inception_weights: of Inception-v3, for its FID and KID beside the encoder's.
-        skip_unreadable: leave out eyes whose files are broken, name and count them.
-        cache_dir: of prepared eyes, finished families and trained networks; ``cache`` in ``output_dir`` if not given.
-            Reports that share one, of synthetic sets against the same real set, train the networks of the real eyes
-            once.
+        judge: weights of the vessel segmentation network; ``None`` for the released ones.
+        encoder: weights of the retina encoder; ``None`` for the released ones.
+        inception_weights: weights of Inception-v3, which adds its FID and KID to the encoder's.
+        skip_unreadable: leave out eyes with broken files; the report counts and lists them.
+        cache_dir: folder for prepared eyes, finished families and trained networks; ``None`` for ``cache`` in
+            ``output_dir``. Reports on the same real set that share it train the networks on real eyes only once.
         mlflow: whether to log to MLflow.
-        tracking_uri: of a server or database; SQLite under ``output_dir`` where none is given. The variable
-            ``MLFLOW_TRACKING_URI`` wins.
-        generator: bundle or chain that made the synthetic set, if it is not one of this library with released weights:
-            its path, or itself. Faithfulness asks it to paint again.
-        trust: whether a ``generator`` of another origin may run its code.
+        tracking_uri: a server or database; ``None`` for SQLite in ``output_dir``. The environment variable
+            ``MLFLOW_TRACKING_URI`` takes precedence.
+        generator: the bundle or chain that made the synthetic set, or its path, if it is not a released one of this
+            library. Faithfulness generates photographs with it.
+        trust: whether a ``generator`` from elsewhere may run its code.
 
     Returns:
         ``output_dir``.
 
     Raises:
-        RetinaError: settings out of range; sets that cannot be read, of fewer than two photographs each, or that are
-            one; weights that the user named and that cannot be loaded; an ``output_dir`` that is something else, or in
-            use; an address of no MLflow.
+        RetinaError: a setting is out of range; a set is unreadable or has fewer than two photographs; both sets are
+            the same; given weights cannot be loaded; ``output_dir`` has other content or is in use; MLflow cannot be
+            reached.
     """
     chosen = _chosen(families)
     explicit = [] if chosen == list(FAMILIES) else chosen
@@ -169,14 +168,14 @@ def evaluate(
 
 
 def describe_answers(output_dir: str | Path) -> str:
-    """The four answers of a report that was written, a line each.
+    """The four answers of a written report, one line each.
 
     Raises:
         RetinaError: there is no report.
     """
     report = _read_report(Path(output_dir) / "report.json")
     if report is None:
-        raise RetinaError(f"{output_dir} holds no report: write one with python -m retina_monai evaluate")
+        raise RetinaError(f"{output_dir} contains no report: write one with python -m retina_monai evaluate")
     answers = {key: report["sections"][key] for key in QUESTIONS}
     return "\n".join(f"{key:<13} {WORDS[answer['light']]}: {answer['answer']}" for key, answer in answers.items())
 
@@ -187,17 +186,17 @@ def _chosen(families: str | Sequence[str]) -> list[str]:
     if names == ["all"]:
         return list(FAMILIES)
     if not names or (unknown := [name for name in names if name not in FAMILIES]):
-        told = ", ".join(unknown) if names else "empty"
-        raise RetinaError(f"families is {told}: it takes all, or some of {', '.join(FAMILIES)}")
+        found = ", ".join(unknown) if names else "empty"
+        raise RetinaError(f"families must be all, or some of {', '.join(FAMILIES)}, got {found}")
     return [key for key in FAMILIES if key in names]
 
 
 def _check(mode: str, size: int, seed: int) -> None:
     if mode not in MODES:
-        raise RetinaError(f"mode is {mode!r}: it takes {', '.join(MODES[:-1])} or {MODES[-1]}")
+        raise RetinaError(f"mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, got {mode!r}")
     check_settings({"size": size, "seed": seed})
     if size < SMALLEST:
-        raise RetinaError(f"size is {size}: give at least {SMALLEST} pixels a side, such as 256")
+        raise RetinaError(f"size must be at least {SMALLEST} pixels, got {size}")
 
 
 def _check_path(key: str, value: Any, optional: bool) -> None:
@@ -206,15 +205,15 @@ def _check_path(key: str, value: Any, optional: bool) -> None:
     for path in value if isinstance(value, list | tuple) else [value]:
         if path is not None and (not isinstance(path, str | Path) or not str(path).strip()):
             check_path(key, path)
-            raise RetinaError(f"{key} must be a path, not {path!r}")
+            raise RetinaError(f"{key} must be a path, got {path!r}")
 
 
 def _refuse_folders(folder: Path, cache: Path, sets: Sequence[str | Path]) -> None:
-    """Refuse to write among the eyes of a set, or over what is no report."""
+    """Refuse to write into a folder of a set or to overwrite files of other origin."""
     places = {Path(place).resolve() for place in sets}
     for key, path in {"output_dir": folder, "cache_dir": cache}.items():
         if path.resolve() in places:
-            raise RetinaError(f"{key} {path} is one of the sets: give a folder of its own")
+            raise RetinaError(f"{key} {path} is one of the sets: give another folder")
     found = [name for name in ("index.html", "report.json") if (folder / name).exists()]
     if found and _read_report(folder / "report.json") is None:
         raise RetinaError(f"{folder / found[0]} was not written by an evaluation: give another --output_dir")
@@ -230,7 +229,7 @@ def _read_report(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def _taken(folder: Path) -> Iterator[None]:
-    """The right to write to the folder; what a refusal finds there is left as it was."""
+    """Lock the folder. If the evaluation is refused, remove what it created."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     had_cache = (folder / "cache").exists()
     lock = FolderLock(folder)
@@ -247,7 +246,7 @@ def _taken(folder: Path) -> Iterator[None]:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether a family is finished, or its work has begun."""
+    """Whether a family has started or finished."""
     return any((folder / "cache").glob("*/*/section.json")) or any((folder / "cache" / "sections").glob("*"))
 
 
@@ -273,18 +272,18 @@ def _read_sets(
 
 
 def _section(key: str, by_name: bool | None, task: Task) -> Section:
-    """A finished section: kept, or measured now.
+    """A finished section, from the cache or measured now.
 
     Args:
-        key: of the family.
-        by_name: whether the user asked for it by its name, and not only for all; ``None``: it was not asked for.
-        task: what is evaluated.
+        key: the family.
+        by_name: whether the user requested it by name rather than by ``all``; ``None`` if it was not requested.
+        task: the evaluation.
 
     Raises:
-        RetinaError: it was asked for by its name, and what it needs is missing.
+        RetinaError: it was requested by name, and something it needs is missing.
     """
     if by_name is None:
-        return grey_section(key, "Not asked for in this evaluation.")
+        return grey_section(key, "Not requested in this evaluation.")
     family = FAMILIES[key]
     try:
         depends = {
@@ -301,7 +300,7 @@ def _section(key: str, by_name: bool | None, task: Task) -> Section:
         if kept is None:
             write_section(family.measure(task, folder), folder)
             kept = read_section(folder)
-        assert kept is not None, f"{folder} was written and cannot be read"
+        assert kept is not None, f"{folder} was written but cannot be read"
         return kept
     except NotAtHandError as error:
         if by_name:
@@ -310,7 +309,7 @@ def _section(key: str, by_name: bool | None, task: Task) -> Section:
 
 
 def _published(section: Section, folder: Path) -> dict[str, Any]:
-    """A section as the report holds it, with its pictures in ``pictures``."""
+    """A section as JSON data, with its pictures copied to ``pictures``."""
     pictures = []
     for picture in section.pictures:
         path = Path("pictures") / f"{section.key}_{picture.path.name}"
@@ -330,13 +329,13 @@ def _published(section: Section, folder: Path) -> dict[str, Any]:
 
 
 def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of :func:`evaluate` that the user gave another value than the default."""
+    """Options of :func:`evaluate` with a value other than the default."""
     parameters = inspect.signature(evaluate).parameters
     return {key: value for key, value in options.items() if value != parameters[key].default}
 
 
 def _place_of(generator: str | Path | Chain | None) -> str | None:
-    """What ``--generator`` takes to find it again."""
+    """The value of ``--generator`` that finds it again."""
     if isinstance(generator, Chain):
         return str(generator.root if len(generator.bundles) == 1 else generator.root.parent / generator.name)
     return None if generator is None else str(generator)
@@ -365,7 +364,7 @@ def _report(
 
 
 def _generator(task: Task) -> dict[str, Any]:
-    """What the generator wrote about itself, without the list of its training patients."""
+    """The settings saved by the generator, without the list of its training patients."""
     settings = dict(task.tools.settings)
     for bundle, record in settings.get("training", {}).items():
         about = {key: value for key, value in (record or {}).items() if key != "patients"}
@@ -374,7 +373,7 @@ def _generator(task: Task) -> dict[str, Any]:
 
 
 def _conditions(task: Task) -> dict[str, int]:
-    """From which real eyes, by their split, the synthetic ones were made."""
+    """Numbers of synthetic eyes by the split of the real eyes from which they were made."""
     splits = {item["patient"]: item["split"] for item in task.real.items}
     return dict(Counter(_origin(item, splits) for item in task.synthetic.items).most_common())
 
@@ -390,7 +389,7 @@ def _origin(item: Item, splits: Mapping[str, str]) -> str:
 
 
 def _notes(task: Task) -> list[str]:
-    """What a reader has to know of the sets before the figures."""
+    """Notes on the sets."""
     return [
         note for eyes, name in ((task.synthetic, "synthetic"), (task.real, "real")) for note in _set_notes(eyes, name)
     ]
@@ -404,15 +403,14 @@ def _set_notes(eyes: EyeSet, name: str) -> list[str]:
     if any(min(side) < eyes.size for side in sides):
         notes.append(
             f"Some {name} photographs ({first}) are smaller than the {square} pixels at which "
-            "the sets are compared: they were enlarged, and look softer than they are."
+            "the sets are compared. They were enlarged and look softer than they are."
         )
     elif name == "synthetic" and sides != [(eyes.size, eyes.size)]:
         notes.append(
-            f"The {name} photographs are {first} pixels and were reduced to {square}: what is "
-            "finer than that was not judged."
+            f"The {name} photographs have {first} pixels and were reduced to {square}. Finer detail was not judged."
         )
     if len(sides) > 1:
-        notes.append(f"The {name} photographs are of {len(sides)} sizes; each was brought to {square} pixels by area.")
+        notes.append(f"The {name} photographs have {len(sides)} sizes. Each was resized to {square} pixels by area.")
     if eyes.left_out:
         names = ", ".join(eyes.left_out[:10]) + ", ..." * (len(eyes.left_out) > 10)
         verbs = "could not be read and was", "could not be read and were"
@@ -422,7 +420,7 @@ def _set_notes(eyes: EyeSet, name: str) -> list[str]:
 
 
 def _networks(task: Task, sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Names, with version or digest, of what measured; ``None`` for what was not at hand or not asked for."""
+    """Names, with version or digest, of the networks that were used; ``None`` for those that were not."""
     given = {key: {"path": str(path), "sha256": digest(path)} for key, path in task.tools.paths.items() if path}
     return {
         "judge": _at_hand(lambda: task.tools.judge[1], sections["faithfulness"]),
@@ -453,5 +451,5 @@ def _version(package: str) -> str | None:
 
 
 def _without_light(answer: str) -> str:
-    """An answer without the words that its light says already."""
+    """An answer without the words that repeat its light."""
     return sentence(answer.removeprefix("Not judged:").strip())

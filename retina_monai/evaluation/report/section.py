@@ -1,4 +1,4 @@
-"""What a family of measurements hands to the report: an answer with its reason, figures, tables and pictures."""
+"""The result of a family of measurements: an answer with its reason, figures, tables and pictures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Table:
     """Rows of text and numbers.
 
     Attributes:
-        title: what the table shows.
-        columns: their names.
-        rows: one cell per column; numbers stay numbers, ``None`` is an empty cell.
-        note: below the table.
+        title: title of the table.
+        columns: column titles.
+        rows: one cell per column; ``None`` is an empty cell.
+        note: text below the table.
     """
 
     title: str
@@ -34,9 +34,9 @@ class Picture:
     """A plot or a grid.
 
     Attributes:
-        title: what the picture shows.
-        path: of the PNG file.
-        caption: what to look for in it.
+        title: title of the picture.
+        path: path of the PNG file.
+        caption: what to look for in the picture.
     """
 
     title: str
@@ -49,14 +49,14 @@ class Section:
     """One question and its answer.
 
     Attributes:
-        key: of the family: ``image``, ``distribution``, ``faithfulness``, ``privacy`` or ``usefulness``.
-        question: in plain words.
-        light: green (good), amber (with reservations), red (bad), grey (could not be judged).
-        answer: in one or two plain sentences with the figures that made the light what it is.
-        figures: all results, as JSON holds them; numbers of any depth go to MLflow under their path.
-        tables: in the order of reading.
-        pictures: in the order of reading.
-        notes: what the reader has to know to read the figures rightly.
+        key: the family: ``image``, ``distribution``, ``faithfulness``, ``privacy`` or ``usefulness``.
+        question: the question in plain words.
+        light: green (good), amber (with reservations), red (not good) or grey (not judged).
+        answer: one or two plain sentences with the figures on which the light is based.
+        figures: all results as JSON data; nested numbers are logged to MLflow under their path.
+        tables: tables in reading order.
+        pictures: pictures in reading order.
+        notes: what a reader must know to interpret the figures.
     """
 
     key: str

@@ -1,7 +1,7 @@
-"""Figures with their uncertainty: bootstrap intervals over patients, and the tables that they stand in.
+"""Figures with bootstrap intervals over patients, and tables of them.
 
 Percentile bootstrap as in Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. Eyes of one
-patient resemble each other, so patients are what is drawn (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+patient resemble each other, so patients are resampled (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = [
 ]
 
 FEWEST = 4
-"""Patients below which no interval is given, and so no light: of normally distributed values a 95 % percentile
-bootstrap interval covers the true mean in 52 % of cases with two patients, 75 % with three, 79 % with four, 86 % with
-six and 90 % with ten."""
+"""Number of patients below which there is no interval and therefore no light. For normally distributed values, a 95 %
+percentile bootstrap interval covers the true mean in 52 % of cases with two patients, 75 % with three, 79 % with four,
+86 % with six and 90 % with ten."""
 
 FIGURES = ("metric", "mean", "low", "high", "N", "patients")
-DRAWS_AT_ONCE = 2**22  # numbers held in memory while resampling
+DRAWS_AT_ONCE = 2**22  # numbers in memory while resampling
 
 
 class Interval(NamedTuple):
-    """A mean, its confidence interval, the number of values and of groups behind it."""
+    """A mean with its confidence interval and the numbers of values and groups."""
 
     mean: float
     low: float
@@ -59,18 +59,18 @@ def bootstrap_interval(
 
     Args:
         values: ``(N,)``, finite.
-        level: confidence, between 0 and 1.
-        seed: of the resampling; the same values in the same order give the same interval.
+        level: confidence level, in (0, 1).
+        seed: seed of the resampling; the same values in the same order give the same interval.
         resamples: number of bootstrap samples.
-        groups: ``(N,)`` the patient of each value, all of whose values are drawn together; nothing if each value
-            stands for itself. The mean is over values, not over patients.
+        groups: ``(N,)``, the patient of each value; ``None`` if values are independent. All values of a patient are
+            resampled together. The mean is over values, not over patients.
 
     Returns:
-        The interval; its ends are NaN with fewer than :data:`FEWEST` groups.
+        The interval. Its ends are NaN with fewer than :data:`FEWEST` groups.
 
     Raises:
-        ValueError: no values, a value that is not finite, groups of another length, a level outside of (0, 1), fewer
-            than one resample.
+        ValueError: there are no values, a value is not finite, ``groups`` has another length, ``level`` is outside
+            (0, 1), or ``resamples`` is below 1.
 
     Example:
         >>> interval = bootstrap_interval([1.0, 2.0, 3.0, 4.0])
@@ -79,22 +79,22 @@ def bootstrap_interval(
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise ValueError("values must be a list of at least one finite number")
+        raise ValueError("values must be a list of one or more finite numbers")
     if not 0 < level < 1 or resamples < 1:
-        raise ValueError(f"level must be between 0 and 1 and resamples at least 1, not {level} and {resamples}")
+        raise ValueError(f"level must be in (0, 1) and resamples at least 1, got {level} and {resamples}")
     if groups is not None and len(groups) != len(array):
-        raise ValueError(f"groups must have one entry per value: {len(array)}, not {len(groups)}")
+        raise ValueError(f"groups must have one entry per value ({len(array)}), got {len(groups)}")
     sums, counts = _by_group(array, groups)
     low, high = _percentiles(sums, counts, level, seed, resamples) if len(sums) >= FEWEST else (math.nan, math.nan)
     return Interval(float(array.mean()), low, high, len(array), len(sums))
 
 
 def in_words(interval: Mapping[str, Any], form: str = ".3f") -> str:
-    """A mean and its interval, or why there is none.
+    """A mean and its interval, or the reason why there is none.
 
     Args:
-        interval: with the keys of :class:`Interval`; ends that are NaN, or ``None`` as JSON has it, are not known.
-        form: of the numbers, as Python formats them.
+        interval: mapping with the keys of :class:`Interval`; missing ends are NaN or ``None``.
+        form: format specification of the numbers.
 
     Example:
         >>> in_words({"mean": 0.5, "low": 0.4, "high": 0.6, "groups": 8})
@@ -117,16 +117,16 @@ def summarize(
     seed: int = 0,
     resamples: int = 10_000,
 ) -> list[dict[str, Any]]:
-    """Mean and interval of each metric, data set by data set, from one row per image.
+    """Mean and interval of each metric by data set, from one row per image.
 
     Args:
-        rows: one dictionary per image: the keys of ``by``, one number per metric, and the patient (a row without one
-            is a patient of its own).
-        metrics: keys to summarize; all keys of the first row that hold a float if nothing is given.
-        by: keys whose values make up a line of the table: the data set, say, and the protocol.
+        rows: one dictionary per image with the keys of ``by``, one number per metric, and the patient. A row without
+            a patient counts as a patient of its own.
+        metrics: keys to summarize; ``None`` for all keys of the first row with a float.
+        by: keys that distinguish the lines of the table, such as the data set and the protocol.
         patient_key: key of the patient.
-        level: confidence of the intervals.
-        seed: of the resampling.
+        level: confidence level of the intervals.
+        seed: seed of the resampling.
         resamples: number of bootstrap samples.
 
     Returns:
@@ -134,7 +134,7 @@ def summarize(
         ``low``, ``high``, ``N`` (images) and ``patients``.
 
     Raises:
-        ValueError: no rows, no metric, a row that lacks a key, a value that is not finite.
+        ValueError: there are no rows or no metrics, a row lacks a key, or a value is not finite.
 
     Example:
         >>> rows = [{"dataset": "HRF", "patient": "HRF/10", "psnr": 23.0}, {"dataset": "HRF", "psnr": 24.0}]
@@ -142,11 +142,11 @@ def summarize(
         [{'dataset': 'HRF', 'metric': 'psnr', 'mean': 23.5, 'low': nan, 'high': nan, 'N': 2, 'patients': 2}]
     """
     if not rows:
-        raise ValueError("there is no row to summarize")
+        raise ValueError("rows must not be empty")
     if metrics is None:
         metrics = [key for key, value in rows[0].items() if isinstance(value, float) and key not in by]
     if not metrics:
-        raise ValueError("no row holds a metric: a key with a float")
+        raise ValueError("the first row has no metric, a key with a float")
     lines: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for index, row in enumerate(rows):
         if missing := [key for key in (*by, *metrics) if key not in row]:
@@ -162,16 +162,16 @@ def summarize(
 
 
 def markdown_table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """The table of :func:`summarize` as Markdown: a line per data set, a column per metric, intervals in brackets.
+    """The table of :func:`summarize` as Markdown: a row per data set, a column per metric, intervals in brackets.
 
     Args:
-        summary: what :func:`summarize` gave.
+        summary: result of :func:`summarize`.
 
     Returns:
-        The text, ending in a line break.
+        The text, ending with a line break.
 
     Raises:
-        ValueError: an empty summary.
+        ValueError: ``summary`` is empty.
 
     Example:
         >>> line = {"dataset": "HRF", "metric": "psnr", "mean": 23.5, "low": 23.0, "high": 24.0, "N": 2, "patients": 2}
@@ -181,7 +181,7 @@ def markdown_table(summary: Sequence[Mapping[str, Any]]) -> str:
         | HRF | 2 | 23.50 (23.00 to 24.00) |
     """
     if not summary:
-        raise ValueError("there is nothing to tabulate")
+        raise ValueError("summary must not be empty")
     keys = [key for key in summary[0] if key not in FIGURES]
     metrics = list(dict.fromkeys(row["metric"] for row in summary))
     lines: dict[tuple[Any, ...], dict[str, str]] = {}
@@ -195,11 +195,11 @@ def markdown_table(summary: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV with a header, whole or not at all; NaN and missing values are empty cells.
+    """Write rows as CSV with a header, atomically; NaN and missing values become empty cells.
 
     Args:
-        path: the file; its directory is made if need be.
-        rows: the columns are the keys of all rows, in order of appearance.
+        path: the file; its directory is created if necessary.
+        rows: rows; the columns are all their keys, in order of appearance.
 
     Raises:
         RetinaError: the file cannot be written.

@@ -1,1 +1,1 @@
-"""Does the set look like a real one?"""
+"""Realism: does the set look like real photographs?"""

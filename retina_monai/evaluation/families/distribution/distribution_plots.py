@@ -1,7 +1,7 @@
 """Plots of two sets of photographs: KID and its floor, principal components, precision and recall, colours.
 
-Blue is real and orange is synthetic throughout: of the colours of Okabe and Ito, which those who see red and green
-alike can tell apart too.
+Real is blue and synthetic is orange throughout. Both are colours of Okabe and Ito, which are safe for colour-blind
+readers.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from retina_monai.metrics import KID, Manifold, RealFloor
 __all__ = ["plot_colours", "plot_floors", "plot_manifolds", "plot_projections"]
 
 REAL, SYNTHETIC = "#0072B2", "#D55E00"
-WIDTH = 6.5  # inches: at 120 dots each, letters are as large as the text on a phone
+WIDTH = 6.5  # inches: at 120 dpi, letters are as large as text on a phone
 Floats = NDArray[np.float64]
 
 
 def plot_floors(results: Mapping[str, tuple[KID, RealFloor]], limit: float, path: Path) -> None:
-    """KIDs of real halves, and those of the synthetic set over as many photographs, an extractor below the other.
+    """Draw KIDs of real halves and of the synthetic set with as many photographs, one panel per extractor.
 
     Args:
         results: extractor -> KID and floor.
-        limit: floors up to which KID is good; marked.
-        path: of the PNG file.
+        limit: number of floors up to which KID is good; drawn as a line.
+        path: path of the PNG file.
     """
     figure, rows = _panels(len(results), 1)
     for axes, (name, (kid, floor)) in zip(rows[:, 0], results.items(), strict=True):
         both = np.concatenate([floor.kids, kid.values])
         bins = np.linspace(both.min(), max(both.max(), limit * floor.kid), 40)
-        axes.hist(floor.kids, bins=list(bins), color=REAL, alpha=0.6, label="real and real")
-        axes.hist(kid.values, bins=list(bins), color=SYNTHETIC, alpha=0.6, label="real and synthetic")
+        axes.hist(floor.kids, bins=list(bins), color=REAL, alpha=0.6, label="real to real")
+        axes.hist(kid.values, bins=list(bins), color=SYNTHETIC, alpha=0.6, label="real to synthetic")
         axes.axvline(limit * floor.kid, color="0.2", linestyle="--", label=f"{limit:g} floors")
         axes.axvline(kid.value, color=SYNTHETIC, label="KID")
         axes.set(xlabel=f"KID of {floor.real_count} against {floor.real_count}", ylabel="draws", title=name)
@@ -47,11 +47,11 @@ def plot_floors(results: Mapping[str, tuple[KID, RealFloor]], limit: float, path
 
 
 def plot_projections(points: Mapping[str, tuple[Floats, Floats]], path: Path) -> None:
-    """Real and synthetic photographs as points, an extractor below the other.
+    """Draw real and synthetic photographs as points, one panel per extractor.
 
     Args:
         points: extractor -> two components of real and of synthetic photographs, ``(N, 2)`` each.
-        path: of the PNG file.
+        path: path of the PNG file.
     """
     figure, rows = _panels(len(points), 1, 4.5)
     for axes, (name, (real, synthetic)) in zip(rows[:, 0], points.items(), strict=True):
@@ -63,11 +63,11 @@ def plot_projections(points: Mapping[str, tuple[Floats, Floats]], path: Path) ->
 
 
 def plot_manifolds(results: Mapping[str, tuple[Sequence[Manifold], Sequence[Manifold]]], path: Path) -> None:
-    """Precision over recall and density over coverage, of synthetic photographs and of as many real ones.
+    """Draw precision over recall and density over coverage for synthetic photographs and as many real ones.
 
     Args:
-        results: extractor -> of draws of synthetic and of real photographs, against real ones.
-        path: of the PNG file.
+        results: extractor -> results of synthetic and of real photographs against real ones, one per draw.
+        path: path of the PNG file.
     """
     figure, rows = _panels(len(results), 2)
     for line, (name, (synthetic, real)) in zip(rows, results.items(), strict=True):
@@ -82,12 +82,12 @@ def plot_manifolds(results: Mapping[str, tuple[Sequence[Manifold], Sequence[Mani
 
 
 def plot_colours(real: NDArray[np.int64], synthetic: NDArray[np.int64], path: Path) -> None:
-    """Share of the pixels at each level of red, green and blue.
+    """Draw the share of the pixels at each level of red, green and blue.
 
     Args:
         real: counts, ``(3, 256)``.
-        synthetic: likewise.
-        path: of the PNG file.
+        synthetic: counts, ``(3, 256)``.
+        path: path of the PNG file.
     """
     figure, rows = _panels(3, 1, 2.0)
     for axes, name, one, other in zip(rows[:, 0], ("red", "green", "blue"), real, synthetic, strict=True):

@@ -1,4 +1,4 @@
-"""What is kept of a set of photographs that is gone through once: features, spectrum, colours, and no picture."""
+"""Overview of a set from one pass over it: features, spectrum and colours, but no pictures."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["NO_POWER", "Overview", "look_over"]
 
 BATCH = 16
 LEVELS = 256
-NO_POWER = 1e-12  # of flat pictures: ratios and logarithms stay finite; one grey level of noise has 1e-5
+NO_POWER = 1e-12  # minimum power, which keeps ratios and logarithms finite; one grey level of noise has 1e-5
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Of a set.
+    """Summary of a set.
 
     Attributes:
-        count: number of its eyes.
-        patients: of the eyes whose features were kept: all, or a random sample of ``CAPACITY``.
-        features: of these, by extractor, ``(K, D)``.
-        statistics: of the features of all eyes, by extractor.
+        count: number of eyes.
+        patients: patients of the eyes whose features are kept: all, or a random sample of ``CAPACITY``.
+        features: features of these eyes by extractor, ``(K, D)``.
+        statistics: statistics of the features of all eyes by extractor.
         spectrum: mean radial power spectrum on the [-1, 1] scale, ``(bins,)``.
-        colours: pixels inside the fields of view at each level of red, green and blue, ``(3, 256)``.
-        datasets: number of eyes of each.
-        pictures: number of eyes with the very same pixels, by the pixels' digest.
+        colours: number of pixels inside the fields of view at each level of red, green and blue, ``(3, 256)``.
+        datasets: number of eyes by data set.
+        pictures: number of eyes by digest of their pixels.
     """
 
     count: int
@@ -49,11 +49,11 @@ class Overview:
 
     @property
     def repeated(self) -> int:
-        """Number of eyes that have the pixels of an earlier one."""
+        """Number of eyes that are identical to an earlier one."""
         return self.count - len(self.pictures)
 
     def shared_with(self, other: Overview) -> int:
-        """Number of eyes that have the pixels of one of the other set."""
+        """Number of eyes that are identical to one of the other set."""
         return sum(number for digest, number in self.pictures.items() if digest in other.pictures)
 
     def colour_mean(self) -> NDArray[np.float64]:
@@ -62,23 +62,23 @@ class Overview:
         return means
 
     def colour_distance(self, other: Overview) -> list[float]:
-        """Wasserstein distance of the levels of red, green and blue to those of another set."""
+        """Wasserstein distances between the levels of red, green and blue of two sets."""
         cumulated = [(own.colours / own.colours.sum(1, keepdims=True)).cumsum(1) for own in (self, other)]
         distances: list[float] = np.abs(cumulated[0] - cumulated[1]).sum(1).tolist()
         return distances
 
 
 def look_over(eyes: Eyes, extractors: Mapping[str, Extractor], seed: int, title: str) -> Overview:
-    """Go through a set once. What lies outside of a field of view is black to the extractors.
+    """Summarise a set in one pass. Pixels outside the field of view are black for the extractors.
 
     Args:
-        eyes: at least one.
-        extractors: by name.
-        seed: of the sample of eyes whose features are kept.
-        title: of the progress bar.
+        eyes: one or more eyes.
+        extractors: extractors by name.
+        seed: seed of the sample of eyes whose features are kept.
+        title: title of the progress bar.
 
     Raises:
-        ValueError: an extractor that does not return finite features ``(B, D)``.
+        ValueError: an extractor does not return finite features ``(B, D)``.
     """
     kept = np.sort(np.random.default_rng(seed).permutation(len(eyes))[:CAPACITY])
     looking = _Looking(extractors)
@@ -91,7 +91,7 @@ def look_over(eyes: Eyes, extractors: Mapping[str, Extractor], seed: int, title:
 
 
 class _Looking:
-    """The sums and lists of an overview, as they grow."""
+    """Accumulates the sums and lists of an overview."""
 
     def __init__(self, extractors: Mapping[str, Extractor]) -> None:
         self.extractors = extractors

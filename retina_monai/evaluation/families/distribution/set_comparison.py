@@ -1,9 +1,9 @@
-"""Does a synthetic set look like a real one, in quality and in variety: KID over its floor, FID, density and coverage.
+"""Realism: KID relative to its floor, FID, and precision, recall, density and coverage of a synthetic set.
 
-What is compared with the floor is taken as the floor is. The floor: the real set is parted at random into two halves,
-no patient in both, two hundred times, and the KID of the halves is measured each time. The synthetic set: half of the
-real set against as many synthetic eyes, none made from a map of a patient in that half, since such eyes resemble each
-other without the set being any better. So both are KIDs of N against N unrelated eyes.
+KID and its floor are measured in the same way. For the floor, the real set is split at random into halves that share no
+patient, two hundred times, and the KID of the halves is measured. For the synthetic set, half of the real set is
+compared with as many synthetic eyes. None of these is made from the map of a patient in that half, since such eyes
+resemble each other and would make the set look better than it is. Both are KIDs of N against N unrelated eyes.
 """
 
 from __future__ import annotations
@@ -48,29 +48,30 @@ from retina_monai.progress import progress
 __all__ = ["AMBER", "FEW", "GREEN", "Comparison", "compare_sets", "distribution_section", "unrelated"]
 
 GREEN = 3.0
-"""Floors up to which KID is good: the aim of this project. The floor is a mean absolute value, so that three of it are
-2.4 standard deviations of a normal distribution; a mean over many draws, as KID is, stays below if nothing differs."""
+"""Number of floors up to which KID is good: the aim of this project. The floor is a mean absolute value, so three of
+them are 2.4 standard deviations of a normal distribution. KID is a mean over many draws, which stays below this limit
+for equal distributions."""
 AMBER = 10.0
-"""Floors up to which KID has reservations: beyond, at eight standard deviations, nothing is left to chance."""
+"""Number of floors up to which KID has reservations: beyond, at eight standard deviations, chance is excluded."""
 FEW = 8
-"""Photographs on a side below which no light is given: the floor is then so high that little rises above it."""
+"""Number of photographs per side below which there is no light, because the floor is then too high."""
 CONFIDENT = 1.96
-"""Standard errors on each side of KID: its 95 % interval."""
+"""Half-width of KID's 95 % interval in standard errors."""
 NARROW = 0.5
-"""Share of real photographs' coverage below which a set is too narrow to be good, whatever its KID: half of the real
-eyes that another real set comes near to have no synthetic one near."""
+"""Coverage relative to that of real photographs below which a set is too narrow to be good, whatever its KID. At this
+value, half of the real eyes near which another real set has an eye have no synthetic eye nearby."""
 REPEATED = 0.01
-"""Share of photographs that equal an earlier one above which a set is not good: a generator never paints the same
-photograph twice, if it draws anything at all."""
+"""Share of photographs equal to an earlier one above which a set is not good. A generator with any random input never
+generates the same photograph twice."""
 FEWEST = 4
-"""Photographs of each set without which there is nothing to halve."""
+"""Smallest number of photographs per set that can be halved."""
 LARGEST = 1000
-"""Photographs on a side at most: more only cost time, as published KIDs are means over subsets of as many."""
+"""Largest number of photographs per side. Published KIDs are means over subsets of this size."""
 SPLITS = 200
 NEIGHBOURS = 5
 MANIFOLD_SPLITS = 10
 SHARE = 0.1
-"""Difference of a data set's share of the two sets from which on a note says that they are made up differently."""
+"""Difference of a data set's shares in the two sets from which a note reports a different composition."""
 QUESTION = "Does the set look like real photographs, in quality and in variety?"
 FIGURES = ("precision", "recall", "density", "coverage")
 
@@ -79,16 +80,16 @@ Pairs = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of the features of one extractor.
+    """Comparison of two sets by the features of one extractor.
 
     Attributes:
-        kid: of N synthetic to N unrelated real eyes, many times.
-        floor: of N real to N real eyes.
-        fid: of all eyes.
-        equal_fid: mean FID of N synthetic to N unrelated real eyes: what the floor's FID compares with.
-        manifold: of all eyes, or of the samples that were kept.
-        manifolds: of N synthetic to N real eyes, a few times.
-        floor_manifolds: of N real to N real eyes, as often.
+        kid: KID of N synthetic and N unrelated real eyes, over many draws.
+        floor: KID of N real and N other real eyes.
+        fid: FID of all eyes.
+        equal_fid: mean FID of N synthetic and N unrelated real eyes, comparable with the FID of the floor.
+        manifold: precision, recall, density and coverage of all eyes, or of the samples that were kept.
+        manifolds: the same for N synthetic and N real eyes, over a few draws.
+        floor_manifolds: the same for N real and N other real eyes, over as many draws.
         points: first two principal components of real and of synthetic eyes, ``(K, 2)`` each.
     """
 
@@ -103,12 +104,12 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """KID in floors; NaN if the floor is 0, where no feature tells one real eye from another."""
+        """KID in floors; NaN if the floor is 0, that is if all real eyes have the same features."""
         return self._floors(self.kid.value)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the ratio, by the standard error of KID."""
+        """95 % interval of the ratio, from the standard error of KID."""
         reach = CONFIDENT * self.kid.standard_error
         return self._floors(self.kid.value - reach), self._floors(self.kid.value + reach)
 
@@ -128,54 +129,59 @@ def distribution_section(
     """Compare a synthetic set with a real one as a whole.
 
     Args:
-        synthetic: eyes, gone through once.
-        real: eyes, gone through once.
-        extractors: by name; the first gives the headline.
-        size: pixels a side of the eyes.
-        seed: of halves and samples.
-        output_dir: where the pictures go.
+        synthetic: eyes, read once.
+        real: eyes, read once.
+        extractors: extractors by name; the first determines the light.
+        size: side of the eyes in pixels.
+        seed: seed of halves and samples.
+        output_dir: folder for the pictures.
 
     Returns:
         The section ``distribution``; grey if a set has fewer than four eyes.
 
     Raises:
         RetinaError: a picture cannot be written.
-        ValueError: no extractor, or one that does not return finite features ``(B, D)``.
+        ValueError: there is no extractor, or one does not return finite features ``(B, D)``.
     """
     if not extractors:
-        raise ValueError("the sets can only be compared by the features of an extractor, and none is given")
+        raise ValueError("extractors must not be empty")
     if min(len(synthetic), len(real)) < FEWEST:
         counts = f"there are {len(synthetic)} synthetic and {len(real)} real ones"
-        answer = f"Not judged: sets are compared from {FEWEST} photographs of each on, and {counts}."
+        answer = f"Not judged: the comparison needs {FEWEST} photographs of each set, and {counts}."
         return Section("distribution", QUESTION, "grey", answer, {})
-    made = look_over(synthetic, extractors, seed, "synthetic photographs")
-    true = look_over(real, extractors, seed, "real photographs")
-    results = {name: compare_sets(made, true, name, size, seed) for name in extractors}
-    light, answer = _judge(next(iter(results.values())), made, true)
+    synthetic_overview = look_over(synthetic, extractors, seed, "synthetic photographs")
+    real_overview = look_over(real, extractors, seed, "real photographs")
+    results = {name: compare_sets(synthetic_overview, real_overview, name, size, seed) for name in extractors}
+    light, answer = _judge(next(iter(results.values())), synthetic_overview, real_overview)
     return Section(
         "distribution",
         QUESTION,
         light,
         answer,
-        _figures(results, made, true),
-        [_kid_table(results), _fid_table(results), _manifold_table(results), _colour_table(made, true)],
-        _pictures(results, made, true, size, output_dir),
-        _notes(results, made, true),
+        _figures(results, synthetic_overview, real_overview),
+        [
+            _kid_table(results),
+            _fid_table(results),
+            _manifold_table(results),
+            _colour_table(synthetic_overview, real_overview),
+        ],
+        _pictures(results, synthetic_overview, real_overview, size, output_dir),
+        _notes(results, synthetic_overview, real_overview),
     )
 
 
 def compare_sets(synthetic: Overview, real: Overview, name: str, size: int, seed: int) -> Comparison:
-    """All that is measured on the features of one extractor.
+    """Compare two sets by the features of one extractor.
 
     Args:
-        synthetic: what was kept of the synthetic set.
-        real: of the real one; at least four eyes of each.
-        name: of the extractor.
-        size: pixels a side.
-        seed: of the halves.
+        synthetic: overview of the synthetic set.
+        real: overview of the real set. Both have at least four eyes.
+        name: name of the extractor.
+        size: side in pixels.
+        seed: seed of the halves.
     """
     how: dict[str, Any] = {"extractor": name, "resolution": size}
-    made, true = synthetic.features[name], real.features[name]
+    synthetic_features, real_features = synthetic.features[name], real.features[name]
     pairs, apart, by_patient = unrelated(real.patients, synthetic.patients, np.random.default_rng(seed))
     few, few_apart = pairs[:MANIFOLD_SPLITS], apart[:MANIFOLD_SPLITS]
 
@@ -183,33 +189,41 @@ def compare_sets(synthetic: Overview, real: Overview, name: str, size: int, seed
         return progress(pairs, f"distribution: {what} by {name}", "split")
 
     return Comparison(
-        kid=kid_of_subsets(true, made, apart, **how),
-        floor=floor_of_halves(true, pairs, by_patient=by_patient, **how),
+        kid=kid_of_subsets(real_features, synthetic_features, apart, **how),
+        floor=floor_of_halves(real_features, pairs, by_patient=by_patient, **how),
         fid=fid(real.statistics[name], synthetic.statistics[name], **how),
-        equal_fid=float(np.mean([sample_fid(true[one], made[other]) for one, other in shown(few_apart, "FID")])),
-        manifold=_manifold(true, made, how),
-        manifolds=[_manifold(true[one], made[other], how) for one, other in shown(few_apart, "coverage")],
-        floor_manifolds=[_manifold(true[one], true[other], how) for one, other in shown(few, "coverage of real eyes")],
-        points=_project(true, made),
+        equal_fid=float(
+            np.mean(
+                [sample_fid(real_features[one], synthetic_features[other]) for one, other in shown(few_apart, "FID")]
+            )
+        ),
+        manifold=_manifold(real_features, synthetic_features, how),
+        manifolds=[
+            _manifold(real_features[one], synthetic_features[other], how) for one, other in shown(few_apart, "coverage")
+        ],
+        floor_manifolds=[
+            _manifold(real_features[one], real_features[other], how)
+            for one, other in shown(few, "coverage of real eyes")
+        ],
+        points=_project(real_features, synthetic_features),
     )
 
 
 def unrelated(
     real: Sequence[str], synthetic: Sequence[str], generator: np.random.Generator, splits: int = SPLITS
 ) -> tuple[Pairs, Pairs, bool]:
-    """Halves of a real set, and for each split one half beside synthetic eyes of none of its patients.
+    """Random halves of a real set, and for each split one half with synthetic eyes of none of its patients.
 
-    Of the two halves the one to which more synthetic eyes are strangers is taken, which half of them at least are.
+    Of the two halves, the one with more unrelated synthetic eyes is used. At least half of them are unrelated to it.
 
     Args:
-        real: patient of each real eye; where they cannot be parted, eyes stand for themselves.
+        real: patient of each real eye. If patients cannot be separated, eyes are.
         synthetic: patient of the condition of each synthetic eye.
-        generator: of the draws.
-        splits: their number.
+        generator: random generator of the draws.
+        splits: number of splits.
 
     Returns:
-        Indices of real and real eyes, and of real and synthetic ones, of one number throughout; whether no patient is
-        in both halves.
+        Index pairs (real, real) and (real, synthetic), all of one length, and whether the halves share no patient.
     """
     size = min(LARGEST, len(synthetic) - 1)
     pairs: Pairs = halves(len(real), generator, real, splits, size) if len(set(real)) > 1 else []
@@ -254,36 +268,41 @@ def _project(real: NDArray[Any], generated: NDArray[Any], most: int = 500) -> tu
     return placed[: len(sides[0])], placed[len(sides[0]) :]
 
 
-def _judge(result: Comparison, made: Overview, true: Overview) -> tuple[Light, str]:
-    if copies := made.shared_with(true):
-        which = "is the real set" if copies == made.count else f"holds {counted(copies, 'photograph')} of the real set"
-        return "red", f"The synthetic set {which}, pixel by pixel: these are no synthetic photographs."
+def _judge(result: Comparison, synthetic: Overview, real: Overview) -> tuple[Light, str]:
+    if copies := synthetic.shared_with(real):
+        which = (
+            "is the real set" if copies == synthetic.count else f"has {counted(copies, 'photograph')} of the real set"
+        )
+        return "red", f"The synthetic set {which}: identical photographs are not synthetic."
     few = result.floor.real_count
     answer = _answer(result)
     if math.isnan(result.ratio):
         return "grey", f"Not judged: {result.kid.extractor} gives all real photographs the same features."
     if few < FEW:
-        return "grey", f"{answer} Not judged: that takes {FEW} photographs on a side."
+        return "grey", f"{answer} Not judged: this needs {FEW} photographs per side."
     low, high = result.interval
     if result.ratio > AMBER and low > GREEN:
         return "red", f"{answer} The set does not look like the real one."
     if result.ratio > GREEN:
-        return "amber", f"{answer} The set is near the real one, and can be told from it."
-    if made.repeated > REPEATED * made.count:
-        return "amber", f"{answer} But {made.repeated} of {made.count} photographs repeat another one pixel by pixel."
+        return "amber", f"{answer} The set is near the real one, but distinguishable from it."
+    if synthetic.repeated > REPEATED * synthetic.count:
+        return (
+            "amber",
+            f"{answer} But {synthetic.repeated} of {synthetic.count} photographs are identical to an earlier one.",
+        )
     if _means(result.manifolds)["coverage"] < NARROW * _means(result.floor_manifolds)["coverage"]:
-        return "amber", f"{answer} The synthetic photographs are near real ones, but too much alike."
+        return "amber", f"{answer} The synthetic photographs are near real ones, but not varied enough."
     if high > GREEN:
-        return "amber", f"{answer} That is little, but the interval does not end before {GREEN:g} floors."
-    return "green", f"{answer} So far as {few} photographs on a side can tell, the set looks like the real one."
+        return "amber", f"{answer} That is little, but the interval extends beyond {GREEN:g} floors."
+    return "green", f"{answer} As far as {few} photographs per side can show, the set looks like the real one."
 
 
 def _answer(result: Comparison) -> str:
     kid, floor = result.kid, result.floor
     return (
         f"KID is {kid.value:.3g} (standard error {kid.standard_error:.1g}; {kid.extractor}, N = {kid.subset_size} "
-        f"against {kid.subset_size} at {kid.resolution} px), {_times(result.ratio)} the {floor.kid:.2g} by which as "
-        f"many real photographs of other patients differ{_interval(result)}. {_variety(result)}"
+        f"against {kid.subset_size} at {kid.resolution} px), {_times(result.ratio)} the floor of {floor.kid:.2g} "
+        f"between as many real photographs of different patients{_interval(result)}. {_variety(result)}"
     )
 
 
@@ -295,24 +314,24 @@ def _interval(result: Comparison) -> str:
 def _variety(result: Comparison) -> str:
     own, real = _means(result.manifolds), _means(result.floor_manifolds)
     return (
-        f"Precision is {own['precision']:.2f} and recall {own['recall']:.2f}, where real photographs have "
+        f"Precision is {own['precision']:.2f} and recall {own['recall']:.2f}. Real photographs have "
         f"{real['precision']:.2f} and {real['recall']:.2f}."
     )
 
 
 def _times(ratio: float) -> str:
-    return "no more than" if ratio <= 1 else f"{ratio:.1f} times"
+    return "at most" if ratio <= 1 else f"{ratio:.1f} times"
 
 
-def _figures(results: Mapping[str, Comparison], made: Overview, true: Overview) -> dict[str, Any]:
-    ratio = made.spectrum / true.spectrum
+def _figures(results: Mapping[str, Comparison], synthetic: Overview, real: Overview) -> dict[str, Any]:
+    ratio = synthetic.spectrum / real.spectrum
     return {
-        "N": made.count,
-        "real_N": true.count,
-        "identical_to_real": made.shared_with(true),
-        "repeated": made.repeated,
+        "N": synthetic.count,
+        "real_N": real.count,
+        "identical_to_real": synthetic.shared_with(real),
+        "repeated": synthetic.repeated,
         "extractors": {name: _figures_of(result) for name, result in results.items()},
-        "colour": dict(zip(("red", "green", "blue"), made.colour_distance(true), strict=True)),
+        "colour": dict(zip(("red", "green", "blue"), synthetic.colour_distance(real), strict=True)),
         "spectrum": {
             **describe_ratio(ratio),
             "distance_db": float(np.sqrt(np.mean((10 * np.log10(ratio)) ** 2))),
@@ -378,11 +397,11 @@ def _kid_table(results: Mapping[str, Comparison]) -> Table:
     columns = ("extractor", "KID", "standard error", "floor", "KID / floor", "N against N", "px", "features")
     note = (
         f"Unbiased KID (kernel (x . y / D + 1)^3), mean over {SPLITS} draws of N real against N synthetic photographs "
-        "that share no patient. Floor: mean absolute KID of N real against N other real photographs, as often drawn. "
-        f"Up to {GREEN:g} floors with the whole 95 % interval is good; above {AMBER:g} is not. "
-        f"No light is given below {FEW} photographs on a side."
+        "that share no patient. Floor: mean absolute KID of N real against N other real photographs, over as many "
+        f"draws. Up to {GREEN:g} floors with the whole 95 % interval is good; above {AMBER:g} is not. "
+        f"There is no light below {FEW} photographs per side."
     )
-    return Table("KID, beside the floor that real photographs set", columns, rows, note)
+    return Table("KID and its floor", columns, rows, note)
 
 
 def _fid_table(results: Mapping[str, Comparison]) -> Table:
@@ -392,7 +411,7 @@ def _fid_table(results: Mapping[str, Comparison]) -> Table:
         number = result.floor.real_count
         rows += [
             [name, "all", result.fid.value, counts],
-            [name, "as many as the floor's", result.equal_fid, f"{number} to {number}"],
+            [name, "as many as in the floor", result.equal_fid, f"{number} to {number}"],
             [name, "floor: real to real", result.floor.fid, f"{number} to {number}"],
         ]
     warnings = [result.fid.warning for result in results.values() if result.fid.warning]
@@ -411,71 +430,79 @@ def _manifold_table(results: Mapping[str, Comparison]) -> Table:
         )
         rows += [[name, label, *figures.values()] for label, figures in lines]
     note = (
-        "Precision: synthetic photographs among real ones; recall: real ones among synthetic ones; density: how deep "
-        "among them; coverage: real ones with a synthetic one near. All depend on N: compare the last two lines."
+        "Precision: share of synthetic photographs among real ones. Recall: share of real ones among synthetic ones. "
+        "Density: number of real neighbourhoods around a synthetic photograph, relative to its expected value. "
+        "Coverage: share of real ones with a synthetic one nearby. All depend on N: compare the last two lines."
     )
     return Table("Precision, recall, density and coverage", ("extractor", "N", *FIGURES), rows, note)
 
 
-def _colour_table(made: Overview, true: Overview) -> Table:
+def _colour_table(synthetic: Overview, real: Overview) -> Table:
     rows: list[list[str | float | None]] = [
-        [name, *(float(overview.colour_mean()[channel]) for overview in (true, made)), distance]
+        [name, *(float(overview.colour_mean()[channel]) for overview in (real, synthetic)), distance]
         for channel, (name, distance) in enumerate(
-            zip(("red", "green", "blue"), made.colour_distance(true), strict=True)
+            zip(("red", "green", "blue"), synthetic.colour_distance(real), strict=True)
         )
     ]
     columns = ("channel", "real mean", "synthetic mean", "Wasserstein distance")
-    return Table("Colours inside the field of view", columns, rows, "Grey levels from 0 to 255, over all pixels.")
+    return Table("Colours inside the field of view", columns, rows, "Grey levels in [0, 255] over all pixels.")
 
 
 def _pictures(
-    results: Mapping[str, Comparison], made: Overview, true: Overview, size: int, output_dir: Path
+    results: Mapping[str, Comparison], synthetic: Overview, real: Overview, size: int, output_dir: Path
 ) -> list[Picture]:
     paths = {name: output_dir / f"{name}.png" for name in ("kid", "projection", "manifold", "spectrum", "colours")}
     plot_floors({name: (result.kid, result.floor) for name, result in results.items()}, GREEN, paths["kid"])
     plot_projections({name: result.points for name, result in results.items()}, paths["projection"])
     manifolds = {name: (result.manifolds, result.floor_manifolds) for name, result in results.items()}
     plot_manifolds(manifolds, paths["manifold"])
-    plot_spectrum(frequencies(size).numpy(), {"real": true.spectrum, "synthetic": made.spectrum}, paths["spectrum"])
-    plot_colours(true.colours, made.colours, paths["colours"])
+    plot_spectrum(
+        frequencies(size).numpy(), {"real": real.spectrum, "synthetic": synthetic.spectrum}, paths["spectrum"]
+    )
+    plot_colours(real.colours, synthetic.colours, paths["colours"])
     return [
         Picture(title, paths[name], caption)
         for name, title, caption in (
-            ("kid", "KID and its floor", "Where orange lies on blue, the set is as near as real photographs are."),
-            ("projection", "Both sets in two dimensions", "The two principal components of the features of both."),
+            ("kid", "KID and its floor", "Where orange overlaps blue, the set is as near as real photographs are."),
+            ("projection", "Both sets in two dimensions", "First two principal components of the features."),
             ("manifold", "Precision and recall", "Synthetic marks should lie where the real ones do."),
-            ("spectrum", "Detail of each size", "Below 1 on the right: too smooth; above 1: too grainy."),
+            ("spectrum", "Power spectrum", "Below 1 on the right: too smooth. Above 1: too grainy."),
             ("colours", "Colours inside the field of view", "Share of the pixels at each level."),
         )
     ]
 
 
-def _notes(results: Mapping[str, Comparison], made: Overview, true: Overview) -> list[str]:
+def _notes(results: Mapping[str, Comparison], synthetic: Overview, real: Overview) -> list[str]:
     first = next(iter(results.values()))
     notes = [
-        f"The synthetic set has {made.count} photographs and the real one {true.count}; a KID, FID, coverage or floor "
-        "of another N, resolution or extractor is another figure, and does not compare."
+        f"The synthetic set has {synthetic.count} photographs and the real one {real.count}. KID, FID, coverage and "
+        "floors are comparable only at the same N, resolution and extractor."
     ]
     if first.floor.real_count < 100:
         notes.append(
-            f"Few photographs: with {first.floor.real_count} on a side the floor is high, and faults smaller than "
-            f"a KID of {GREEN * first.floor.kid:.2g} cannot be told from chance."
+            f"There are few photographs. With {first.floor.real_count} per side the floor is high, and faults below a "
+            f"KID of {GREEN * first.floor.kid:.2g} cannot be distinguished from chance."
         )
     if not first.floor.by_patient:
-        notes.append("The real set has too few patients to part them: the floor is between eyes of one, and too low.")
+        notes.append("The real set has too few patients to separate them, so the floor is too low.")
     if first.kid.value < -GREEN * first.floor.kid:
-        notes.append("KID is far below 0, as it is where sets share photographs.")
-    if max(made.count, true.count) > max(len(made.patients), len(true.patients)):
-        notes.append(f"KID, precision and recall are those of random samples of {len(made.patients)} photographs.")
-    if made.repeated:
-        repeats = counted(made.repeated, "synthetic photograph", "repeats", "repeat")
-        notes.append(f"{repeats} another one pixel by pixel.")
-    return notes + _mixture(made.datasets, true.datasets)
+        notes.append("KID is far below 0, which suggests that the sets share photographs.")
+    if max(synthetic.count, real.count) > max(len(synthetic.patients), len(real.patients)):
+        notes.append(
+            f"KID, precision and recall are measured on random samples of {len(synthetic.patients)} photographs."
+        )
+    if synthetic.repeated:
+        repeats = counted(synthetic.repeated, "synthetic photograph", "is", "are")
+        notes.append(f"{repeats} identical to an earlier one.")
+    return notes + _mixture(synthetic.datasets, real.datasets)
 
 
-def _mixture(made: Counter[str], true: Counter[str]) -> list[str]:
-    shares = [(name, made[name] / made.total(), true[name] / true.total()) for name in dict.fromkeys([*true, *made])]
+def _mixture(synthetic: Counter[str], real: Counter[str]) -> list[str]:
+    shares = [
+        (name, synthetic[name] / synthetic.total(), real[name] / real.total())
+        for name in dict.fromkeys([*real, *synthetic])
+    ]
     off = [f"{name} {one:.0%} and {other:.0%}" for name, one, other in shares if abs(one - other) > SHARE]
     if not off:
         return []
-    return [f"The sets are made up differently (synthetic and real: {', '.join(off)}), which KID counts as a fault."]
+    return [f"The composition of the sets differs (synthetic and real: {', '.join(off)}), which raises KID."]

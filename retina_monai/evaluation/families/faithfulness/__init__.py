@@ -1,1 +1,1 @@
-"""Do photographs show what their masks say?"""
+"""Faithfulness: do the photographs show what their masks say?"""

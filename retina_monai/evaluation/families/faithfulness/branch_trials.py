@@ -1,4 +1,4 @@
-"""The sensitivity test on a sample of a set: which branches were taken out of which maps, and what came of it."""
+"""The sensitivity test on a sample of a set: which branches were removed from which maps, with the results."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from retina_monai.metrics import Branch, Removal, Trial, choose_branches, find_b
 __all__ = ["BranchTrials", "Paint", "RealBranches", "TriedBranch"]
 
 Paint = Callable[[NDArray[np.float32], NDArray[np.bool_], Eye], NDArray[np.uint8]]
-"""From vessel map (S, S), field of view (S, S) and the eye whose appearance it is to have to a photograph (3, S, S)."""
+"""Vessel map (S, S), field of view (S, S) and the eye that sets the appearance -> photograph (3, S, S)."""
 
-EYES = 16  # whose maps branches are taken out of, drawn from the set: each costs as many photographs as branches
+EYES = 16  # random eyes from whose maps branches are removed; each branch costs a generated photograph
 BRANCHES = 4  # of each eye
-REAL_EYES = 32  # on whose photographs the judge is asked for such branches: as many of the test split, and others
-SHOWN = 2  # trials of a class of calibre, and failures, that are kept for a picture
+REAL_EYES = 32  # number of random real eyes, and of test eyes, on which the judge is tested
+SHOWN = 2  # trials of a calibre class, and failures, kept for the picture
 
 
 @dataclass(frozen=True)
 class TriedBranch:
-    """A branch without its pictures."""
+    """A removed branch without its pictures."""
 
     dataset: str
     patient: str
@@ -36,19 +36,19 @@ class TriedBranch:
 
 @dataclass
 class BranchTrials:
-    """Tries branches of some eyes of a set, as they come by.
+    """Test branches of some eyes of a set while it is read.
 
     Args:
-        paint: the set's generator.
-        judge: finds vessels in photographs.
+        paint: generator of the set.
+        judge: segments vessels in photographs.
         count: number of eyes of the set.
-        seed: of which eyes and which branches.
+        seed: seed of the choice of eyes and branches.
 
     Attributes:
         tried: all branches.
-        pictures: a few trials, for a picture: two of each class of calibre, and two that failed, of different eyes.
-        repainted: mean difference of each eye's photograph, painted anew, from that of the set, in grey levels.
-        from_labels: eyes painted from their labels, since the set does not hold what its generator was given.
+        pictures: trials of different eyes for a picture: two of each calibre class and two failures.
+        repainted: for each eye, the mean difference in grey levels between its photograph and the one generated again.
+        from_labels: number of eyes generated from their labels, because the set lacks the input of its generator.
     """
 
     paint: Paint
@@ -64,7 +64,7 @@ class BranchTrials:
         self._places = _sample(self.count, EYES, self.seed)
 
     def add(self, place: int, eye: Eye) -> None:
-        """Take the eye at a place of the set; nothing happens unless it is in the sample and has a vessel map."""
+        """Test the eye at index ``place`` if it is in the sample and has a vessel map."""
         if place not in self._places or "vessel" not in eye.masks:
             return
         share, label = _maps(eye)
@@ -79,7 +79,7 @@ class BranchTrials:
             self._keep(trial)
 
     def _trials(self, eye: Eye, share: NDArray[np.float32], branches: list[Branch]) -> Iterator[Trial]:
-        """Painted from what the generator was given, the share of each pixel that vessels cover, not from the label."""
+        """Trials with the generator's input, the covered share of each pixel, rather than the label."""
 
         def find(photograph: NDArray[np.uint8]) -> NDArray[np.float64]:
             found = run_judge(self.judge, [dataclasses.replace(eye, image=photograph)])[0]
@@ -99,14 +99,14 @@ class BranchTrials:
 
 @dataclass
 class RealBranches:
-    """How many of such branches the judge sees in real photographs: what a perfect generator would reach.
+    """Whether the judge finds such branches in real photographs, which is what a perfect generator would reach.
 
     Args:
         count: number of eyes of the real set.
-        seed: of which eyes are asked.
+        seed: seed of the choice of eyes.
 
     Attributes:
-        seen: data set, split and class of calibre of each branch, and whether the judge saw it.
+        seen: data set, split and calibre class of each branch, and whether the judge found it.
     """
 
     count: int
@@ -118,7 +118,7 @@ class RealBranches:
         self._tests = 0
 
     def add(self, place: int, eye: Eye, maps: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take the eye at a place of the set, with the judge's map of its photograph."""
+        """Test the eye at index ``place`` of the set with the judge's map of its photograph."""
         is_test = bool(self.count) and eye.split == "test" and self._tests < REAL_EYES
         if "vessel" not in eye.masks or not (is_test or place in self._places):
             return
@@ -130,7 +130,7 @@ class RealBranches:
 
 
 def _maps(eye: Eye) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The share of each pixel that vessels cover, and the label, within the field of view."""
+    """The covered share of each pixel and the label, inside the field of view."""
     label = eye.masks["vessel"]
     share = label if eye.vessel_share is None else eye.vessel_share
     return np.where(eye.fov, share, 0).astype(np.float32), (label >= VESSEL) & eye.fov

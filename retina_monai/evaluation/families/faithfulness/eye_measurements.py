@@ -1,6 +1,6 @@
-"""What is measured on each eye for faithfulness: numbers are kept, pictures are not.
+"""Measurements of single eyes for faithfulness, which keep numbers but no pictures.
 
-What a judge finds in the photograph is held against the masks, and vessels, disc and atrophy have their biomarkers.
+The judge's segmentation of a photograph is compared with the masks. Vessels, disc and atrophy have biomarkers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = ["MEASURES", "REGIONS", "VESSEL", "Measured", "measure_eyes", "run_jud
 
 Map = NDArray[np.float32]
 
-VESSEL = 0.5  # probability, or share of a pixel, from which on a pixel is vessel (or disc)
-BATCH = 4  # eyes that a judge sees at once
+VESSEL = 0.5  # threshold of probabilities and covered shares for vessels and disc
+BATCH = 4  # eyes per call of a judge
 REGIONS = ("disc", "atrophy")
 MEASURES: Mapping[str, Mapping[str, Callable[..., Tensor]]] = {
     "vessel": {
@@ -46,16 +46,16 @@ MEASURES: Mapping[str, Mapping[str, Callable[..., Tensor]]] = {
     },
     "disc": {"dice": dice, "roc_auc": roc_auc},
 }
-"""What a judge's map of each kind of mask is measured by."""
+"""Measures of a judge's map by kind of mask."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Numbers of one eye.
+    """Measurements of one eye.
 
     Attributes:
         name, dataset, patient, split: as of the eye.
-        agreement: ``vessel/dice``, ... -> of the judge's map with the mask; nothing where the eye has no such mask.
+        agreement: ``vessel/dice``, ... -> agreement of the judge's map with the mask; empty without such a mask.
         values: ``photograph/tortuosity``, ``mask/tortuosity``, ``disc/area``, ... -> (K,) values of a biomarker.
     """
 
@@ -70,15 +70,15 @@ class Measured:
 def measure_eyes(
     eyes: Eyes, judges: Mapping[str, Judge], title: str
 ) -> Iterator[tuple[Eye, Mapping[str, Map], Measured]]:
-    """Go through a set once: each eye, the judges' maps of its photograph, (S, S), and its numbers.
+    """Iterate over a set once: each eye, the judges' maps (S, S) of its photograph, and its measurements.
 
     Args:
-        eyes: of the set.
-        judges: kind of mask -> who finds it in photographs.
-        title: of the progress bar.
+        eyes: the set.
+        judges: kind of mask -> judge that segments it in photographs.
+        title: title of the progress bar.
 
     Raises:
-        ValueError: a judge returns anything but one probability per pixel.
+        ValueError: a judge does not return one probability per pixel.
     """
     with progress(title=title, total=len(eyes)) as bar:
         for start in range(0, len(eyes), BATCH):
@@ -91,7 +91,7 @@ def measure_eyes(
 
 
 def run_judge(judge: Judge, eyes: Sequence[Eye]) -> Map:
-    """Probabilities (N, S, S) of what a judge finds in some photographs, 0 outside of their fields of view.
+    """A judge's probabilities (N, S, S) for some photographs, 0 outside their fields of view.
 
     Raises:
         ValueError: as :func:`measure_eyes`.
@@ -105,7 +105,7 @@ def run_judge(judge: Judge, eyes: Sequence[Eye]) -> Map:
 
 
 def stack_values(measured: Sequence[Measured], key: str) -> NDArray[np.float64]:
-    """(N, K) values of a biomarker, NaN for eyes that lack it; (N, 1) of NaN where all do."""
+    """(N, K) values of a biomarker, NaN for eyes without it; (N, 1) of NaN if no eye has it."""
     length = max((len(eye.values[key]) for eye in measured if key in eye.values), default=1)
     empty = np.full(length, np.nan)
     return np.array([eye.values.get(key, empty) for eye in measured], np.float64).reshape(len(measured), length)

@@ -1,11 +1,12 @@
-"""Faithfulness: whether photographs show what their masks say.
+"""Faithfulness: do the photographs show what their masks say?
 
-A judge, a segmentation network that was trained on real photographs and on nothing generated, finds the vessels of each
-generated photograph; the map that it was made from is held against them. The same judge on real photographs against the
-maps that people drew is the ceiling. (A frozen segmenter as the judge of a conditional generator: Konz et al.,
-"Anatomically-controllable medical image generation with segmentation-guided diffusion models", MICCAI 2024.) Then
-branches are taken out of maps, to see whether they go from the photograph, and biomarkers are compared, measured with
-the same judge on both sides. Disc and atrophy in the same way, where a set has masks of them.
+The judge is a segmentation network that was trained on real photographs only. It segments the vessels of each generated
+photograph, and the result is compared with the map from which the photograph was made. The ceiling is the score of the
+judge on real photographs with manual annotations. (A frozen segmenter as the judge of a conditional generator: Konz et
+al., "Anatomically-controllable medical image generation with segmentation-guided diffusion models", MICCAI 2024.)
+
+Branches are also removed from maps, to test whether they disappear from the photograph. Biomarkers of synthetic and
+real eyes are measured with the same judge and compared. Disc and atrophy are measured likewise in sets with such masks.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ __all__ = ["faithfulness_section"]
 
 QUESTION = "Do the photographs show what their masks say?"
 
-NEAR = 0.05  # of Dice and clDice below the ceiling: twice what parts good networks on one set (DRIVE: 0.80 to 0.825)
-PASSING = 0.9  # share of the branches shown that must go, and nothing else: one in ten may be the judge's mistake
-DISTANT = 3.0  # times the real-to-real Wasserstein distance: what KID is allowed, too
-FEW_PATIENTS = 6  # with fewer, halves of the real set are of one patient or two, and their distance is chance
-ALIKE = 10.0  # grey levels between a photograph and the same painted anew, above which the report says so
+NEAR = 0.05  # Dice and clDice below the ceiling: twice the spread of good networks on one set (DRIVE: 0.80 to 0.825)
+PASSING = 0.9  # share of visible branches that must pass: one in ten may be an error of the judge
+DISTANT = 3.0  # multiple of the Wasserstein distance of real halves, the same as for KID
+FEW_PATIENTS = 6  # with fewer, halves of the real set have one or two patients, and their distance is chance
+ALIKE = 10.0  # grey levels between a photograph and its repetition, above which the report has a note
 SHOWN = 3  # worst and best eyes in a picture
-NAMED = 3  # data sets that a sentence names; of more, the worst
-JUDGED = {"vessel": ("dice", "cldice"), "disc": ("dice",)}  # what the light goes by
+NAMED = 3  # data sets in a sentence; of more, only the worst is named
+JUDGED = {"vessel": ("dice", "cldice"), "disc": ("dice",)}  # measures that determine the light
 SEVERITY: Sequence[Light] = ("grey", "green", "amber", "red")
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -72,41 +73,41 @@ def faithfulness_section(
 ) -> Section:
     """Measure whether photographs show the vessels, the disc and the atrophy of their masks.
 
-    The light is green where Dice and clDice of the judge on generated photographs are at least those on real ones of
-    the same data set, up to the 95 % interval of the difference, and the interval ends above ``-NEAR``; amber where the
-    mean is above that, where the interval reaches 0, or where branches or biomarkers do not hold; red below; grey
-    without a judge, without vessel maps, without a ceiling, or with fewer than four patients on either side.
+    The light is based on the difference of the judge's Dice and clDice between generated and real photographs of the
+    same data set. It is green if the 95 % interval of the difference reaches 0 and lies above ``-NEAR``. It is amber if
+    the interval reaches 0, if the mean lies above ``-NEAR``, or if branches or biomarkers fail. Otherwise it is red. It
+    is grey without a judge, vessel maps or a ceiling, or with fewer than four patients on either side.
 
     Args:
-        synthetic: eyes with ``vessel``, or with ``disc``, and the photographs that were generated from them.
-        real: eyes to compare with. Those of the test split are the ceiling; of a data set without one, all.
-        judge: finds vessels in photographs; nothing where there is none.
-        judge_name: with its version or digest.
-        paint: the generator of the set; nothing where it is not at hand: then no branches are taken out.
-        seed: of bootstraps, halves, eyes and branches.
-        output_dir: where pictures are written.
-        disc_judge: finds the disc in photographs; nothing where there is none.
+        synthetic: eyes with ``vessel`` or ``disc`` and the photographs generated from them.
+        real: real eyes. The ceiling is measured on those of the test split, or on all of a data set without one.
+        judge: segments vessels in photographs; ``None`` if there is none.
+        judge_name: name of the judge with version or digest.
+        paint: the generator of the set. With ``None``, no branches are removed.
+        seed: seed of bootstraps, halves, eyes and branches.
+        output_dir: folder for the pictures.
+        disc_judge: segments the disc in photographs; ``None`` if there is none.
 
     Raises:
-        RetinaError: an empty set, or pictures cannot be written.
-        ValueError: a judge returns anything but one probability per pixel.
+        RetinaError: a set is empty, or a picture cannot be written.
+        ValueError: a judge does not return one probability per pixel.
     """
     for name, eyes in (("synthetic", synthetic), ("real", real)):
         if not len(eyes):
-            raise RetinaError(f"the {name} set has no eye: faithfulness compares synthetic with real eyes")
+            raise RetinaError(f"the {name} set must not be empty: faithfulness compares synthetic with real eyes")
     judges = {key: own for key, own in (("vessel", judge), ("disc", disc_judge)) if own is not None}
     trials = None if judge is None or paint is None else BranchTrials(paint, judge, len(synthetic), seed)
     branches, examples = RealBranches(0 if trials is None else len(real), seed), _Examples()
-    made, true = [], []
+    synthetic_eyes, real_eyes = [], []
     for place, (eye, maps, measured) in enumerate(measure_eyes(synthetic, judges, "faithfulness, synthetic")):
-        made.append(measured)
+        synthetic_eyes.append(measured)
         examples.add(place, eye, maps, measured)
         if trials is not None:
             trials.add(place, eye)
     for place, (eye, maps, measured) in enumerate(measure_eyes(real, judges, "faithfulness, real")):
-        true.append(measured)
+        real_eyes.append(measured)
         branches.add(place, eye, maps)
-    findings = summarize_findings(made, true, trials, branches, seed)
+    findings = summarize_findings(synthetic_eyes, real_eyes, trials, branches, seed)
     light, answer = _verdict(findings, judge is not None)
     return Section(
         key="faithfulness",
@@ -121,7 +122,7 @@ def faithfulness_section(
 
 
 def _verdict(findings: Findings, has_judge: bool) -> tuple[Light, str]:
-    """The light, and the sentences that give its reason."""
+    """The light, and the sentences that justify it."""
     key = next((key for key in JUDGED if key in findings.scores), None)
     if key is None:
         return "grey", _why_grey(findings, has_judge)
@@ -133,7 +134,7 @@ def _verdict(findings: Findings, has_judge: bool) -> tuple[Light, str]:
     reservations = _reservations(findings)
     sentences = [_in_words(findings.scores[key], key), *reservations]
     if few := [dataset for dataset, light in lights.items() if light == "grey"]:
-        sentences.append(f"Not judged: {_join(few)}, since that takes {FEWEST} patients, generated and real.")
+        sentences.append(f"Not judged: {_join(few)}, since this needs {FEWEST} generated and {FEWEST} real patients.")
     if findings.lines and not any(sentence == _branches_in_words(findings) for sentence in reservations):
         sentences.insert(1, _branches_in_words(findings))
     return "amber" if worst == "green" and reservations else worst, " ".join(sentences)
@@ -150,10 +151,10 @@ def _light(score: Score) -> Light:
 
 def _why_grey(findings: Findings, has_judge: bool) -> str:
     if not has_judge:
-        return "There is no judge at hand that would find the vessels in the photographs."
-    if not any("vessel/dice" in eye.agreement for eye in findings.made):
-        return "No eye of the synthetic set has a vessel map that its photograph could be held against."
-    return "No eye of the real set has a vessel map, so the judge's own score on real photographs is not known."
+        return "There is no judge to segment the vessels in the photographs."
+    if not any("vessel/dice" in eye.agreement for eye in findings.synthetic):
+        return "No eye of the synthetic set has a vessel map to compare its photograph with."
+    return "No eye of the real set has a vessel map, so the judge's score on real photographs is unknown."
 
 
 def _in_words(scores: Mapping[str, Mapping[str, Score]], key: str) -> str:
@@ -171,18 +172,18 @@ def _in_words(scores: Mapping[str, Mapping[str, Score]], key: str) -> str:
         + f" on {dataset}"
         for dataset in listed
     ]
-    worst = "" if len(listed) == len(scores) else ", the worst of its data sets"
+    worst = "" if len(listed) == len(scores) else ", the lowest of its data sets"
     found = "vessels" if key == "vessel" else key
-    return f"The {found} that the judge finds in generated photographs reach {'; '.join(parts)}{worst}."
+    return f"The judge's segmentation of the {found} in generated photographs reaches {'; '.join(parts)}{worst}."
 
 
 def _reservations(findings: Findings) -> list[str]:
-    """What turns green into amber, a sentence each."""
+    """Reasons that turn green into amber, one sentence each."""
     line = findings.lines.get("all")
     reasons = [_branches_in_words(findings)] if line is not None and not line.passed_of_shown >= PASSING else []
     if distant := [biomarker_name(key) for key, own in findings.distances.items() if _is_distant(key, own)]:
         reasons.append(
-            f"More than {DISTANT:.0f} times as far from real eyes as these are from each other: {_join(distant)}."
+            f"More than {DISTANT:.0f} times as far from real eyes as real eyes are from each other: {_join(distant)}."
         )
     return reasons
 
@@ -190,15 +191,15 @@ def _reservations(findings: Findings) -> list[str]:
 def _branches_in_words(findings: Findings) -> str:
     line = findings.lines["all"]
     if not line.shown:
-        return f"The photographs showed no branch of those that were to be taken out ({line.branches})."
+        return f"No branch to be removed ({line.branches}) was visible in the photographs."
     return (
-        f"Of the branches to be taken out of vessel maps ({line.branches}), the photographs showed {line.shown:.0%}, "
-        f"and of these {line.passed_of_shown:.0%} went, and nothing else."
+        f"Of {line.branches} branches to be removed from vessel maps, {line.shown:.0%} were visible in photographs. Of "
+        f"these, {line.passed_of_shown:.0%} disappeared without other changes."
     )
 
 
 def _is_distant(key: str, distance: Distance) -> bool:
-    """Masks are what the generator was given: only what a photograph shows of them counts."""
+    """Whether a biomarker of the photograph is distant; masks are the generator's input and do not count."""
     shows = key.startswith("photograph/") or key.endswith(("/contrast", "/convergence"))
     return shows and distance.real_patients >= FEW_PATIENTS and distance.ratio > DISTANT
 
@@ -208,25 +209,25 @@ def _pictures(findings: Findings, examples: _Examples, trials: BranchTrials | No
     if "vessel" in findings.scores:
         path = folder / "faithfulness_scores.png"
         plot_scores(_vessel_scores(findings), path)
-        caption = "Generated photographs are to reach what the judge reaches on real ones. Bars: 95 % intervals."
-        pictures.append(Picture("Vessels found, generated and real", path, caption))
+        caption = "Generated photographs should reach the scores of real ones. Bars: 95 % intervals."
+        pictures.append(Picture("Segmentation scores, generated and real", path, caption))
     if samples := _samples(findings):
         path = folder / "faithfulness_biomarkers.png"
         plot_distributions(samples, path)
         caption = (
-            "The largest gap of two curves is their KS distance, the area between them their Wasserstein distance."
+            "The largest vertical gap of two curves is the KS distance, the area between them the Wasserstein distance."
         )
         pictures.append(Picture("Biomarkers of the vessels in photographs", path, caption))
     if rows := examples.rows():
         path = folder / "faithfulness_eyes.png"
         draw_eyes(rows, path)
-        caption = "The worst eyes by Dice, then the best. Orange: found, not in the map. Blue: in the map, not found."
-        pictures.append(Picture("Worst and best", path, caption))
+        caption = "The worst eyes by Dice, then the best. Orange: false positive. Blue: false negative."
+        pictures.append(Picture("Worst and best eyes", path, caption))
     if trials is not None and trials.pictures:
         path = folder / "faithfulness_branches.png"
         draw_trials(trials.pictures, path)
-        caption = f"The orange branch is taken out of the map. The change is shown {BRIGHTER} times as bright."
-        pictures.append(Picture("Branches taken out", path, caption))
+        caption = f"The orange branch is removed from the map. The change is amplified {BRIGHTER} times."
+        pictures.append(Picture("Removed branches", path, caption))
     return pictures
 
 
@@ -239,9 +240,9 @@ def _samples(findings: Findings) -> dict[str, tuple[NDArray[np.float64], NDArray
     samples = {}
     for key in (key for key in findings.distances if key.startswith("photograph/")):
         title, unit = BIOMARKERS[key.split("/")[1]]
-        made, true = (unit * _known(eyes, key) for eyes in (findings.made, findings.true))
-        if len(made) and len(true):
-            samples[title] = (made, true)
+        synthetic, real = (unit * _known(eyes, key) for eyes in (findings.synthetic, findings.real))
+        if len(synthetic) and len(real):
+            samples[title] = (synthetic, real)
     return samples
 
 
@@ -255,18 +256,18 @@ def _notes(findings: Findings, judge_name: str, judges: Mapping[str, Judge], tri
     if judges:
         notes += [f"Judge: {judge_name}.", *_notes_on_ceiling(findings)]
     if "vessel" in judges and trials is None:
-        notes.append("The set's generator is not at hand, so no branch was taken out of its vessel maps.")
+        notes.append("The generator of the set is not available, so no branch was removed from its vessel maps.")
     if trials is not None and not findings.lines:
-        notes.append("No vessel map had a branch that could be taken out without cutting others off.")
+        notes.append("No vessel map had a branch that could be removed without cutting off others.")
     if trials is not None and trials.from_labels:
         notes.append(
-            f"Of {counted(trials.from_labels, 'synthetic eye')} the set does not hold what its generator was given "
-            "(`vessel_shares/`): branches were taken out of their labels, which are not what synthesis paints from."
+            f"For {counted(trials.from_labels, 'synthetic eye')}, the set lacks the input of its generator "
+            "(`vessel_shares/`). Branches were removed from their labels, from which synthesis does not generate."
         )
     if findings.repainted > ALIKE:
         notes.append(
-            "Photographs with and without a branch are painted without texture. The former differ from those of the "
-            f"set by {findings.repainted:.1f} grey levels in the mean."
+            "Photographs with and without a branch are generated without texture. Those with the branch differ from "
+            f"the set by {findings.repainted:.1f} grey levels on average."
         )
     return notes
 
@@ -275,29 +276,29 @@ def _notes_on_ceiling(findings: Findings) -> list[str]:
     notes = []
     if findings.unmarked:
         notes.append(
-            f"No eye of {_join(sorted(findings.unmarked))} is marked as test: all of them are the ceiling, and the "
+            f"No eye of {_join(sorted(findings.unmarked))} is in a test split, so all of them are the ceiling. The "
             "judge may have been trained on them, which raises it."
         )
     known = {eye.dataset for eye in findings.ceiling}
-    if strange := sorted({eye.dataset for eye in findings.made} - known):
-        notes.append(f"No real eye is of {_join(strange)}: the ceiling beside it is that of all data sets.")
+    if strange := sorted({eye.dataset for eye in findings.synthetic} - known):
+        notes.append(f"There is no real eye of {_join(strange)}, so all data sets are its ceiling.")
     empty = sum(
-        "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.made
+        "mask/vessel_density" in eye.values and not eye.values["mask/vessel_density"][0] for eye in findings.synthetic
     )
     if empty:
-        maps = counted(empty, "vessel map", "shows no vessel and was", "show no vessel and were")
-        notes.append(f"{maps} left out of the scores.")
+        maps = counted(empty, "vessel map", "is", "are")
+        notes.append(f"{maps} empty and not part of the scores.")
     return notes
 
 
 def _join(names: Sequence[str]) -> str:
-    """In a sentence: commas, and an ``and`` before the last."""
+    """A list in words: commas, and ``and`` before the last name."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 @dataclass
 class _Examples:
-    """The eyes with the lowest and with the highest Dice, with their pictures."""
+    """The eyes with the lowest and the highest Dice, with their pictures."""
 
     worst: list[tuple[float, int, Pictures]] = field(default_factory=list)
     best: list[tuple[float, int, Pictures]] = field(default_factory=list)
@@ -311,7 +312,7 @@ class _Examples:
                 heapq.heapreplace(heap, (rank, place, _shown(eye, maps["vessel"])))
 
     def rows(self) -> list[Pictures]:
-        """Worst first, each eye once."""
+        """The worst eyes first; each eye appears once."""
         eyes = {place: pictures for _, place, pictures in (*sorted(self.worst, reverse=True), *sorted(self.best))}
         return list(eyes.values())
 

@@ -1,4 +1,4 @@
-"""The figures of faithfulness: scores beside their ceiling, branches taken out, distances of biomarkers."""
+"""Figures of faithfulness: scores beside their ceiling, removed branches and distances of biomarkers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Score:
-    """One measure of one data set: on generated photographs, on real ones (the ceiling), and the difference."""
+    """One measure on one data set: on generated photographs, on real ones (the ceiling), and their difference."""
 
     generated: Interval
     real: Interval
@@ -32,16 +32,16 @@ class Score:
 
 @dataclass(frozen=True)
 class BranchLine:
-    """What came of the branches of one class of calibre, or of all.
+    """Results of the branches of one calibre class, or of all.
 
     Attributes:
-        branches: their number.
-        shown, gone, nothing_else, passed: shares of them.
-        low, high: ends of the 95 % interval of ``passed``, over patients; NaN for one patient.
-        passed_of_shown: share that passed of those that were shown; NaN where none was.
-        shown_in_real: share of such branches that the judge sees in real photographs; NaN where there is none.
-        spread: median change elsewhere over that at the branch; NaN where photographs did not change.
-        ghost: mean share of the branches' contrast that stays behind; NaN where it cannot be measured.
+        branches: number of branches.
+        shown, gone, nothing_else, passed: shares of the branches.
+        low, high: 95 % interval of ``passed`` over patients; NaN with too few patients.
+        passed_of_shown: share of the visible branches that passed; NaN if none was visible.
+        shown_in_real: share of comparable branches that the judge finds in real photographs; NaN if there is none.
+        spread: median ratio of the change elsewhere to that at the branch; NaN if photographs did not change.
+        ghost: mean share of a branch's contrast that remains; NaN if it cannot be measured.
     """
 
     branches: int
@@ -59,20 +59,21 @@ class BranchLine:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of it.
+    """All results.
 
     Attributes:
-        made, true: numbers of each synthetic and of each real eye.
-        ceiling: the real eyes of the test split; of a data set that has none, all.
-        unmarked: data sets that have none.
+        synthetic, real: measurements of each synthetic and of each real eye.
+        ceiling: real eyes of the test split, or all eyes of a data set without one.
+        unmarked: data sets without a test split.
         scores: kind of mask -> data set -> measure -> score.
-        lines: class of calibre, or ``all``, -> what came of its branches.
-        distances: as the keys of ``Measured.values``.
-        repainted: mean difference of photographs painted anew from those of the set, in grey levels; NaN if none was.
+        lines: calibre class, or ``all`` -> results of its branches.
+        distances: biomarker, a key of ``Measured.values`` -> distance.
+        repainted: mean difference in grey levels between photographs generated again and those of the set; NaN if
+            there are none.
     """
 
-    made: Sequence[Measured]
-    true: Sequence[Measured]
+    synthetic: Sequence[Measured]
+    real: Sequence[Measured]
     ceiling: Sequence[Measured]
     unmarked: set[str]
     scores: dict[str, dict[str, dict[str, Score]]]
@@ -87,41 +88,43 @@ class Findings:
 
 
 def summarize_findings(
-    made: Sequence[Measured],
-    true: Sequence[Measured],
+    synthetic: Sequence[Measured],
+    real: Sequence[Measured],
     trials: BranchTrials | None,
     branches: RealBranches,
     seed: int,
 ) -> Findings:
-    """From numbers of each eye to those of the set."""
-    unmarked = {eye.dataset for eye in true} - {eye.dataset for eye in true if eye.split == "test"}
-    ceiling = [eye for eye in true if eye.split == "test" or eye.dataset in unmarked]
+    """Summarise the measurements of single eyes."""
+    unmarked = {eye.dataset for eye in real} - {eye.dataset for eye in real if eye.split == "test"}
+    ceiling = [eye for eye in real if eye.split == "test" or eye.dataset in unmarked]
     seen = [(kind, saw) for dataset, split, kind, saw in branches.seen if split == "test" or dataset in unmarked]
     return Findings(
-        made=made,
-        true=true,
+        synthetic=synthetic,
+        real=real,
         ceiling=ceiling,
         unmarked=unmarked,
-        scores={key: lines for key in MEASURES if (lines := _scores(made, ceiling, key, seed))},
+        scores={key: lines for key in MEASURES if (lines := _scores(synthetic, ceiling, key, seed))},
         lines={} if trials is None else _branch_lines(trials.tried, seen, seed),
-        distances=_distances(made, true, seed),
+        distances=_distances(synthetic, real, seed),
         repainted=math.nan if trials is None else _mean(trials.repainted),
     )
 
 
-def _scores(made: Sequence[Measured], ceiling: Sequence[Measured], key: str, seed: int) -> dict[str, dict[str, Score]]:
-    """By data set of the condition; beside it the real eyes of that set, or all where none is of it."""
-    made, ceiling = ([eye for eye in eyes if f"{key}/dice" in eye.agreement] for eyes in (made, ceiling))
+def _scores(
+    synthetic: Sequence[Measured], ceiling: Sequence[Measured], key: str, seed: int
+) -> dict[str, dict[str, Score]]:
+    """Scores by data set of the condition. The ceiling is that data set, or all if it has no real eyes."""
+    synthetic, ceiling = ([eye for eye in eyes if f"{key}/dice" in eye.agreement] for eyes in (synthetic, ceiling))
     scores = {}
-    for dataset in dict.fromkeys(eye.dataset for eye in made) if ceiling else ():
-        own, same = ([eye for eye in eyes if eye.dataset == dataset] for eyes in (made, ceiling))
+    for dataset in dict.fromkeys(eye.dataset for eye in synthetic) if ceiling else ():
+        own, same = ([eye for eye in eyes if eye.dataset == dataset] for eyes in (synthetic, ceiling))
         scores[dataset] = {name: _score(own, same or ceiling, f"{key}/{name}", seed) for name in MEASURES[key]}
     return scores
 
 
-def _score(made: Sequence[Measured], true: Sequence[Measured], key: str, seed: int) -> Score:
-    """AUC is NaN for an eye that is vessel everywhere: it is left out."""
-    (first, patients), (second, real_patients) = _defined(made, key), _defined(true, key)
+def _score(synthetic: Sequence[Measured], real: Sequence[Measured], key: str, seed: int) -> Score:
+    """Scores without eyes whose value is NaN, such as the AUC of an eye that is vessel everywhere."""
+    (first, patients), (second, real_patients) = _defined(synthetic, key), _defined(real, key)
     if not (first and second):
         nothing = Interval(math.nan, math.nan, math.nan, 0, 0)
         return Score(nothing, nothing, nothing)
@@ -139,7 +142,7 @@ def _defined(eyes: Sequence[Measured], key: str) -> tuple[list[float], list[str]
 
 
 def _resamples(count: int) -> int:
-    """Fewer of large sets, whose intervals are narrow, so that time does not run away."""
+    """Number of bootstrap samples, smaller for large sets, whose intervals are narrow, to limit the time."""
     return int(np.clip(10**7 // count, 200, 2000))
 
 
@@ -174,25 +177,25 @@ def _branch_line(tried: Sequence[TriedBranch], seen: Sequence[bool], seed: int) 
 
 
 def _mean(values: Iterable[float], middle: Callable[[Any], Any] = np.mean) -> float:
-    """NaN of nothing."""
+    """Mean, or NaN for no values."""
     listed = list(values)
     return float(middle(listed)) if listed else math.nan
 
 
-def _distances(made: Sequence[Measured], true: Sequence[Measured], seed: int) -> dict[str, Distance]:
+def _distances(synthetic: Sequence[Measured], real: Sequence[Measured], seed: int) -> dict[str, Distance]:
     distances = {}
-    keys = list(dict.fromkeys(key for eye in made for key in eye.values))
+    keys = list(dict.fromkeys(key for eye in synthetic for key in eye.values))
     for key in progress(keys, "faithfulness: comparing biomarkers", "biomarker"):
-        own, real = ([eye for eye in eyes if key in eye.values] for eyes in (made, true))
-        if own and real:
-            patients, real_patients = ([eye.patient for eye in eyes] for eyes in (own, real))
-            values, real_values = (stack_values(eyes, key) for eyes in (own, real))
+        chosen, chosen_real = ([eye for eye in eyes if key in eye.values] for eyes in (synthetic, real))
+        if chosen and chosen_real:
+            patients, real_patients = ([eye.patient for eye in eyes] for eyes in (chosen, chosen_real))
+            values, real_values = (stack_values(eyes, key) for eyes in (chosen, chosen_real))
             distances[key] = compare_samples(values, real_values, patients, real_patients, seed)
     return distances
 
 
 def _plain(value: Any) -> Any:
-    """As JSON holds it: dictionaries, and nothing for NaN."""
+    """``value`` as JSON data, with NaN as ``None``."""
     if isinstance(value, dict):
         return {key: _plain(own) for key, own in value.items()}
     if isinstance(value, Interval):

@@ -1,6 +1,7 @@
-"""Pictures of faithfulness: scores beside the ceiling, distributions, eyes and branches.
+"""Plots of faithfulness: scores beside the ceiling, distributions, eyes and branches.
 
-In colours that the colour-blind tell apart (Okabe and Ito, "Color universal design", https://jfly.uni-koeln.de/color/).
+The colours are safe for colour-blind readers (Okabe and Ito, "Color universal design",
+https://jfly.uni-koeln.de/color/).
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ Picture = NDArray[np.uint8]
 
 ORANGE, BLUE, GREEN = (230, 159, 0), (86, 180, 233), (0, 158, 115)
 SYNTHETIC, REAL = "#0072B2", "0.35"
-WIDTH, DPI = 6.4, 150  # inches and points an inch: a phone shows a figure of this width without a magnifier
-BRIGHTER = 8  # times that a change of grey levels is shown
-MOST = 2000  # points of a distribution function that are drawn
+WIDTH, DPI = 6.4, 150  # inches and points per inch: readable on a phone without zooming
+BRIGHTER = 8  # amplification of a change of grey levels
+MOST = 2000  # points per distribution function
 
 
 def plot_scores(scores: Mapping[str, Mapping[str, Score]], path: Path) -> None:
@@ -37,10 +38,10 @@ def plot_scores(scores: Mapping[str, Mapping[str, Score]], path: Path) -> None:
 
     Args:
         scores: measure -> data set -> score.
-        path: of the PNG.
+        path: path of the PNG file.
 
     Raises:
-        RetinaError: it cannot be written.
+        RetinaError: the file cannot be written.
     """
     count = max(len(sets) for sets in scores.values())
     figure = Figure(figsize=(WIDTH, 1.2 + len(scores) * (0.7 + 0.5 * count)), layout="constrained")
@@ -55,14 +56,14 @@ def plot_scores(scores: Mapping[str, Mapping[str, Score]], path: Path) -> None:
 
 
 def plot_distributions(samples: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], path: Path) -> None:
-    """Distribution functions of biomarkers, one panel each.
+    """Cumulative distribution functions of biomarkers, one panel each.
 
     Args:
-        samples: title -> values of synthetic and of real eyes, finite.
-        path: of the PNG.
+        samples: title -> finite values of synthetic and of real eyes.
+        path: path of the PNG file.
 
     Raises:
-        RetinaError: it cannot be written.
+        RetinaError: the file cannot be written.
     """
     lines = -(-len(samples) // 2)
     figure = Figure(figsize=(WIDTH, 0.6 + 2.1 * lines), layout="constrained")
@@ -77,12 +78,12 @@ def plot_distributions(samples: Mapping[str, tuple[NDArray[np.float64], NDArray[
     panels[0].legend(fontsize=8)
     for axes in panels[len(samples) :]:
         axes.set_axis_off()
-    figure.supylabel("share of the values below", fontsize=9)
+    figure.supylabel("cumulative share", fontsize=9)
     _save(figure, path)
 
 
 def colour_errors(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> Picture:
-    """Vessels that were found and expected in white, only found in orange, only expected in blue: (3, S, S)."""
+    """True positives in white, false positives in orange, false negatives in blue: (3, S, S)."""
     picture = np.zeros((*found.shape, 3), np.uint8)
     for where, colour in ((found & expected, (255, 255, 255)), (found & ~expected, ORANGE), (expected & ~found, BLUE)):
         picture[where] = colour
@@ -90,21 +91,22 @@ def colour_errors(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> Pict
 
 
 def draw_eyes(eyes: Sequence[tuple[Picture, Picture, Picture, Picture]], path: Path) -> None:
-    """Eyes in rows: vessel map, photograph, what the judge found, and its errors, (1 or 3, S, S) each.
+    """Draw a row per eye: vessel map, photograph, the judge's map and its errors, (1 or 3, S, S) each.
 
     Raises:
-        RetinaError: it cannot be written.
+        RetinaError: the file cannot be written.
     """
-    write_png(path, image_grid(eyes, ("vessel map", "photograph", "judge", "false, missed")))
+    write_png(path, image_grid(eyes, ("vessel map", "photograph", "judge", "errors")))
 
 
 def draw_trials(trials: Sequence[Trial], path: Path) -> None:
-    """Branches in rows: the map with the branch coloured, without it, both photographs, and the change between them.
+    """Draw a row per branch: map with the branch coloured, map without it, both photographs and their difference.
 
     Raises:
-        RetinaError: it cannot be written.
+        RetinaError: the file cannot be written.
     """
-    write_png(path, image_grid([_trial(trial) for trial in trials], ("map", "without", "painted", "without", "change")))
+    titles = ("map", "without", "photograph", "without", "change")
+    write_png(path, image_grid([_trial(trial) for trial in trials], titles))
 
 
 def _trial(trial: Trial) -> list[Picture]:

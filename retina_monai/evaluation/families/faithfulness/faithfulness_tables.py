@@ -24,15 +24,15 @@ TITLES = {
 }
 BIOMARKERS = {
     "vessel_density": ("vessel density, % of the field of view", 100),
-    "calibres": ("calibres, 1/1000 of its diameter", 1000),
+    "calibres": ("calibre, 1/1000 of the diameter of the field of view", 1000),
     "fractal_dimension": ("fractal dimension", 1),
     "tortuosity": ("tortuosity", 1),
     "branching_points": ("branching points", 1),
     "area": ("area, % of the field of view", 100),
-    "offset": ("distance from its middle, % of its diameter", 100),
-    "aspect": ("shorter over longer axis", 1),
-    "contrast": ("brightness against its surroundings, standard deviations", 1),
-    "convergence": ("vessel density around it over that elsewhere", 1),
+    "offset": ("distance from the centre of the field of view, % of its diameter", 100),
+    "aspect": ("minor over major axis", 1),
+    "contrast": ("contrast to the surroundings, standard deviations", 1),
+    "convergence": ("vessel density nearby over that elsewhere", 1),
 }
 """Title and scale of each biomarker."""
 WHERE = {"photograph": "vessels in photographs", "mask": "vessel maps", "disc": "disc", "atrophy": "atrophy"}
@@ -41,7 +41,7 @@ Cell = str | float | None
 
 
 def faithfulness_tables(findings: Findings) -> list[Table]:
-    """Scores beside the ceiling, branches taken out, and biomarkers, as far as there are any."""
+    """Tables of scores with their ceiling, removed branches and biomarkers, if there are any."""
     scores = [_score_table(findings, key) for key in findings.scores]
     return [
         *scores,
@@ -51,7 +51,7 @@ def faithfulness_tables(findings: Findings) -> list[Table]:
 
 
 def biomarker_name(key: str) -> str:
-    """``photograph/tortuosity`` -> what it is called in a sentence.
+    """Name of a biomarker, such as ``photograph/tortuosity``, in a sentence.
 
     Example:
         >>> biomarker_name("disc/area")
@@ -68,11 +68,11 @@ def _score_table(findings: Findings, key: str) -> Table:
         for name, score in scores.items()
     ]
     return Table(
-        f"What the judge finds of each {key}",
-        ("data set", "measure", "generated", "95 %", "N", "real", "95 % of real", "N real", "difference", "95 % of it"),
+        f"Judge's segmentation: {key}",
+        ("data set", "measure", "generated", "95 %", "N", "real", "95 % real", "N real", "difference", "95 % diff."),
         rows,
-        "Real: the judge on real photographs against the masks that people drew, the ceiling. Means over eyes, "
-        "intervals over patients. AUC is of the probabilities, all else of what is at least 0.5.",
+        "Real: the judge on real photographs against manual annotations, which is the ceiling. Means over eyes, "
+        "intervals over patients. AUC is computed from probabilities, all other measures after a threshold of 0.5.",
     )
 
 
@@ -87,16 +87,16 @@ def _branch_table(findings: Findings) -> Table:
         )
         for name, line in findings.lines.items()
     ]
-    shares = ("shown", "shown in real", "gone", "nothing else", "passed", "95 %")
+    shares = ("visible", "visible in real", "gone", "nothing else", "passed", "95 %")
     classes = ", ".join(f"{name} from {least:.4f}" for name, least in CALIBRES)
     return Table(
-        "One branch taken out of the vessel map",
+        "Removal of one branch from the vessel map",
         ("calibre", "branches", *shares, "change elsewhere", "ghost"),
         rows,
-        "Shares of the branches. Shown: the judge sees the branch before it is taken out. Gone: and no longer after. "
-        "Nothing else: photograph and vessels away from it stay. Passed: gone, and nothing else. Change elsewhere: of "
-        "the photograph, over that at the branch, median. Ghost: the branch's contrast that stays behind, mean. "
-        f"Calibres in diameters of the field of view: {classes}.",
+        "Shares of the branches. Visible: the judge finds the branch before its removal. Gone: it no longer finds it "
+        "afterwards. Nothing else: the photograph and the vessels elsewhere do not change. Passed: gone and nothing "
+        "else. Change elsewhere: median change of the photograph elsewhere over that at the branch. Ghost: mean share "
+        f"of the branch's contrast that remains. Calibre in diameters of the field of view: {classes}.",
     )
 
 
@@ -105,7 +105,7 @@ def _distance_table(findings: Findings) -> Table:
     for key, distance in findings.distances.items():
         where, name = key.split("/")
         title, unit = BIOMARKERS[name]
-        spreads = (_spread(eyes, key, unit) for eyes in (findings.made, findings.true))
+        spreads = (_spread(eyes, key, unit) for eyes in (findings.synthetic, findings.real))
         shifts = (unit * value for value in (distance.wasserstein, distance.floor_wasserstein))
         distances = (distance.kolmogorov_smirnov, distance.floor_ks, *shifts, distance.ratio)
         rows.append((WHERE[where], title, *spreads, *map(_cell, distances), distance.N, distance.real_N))
@@ -116,10 +116,10 @@ def _distance_table(findings: Findings) -> Table:
             *("ratio", "N", "N real"),
         ),
         rows,
-        "Mean and standard deviation, then distances of the distributions (KS: Kolmogorov-Smirnov). Floor: between "
-        "halves of the real set, no patient in both. Ratio: Wasserstein distance of synthetic eyes to such a half over "
-        "the floor, in equal numbers: 1 where synthetic eyes are like real ones. In photographs, synthetic and real, "
-        "the vessels are those that the judge finds.",
+        "Mean and standard deviation, then distances of the distributions (KS: Kolmogorov-Smirnov). Floor: distance "
+        "of two halves of the real set that share no patient. Ratio: Wasserstein distance of synthetic eyes to one "
+        "half over the floor, with equal numbers; it is 1 if synthetic eyes are like real ones. Vessels in "
+        "photographs are those of the judge, for synthetic and real eyes.",
     )
 
 

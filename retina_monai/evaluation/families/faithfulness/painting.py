@@ -1,4 +1,4 @@
-"""The generator of a synthetic set, as the sensitivity test of faithfulness asks for it."""
+"""The generator of a synthetic set, for the sensitivity test of faithfulness."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ logger = logging.getLogger("retina_monai")
 
 
 class Painter:
-    """Paint a photograph around a vessel map, with the colours, and from the noise, of another.
+    """Generate a photograph from a vessel map, with the colours and the noise of another eye.
 
-    Without texture, which is not the network's.
-
+    Texture is left out, since it is not made by the network.
     Args:
         chain: the generator.
     """
@@ -36,7 +35,7 @@ class Painter:
         self.chain = chain
 
     def __call__(self, vessel: NDArray[np.float32], fov: NDArray[np.bool_], like: Eye) -> NDArray[np.uint8]:
-        """From the share of each pixel that vessels cover, (S, S), and the field of view to (3, S, S)."""
+        """Covered share of each pixel, (S, S), and field of view, (S, S) -> photograph, (3, S, S)."""
         appearance = measure_appearance(as_image(like)[0], as_mask(like.fov)[0])
         size = self.chain.size
         share = resize_area(np.asarray(vessel, np.float32)[None] * 255, size)
@@ -52,30 +51,30 @@ class Painter:
 def find_painter(
     settings: Mapping[str, Any], generator: str | Path | Chain | None = None, trust: bool = False
 ) -> Painter | None:
-    """The generator that wrote these settings, drawing as it did; ``None`` if it is not at hand.
+    """The generator that made a synthetic set, with its sampling settings; ``None`` if it is not available.
 
     Args:
-        settings: of ``settings.json`` in a synthetic set.
-        generator: the bundle or chain, or where it is; ``None``: this library's of the name in ``settings``.
-        trust: as for :func:`retina_monai.load`, of ``generator``.
+        settings: content of ``settings.json`` of the synthetic set.
+        generator: the bundle or chain, or its path; ``None`` for the bundle of this library that ``settings`` names.
+        trust: as for :func:`retina_monai.load`, for ``generator``.
 
     Raises:
-        RetinaError: ``generator`` cannot be loaded, or has other weights.
+        RetinaError: ``generator`` cannot be loaded or has other weights.
     """
     named = str(settings.get("bundle", ""))
     try:
         given = generator if generator is not None else named
         chain = given if isinstance(given, Chain) else load_chain(given, trust=trust) if given else None
         if chain is not None and not isinstance(chain, PhotographGenerator):
-            raise RetinaError(f"{chain.name} paints no photographs around vessel maps")
+            raise RetinaError(f"{chain.name} does not generate photographs from vessel maps")
     except RetinaError as error:
         if generator is not None:
             raise
-        logger.warning("the generator of the synthetic set is not at hand: %s", error)
+        logger.warning("the generator of the synthetic set is not available: %s", error)
         return None
     if chain is None or chain.weights != settings.get("weights"):
         if generator is not None:
-            raise RetinaError(f"generator {generator} has other weights than those that made the synthetic set")
+            raise RetinaError(f"generator {generator} has other weights than the one that made the synthetic set")
         return None
     chain.bundles[-1].draw_as(settings)
     return Painter(chain)

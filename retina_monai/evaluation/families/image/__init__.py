@@ -1,1 +1,1 @@
-"""Is each photograph like the real one of the same vessel map?"""
+"""Image quality: is each photograph like the real one of the same vessel map?"""

@@ -1,9 +1,9 @@
-"""Is each synthetic photograph like the real one of the same vessel map: pairs of pictures, inside the field of view.
+"""Image quality of pairs of a synthetic photograph and the real one of the same vessel map, inside the field of view.
 
-A vessel map does not determine a photograph: neither its colours, nor lesions, nor the background. So each pair is
-compared as it is and after the synthetic photograph was given the real one's colours; and beside it stands what
-another real eye of the same data set gets, with the same colours: how like photographs are that share nothing but a
-camera.
+A vessel map does not determine the colours, the lesions or the background of a photograph. Each pair is therefore
+compared twice: unchanged, and after the synthetic photograph got the colours of the real one. For comparison, another
+real eye of the same data set is measured with the same colours, which shows how similar two photographs of one camera
+are.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ __all__ = ["image_section"]
 RANGE = 2.0
 """Of values in [-1, 1]."""
 COARSE = 1 / 32
-"""Standard deviation, in sides of the picture, of the blur that is taken off before pictures are correlated: vessels
-and lesions stay, shading goes."""
+"""Standard deviation, in sides of the picture, of the blur that is subtracted before correlation. This removes shading
+and keeps vessels and lesions."""
 FLAT = 1e-6
 MOST = 100.0
-"""Decibels given to pictures that are equal, as flat ones with equal colours are: so that means stay finite."""
+"""PSNR in dB of equal pictures, so that means stay finite."""
 SHOWN = 3
-"""Pairs in the picture: the least like, the middle, the most like."""
+"""Pairs in the picture: the least similar, the median and the most similar."""
 QUESTION = "Is each photograph like the real one of the same vessel map?"
 METRICS = ("mse", "psnr", "ssim", "ms_ssim", "cosine_similarity", "correlation")
 TITLES = {
@@ -62,12 +62,12 @@ AS_IS, MATCHED, OTHER = "as it is", "colours matched", "another real eye, colour
 
 Row = dict[str, Any]
 Spectra = dict[tuple[str, str], np.ndarray]
-"""Data set and way of comparing -> sums over pairs of the power of both, ``(2, rings)``: compared, real."""
+"""Data set and comparison -> power summed over pairs, ``(2, rings)``: compared photographs, real photographs."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Places of a synthetic eye, of the real eye that it was made from, and of another real eye of the data set."""
+    """Indices of a synthetic eye, of the real eye from which it was made, and of another real eye of that data set."""
 
     synthetic: int
     real: int
@@ -77,32 +77,30 @@ class Pair:
 def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
     """Compare synthetic photographs with the real ones of the same vessel maps.
 
-    Pairs are the synthetic eyes whose condition is an eye of the real set, its map as it was. Metrics are those of
-    :mod:`retina_monai.metrics.image_quality` inside the field of view, on the [-1, 1] scale; MS-SSIM has as many of
-    its five scales as the size allows. Good is a set whose pairs are more alike (by the correlation of their detail)
-    than a real eye is to another one of the same data set, by an interval over patients. It is not SSIM that decides,
-    since smooth pictures are more like any eye by it than another eye is.
+    A pair is a synthetic eye made from the unaltered map of an eye of the real set. Metrics are those of
+    :mod:`retina_monai.metrics.image_quality` inside the field of view, on the [-1, 1] scale. MS-SSIM uses as many of
+    its five scales as the size allows. The light is green if, by an interval over patients, pairs are more similar than
+    two real eyes of one data set. Similarity is the correlation of detail. SSIM is not suitable, since by SSIM a smooth
+    picture is more similar to any eye than another eye is.
 
     Args:
-        synthetic: eyes, gone through once, and a few of them again for the picture.
-        real: eyes, gone through once, and those of pairs again.
-        output_dir: where the pictures go.
+        synthetic: eyes, read once, and a few of them again for the picture.
+        real: eyes, read once, and those of pairs again.
+        output_dir: folder for the pictures.
 
     Returns:
-        The section ``image``; grey where there are no pairs.
+        The section ``image``; grey if there are no pairs.
 
     Raises:
         RetinaError: a picture cannot be written.
     """
     pairs = find_pairs(synthetic, real)
     if not pairs:
-        reason = (
-            "Not judged: no synthetic photograph was made from the vessel map, as it is, of an eye of the real set."
-        )
+        reason = "Not judged: no synthetic photograph was made from an unaltered vessel map of the real set."
         return Section("image", QUESTION, "grey", reason, {"pairs": 0})
     rows, spectra, copies = _measure(pairs, synthetic, real)
     if not rows:
-        answer = f"All {copies} pairs are one and the same photograph, pixel by pixel: nothing was generated."
+        answer = f"All {copies} pairs are identical photographs: nothing was generated."
         return Section("image", QUESTION, "red", answer, {"pairs": len(pairs), "identical_to_real": copies})
     gain = _gain(rows)
     light, answer = _judge(rows, gain, copies)
@@ -116,15 +114,13 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
     paths = {name: output_dir / f"{name}.png" for name in ("similarity", "spectrum", "pairs")}
     _plot(rows, paths["similarity"])
     size = real[pairs[0].real].image.shape[-1]
-    made, true = np.sum([power for (_, kind), power in spectra.items() if kind == AS_IS], axis=0)
-    plot_spectrum(frequencies(size).numpy(), {"real": true, "synthetic": made}, paths["spectrum"])
+    synthetic_power, real_power = np.sum([power for (_, kind), power in spectra.items() if kind == AS_IS], axis=0)
+    plot_spectrum(frequencies(size).numpy(), {"real": real_power, "synthetic": synthetic_power}, paths["spectrum"])
     _draw_pairs(rows, synthetic, real, paths["pairs"])
     pictures = [
-        Picture("How like the pairs are", paths["similarity"], "Orange should lie to the right of blue."),
-        Picture("Detail of each size in the pairs", paths["spectrum"], "Below 1 on the right: too smooth."),
-        Picture(
-            "The least like, the middle and the most like pair", paths["pairs"], "By the correlation of their detail."
-        ),
+        Picture("Similarity of the pairs", paths["similarity"], "Orange should lie to the right of blue."),
+        Picture("Power spectrum of the pairs", paths["spectrum"], "Below 1 on the right: too smooth."),
+        Picture("The least similar, the median and the most similar pair", paths["pairs"], "By correlation of detail."),
     ]
     return Section(
         "image", QUESTION, light, answer, figures, [_table(rows, spectra)], pictures, _notes(rows, copies, size)
@@ -132,7 +128,7 @@ def image_section(synthetic: Eyes, real: Eyes, *, output_dir: Path) -> Section:
 
 
 def find_pairs(synthetic: Eyes, real: Eyes) -> list[Pair]:
-    """Synthetic eyes with the real eye of their vessel map, and another of its data set and of another patient."""
+    """Pairs of a synthetic and a real eye of one vessel map, with another patient's eye of the same data set."""
     places: dict[tuple[str, str], int] = {}
     others: dict[str, list[tuple[str, int]]] = {}
     datasets: list[str] = []
@@ -152,37 +148,37 @@ def find_pairs(synthetic: Eyes, real: Eyes) -> list[Pair]:
 
 
 def _other(eyes: Sequence[tuple[str, int]], patient: str, place: int) -> int | None:
-    """The first eye of another patient behind a place, or from the beginning."""
+    """The next eye of another patient after ``place``, or the first."""
     strangers = [other for whose, other in eyes if whose != patient]
     return next((other for other in strangers if other > place), strangers[0] if strangers else None)
 
 
 def _measure(pairs: Sequence[Pair], synthetic: Eyes, real: Eyes) -> tuple[list[Row], Spectra, int]:
-    """A row per pair and way of comparing, their spectra, and the number of pairs that are one picture."""
+    """A row per pair and comparison, the spectra, and the number of identical pairs."""
     rows: list[Row] = []
     spectra: Spectra = {}
     copies = 0
     for pair in progress(pairs, "image: comparing", "pair"):
-        made, true = synthetic[pair.synthetic], real[pair.real]
-        inside = made.fov & true.fov
-        if np.array_equal(made.image[:, inside], true.image[:, inside]):
+        synthetic_eye, real_eye = synthetic[pair.synthetic], real[pair.real]
+        inside = synthetic_eye.fov & real_eye.fov
+        if np.array_equal(synthetic_eye.image[:, inside], real_eye.image[:, inside]):
             copies += 1
             continue
-        about = {"dataset": true.dataset, "patient": true.patient, "name": made.name, "pair": pair}
+        about = {"dataset": real_eye.dataset, "patient": real_eye.patient, "name": synthetic_eye.name, "pair": pair}
         other = None if pair.other is None else real[pair.other]
-        for kind, (pred, fov) in _compared(made, true, other).items():
-            rows.append({**about, "kind": kind, **_figures(pred, as_image(true), fov)})
-            power = np.stack([_spectrum(pred, fov), _spectrum(as_image(true), fov)])
-            spectra[true.dataset, kind] = spectra.get((true.dataset, kind), 0) + power
+        for kind, (pred, fov) in _compared(synthetic_eye, real_eye, other).items():
+            rows.append({**about, "kind": kind, **_figures(pred, as_image(real_eye), fov)})
+            power = np.stack([_spectrum(pred, fov), _spectrum(as_image(real_eye), fov)])
+            spectra[real_eye.dataset, kind] = spectra.get((real_eye.dataset, kind), 0) + power
     return rows, spectra, copies
 
 
-def _compared(made: Eye, true: Eye, other: Eye | None) -> dict[str, tuple[Tensor, Tensor]]:
-    """What is held against a real photograph, and inside which field of view."""
-    fov = as_mask(made.fov & true.fov)
-    found = {AS_IS: (as_image(made), fov), MATCHED: (_matched(made, true, fov), fov)}
-    if other is not None and (both := other.fov & true.fov).any():
-        found[OTHER] = (_matched(other, true, as_mask(both)), as_mask(both))
+def _compared(synthetic_eye: Eye, real_eye: Eye, other: Eye | None) -> dict[str, tuple[Tensor, Tensor]]:
+    """Photographs to compare with a real one, with the common field of view."""
+    fov = as_mask(synthetic_eye.fov & real_eye.fov)
+    found = {AS_IS: (as_image(synthetic_eye), fov), MATCHED: (_matched(synthetic_eye, real_eye, fov), fov)}
+    if other is not None and (both := other.fov & real_eye.fov).any():
+        found[OTHER] = (_matched(other, real_eye, as_mask(both)), as_mask(both))
     return found
 
 
@@ -206,9 +202,9 @@ def _figures(pred: Tensor, target: Tensor, fov: Tensor) -> dict[str, float]:
 
 
 def _correlation(pred: Tensor, target: Tensor, fov: Tensor) -> float:
-    """Pearson's, inside the field of view, of what is finer than :data:`COARSE`; 0 where a picture is flat.
+    """Pearson correlation of detail finer than :data:`COARSE` inside the field of view; 0 if a picture is flat.
 
-    Unlike SSIM it gives nothing to a picture without detail, and colours do not enter.
+    Unlike SSIM, it does not reward a picture without detail, and colours do not affect it.
     """
     inside = fov[0, 0].numpy() > 0
     one, other = (_detail(picture[0].mean(0).numpy(), inside)[inside] for picture in (pred, target))
@@ -225,7 +221,7 @@ def _detail(grey: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _scales(size: int) -> int:
-    """How many of the scales of MS-SSIM a picture has room for."""
+    """Number of MS-SSIM scales for a picture of this size."""
     return max(scales for scales in range(1, len(MS_WEIGHTS) + 1) if scales == 1 or size >= WINDOW * 2 ** (scales - 1))
 
 
@@ -235,15 +231,15 @@ def _spectrum(image: Tensor, fov: Tensor) -> np.ndarray:
 
 
 def _spectral_figures(spectra: Spectra) -> dict[str, dict[str, dict[str, float]]]:
-    """Data set -> way of comparing -> what is said of the mean spectrum over the real one."""
+    """Data set -> comparison -> summary of the mean spectrum relative to the real one."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for (dataset, kind), (compared, true) in spectra.items():
-        found.setdefault(dataset, {})[kind] = describe_ratio(compared / true)
+    for (dataset, kind), (compared, real_power) in spectra.items():
+        found.setdefault(dataset, {})[kind] = describe_ratio(compared / real_power)
     return found
 
 
 def _gain(rows: Sequence[Row]) -> Interval | None:
-    """Correlation of pairs over that of another real eye, with its interval over patients."""
+    """Correlation of pairs minus that of another real eye, with an interval over patients; ``None`` below FEWEST."""
     others = {row["pair"].synthetic: row["correlation"] for row in rows if row["kind"] == OTHER}
     matched = [row for row in rows if row["kind"] == MATCHED and row["pair"].synthetic in others]
     patients = [row["patient"] for row in matched]
@@ -258,34 +254,34 @@ def _judge(rows: Sequence[Row], gain: Interval | None, copies: int) -> tuple[Lig
     means = {kind: np.mean([row["psnr"] for row in rows if row["kind"] == kind]) for kind in (AS_IS, MATCHED)}
     ssims, correlations = ([row[name] for row in pairs] for name in ("ssim", "correlation"))
     answer = (
-        f"{counted(len(pairs), 'photograph', 'reaches', 'reach')} {means[AS_IS]:.1f} dB and {means[MATCHED]:.1f} dB "
-        f"with the real one's colours, an SSIM of {np.mean(ssims):.3f}, and a correlation of detail of "
-        f"{np.mean(correlations):.2f}."
+        f"{counted(len(pairs), 'photograph', 'reaches', 'reach')} a PSNR of {means[AS_IS]:.1f} dB, or "
+        f"{means[MATCHED]:.1f} dB with the colours of the real one, an SSIM of {np.mean(ssims):.3f} and a correlation "
+        f"of detail of {np.mean(correlations):.2f}."
     )
     if copies:
-        more = "is the real photograph itself" if copies == 1 else "are the real photographs themselves"
-        return "red", f"{answer} {copies} more {more}, pixel by pixel."
+        more = "is a real photograph" if copies == 1 else "are real photographs"
+        return "red", f"{answer} {copies} more {more}, identical in every pixel."
     if gain is None:
-        return "grey", f"{answer} Not judged: that takes pairs of {FEWEST} patients."
+        return "grey", f"{answer} Not judged: this needs pairs of {FEWEST} patients."
     apart = f"{abs(gain.mean):.3f} (95 % interval of the difference {gain.low:.3f} to {gain.high:.3f})"
     if gain.low > 0:
         return (
             "green",
-            f"{answer} They are nearer to their own eye than another real eye is, by {apart} of correlation.",
+            f"{answer} Their correlation with their own eye exceeds that of another real eye by {apart}.",
         )
     if gain.mean > 0:
         return (
             "amber",
-            f"{answer} They are hardly nearer to their own eye than another real eye is, by {apart} of correlation.",
+            f"{answer} Their correlation with their own eye hardly exceeds that of another real eye, by {apart}.",
         )
     return (
         "red",
-        f"{answer} They are no nearer to their own eye than another real eye is: {apart} of correlation behind.",
+        f"{answer} Their correlation with their own eye does not exceed that of another real eye: it is {apart} lower.",
     )
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Data set -> way of comparing -> metric -> mean with its interval."""
+    """Data set -> comparison -> metric -> mean with its interval."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         for kind in (AS_IS, MATCHED, OTHER):
@@ -306,10 +302,10 @@ def _table(rows: Sequence[Row], spectra: Spectra) -> Table:
             count = metrics["mse"]["N"]
             rings = f"{spectral[dataset][kind]['within']:.0%}"
             cells.append([dataset, kind, count, *(_with_interval(metrics[name]) for name in METRICS), rings])
-    columns = ("data set", "compared", "pairs", *TITLES.values(), f"rings within {BAND:.0%}")
+    columns = ("data set", "comparison", "pairs", *TITLES.values(), f"rings within {BAND:.0%}")
     note = (
-        "Inside the field of view, on the [-1, 1] scale; means over pairs, 95 % intervals over patients. Rings: of "
-        "the mean power spectrum, whose power is that near the real photographs'."
+        "Inside the field of view, on the [-1, 1] scale. Means over pairs, 95 % intervals over patients. Rings: share "
+        "of frequency rings at which the mean power is that near the real one."
     )
     return Table("Synthetic photographs and the real ones of the same vessel maps", columns, cells, note)
 
@@ -321,7 +317,7 @@ def _with_interval(figure: Mapping[str, Any]) -> str:
 
 
 def _plot(rows: Sequence[Row], path: Path) -> None:
-    """Correlation of each pair, and with another real eye, data set by data set."""
+    """Correlation of each pair and of another real eye, by data set."""
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     figure = Figure(figsize=(WIDTH, 1.2 + 0.9 * len(datasets)), layout="constrained")
     axes = figure.subplots()
@@ -342,22 +338,22 @@ def _draw_pairs(rows: Sequence[Row], synthetic: Eyes, real: Eyes, path: Path) ->
     chosen = [ranked[place] for place in sorted({0, len(ranked) // 2, len(ranked) - 1})][:SHOWN]
     pictures = []
     for row in chosen:
-        made, true = synthetic[row["pair"].synthetic], real[row["pair"].real]
-        matched = _matched(made, true, as_mask(made.fov & true.fov))[0]
+        synthetic_eye, real_eye = synthetic[row["pair"].synthetic], real[row["pair"].real]
+        matched = _matched(synthetic_eye, real_eye, as_mask(synthetic_eye.fov & real_eye.fov))[0]
         shown = torch.round((matched + 1) * 127.5).to(torch.uint8).numpy()
-        pictures.append([made.image, shown, true.image])
+        pictures.append([synthetic_eye.image, shown, real_eye.image])
     write_png(path, image_grid(pictures, ["synthetic", "colours matched", "real"]))
 
 
 def _notes(rows: Sequence[Row], copies: int, size: int) -> list[str]:
     notes = [
-        "A vessel map does not say what colours, lesions and background an eye has: no generator can reach the real "
-        "photograph, and one that does has memorised it.",
-        f"MS-SSIM has {_scales(size)} of its {len(MS_WEIGHTS)} scales at {size} px.",
+        "A vessel map does not determine the colours, lesions and background of an eye. No generator can reproduce the "
+        "real photograph unless it has memorised it.",
+        f"MS-SSIM uses {_scales(size)} of its {len(MS_WEIGHTS)} scales at {size} px.",
     ]
     if copies:
-        pairs = counted(copies, "pair", "that is one photograph does", "that are one photograph do")
-        notes.append(f"{pairs} not enter the means.")
+        pairs = counted(copies, "identical pair", "is", "are")
+        notes.append(f"{pairs} not part of the means.")
     if not any(row["kind"] == OTHER for row in rows):
-        notes.append("No data set has a second patient: there is no other real eye to compare with.")
+        notes.append("No data set has a second patient, so there is no other real eye for comparison.")
     return notes

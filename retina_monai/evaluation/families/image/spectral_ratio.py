@@ -1,4 +1,4 @@
-"""What is said of two radial power spectra, generated over real: the aim of this project is 25 % at every frequency."""
+"""Summary of the ratio of two power spectra, generated over real. This project aims at 25 % at every frequency."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 __all__ = ["BAND", "describe_ratio"]
 
 BAND = 0.25
-"""Distance from the real power, as a share of it, up to which a ring of frequencies counts as met."""
+"""Relative deviation from the real power up to which a ring of frequencies counts as met."""
 
 
 def describe_ratio(ratio: NDArray[np.floating]) -> dict[str, float]:
-    """How far a ratio of spectra strays from 1.
+    """Summarise a ratio of spectra by its range and its share near 1.
 
     Args:
-        ratio: ``(rings,)``, power generated over real, above 0.
+        ratio: ``(rings,)``, generated over real power, above 0.
 
     Returns:
-        ``lowest`` and ``highest`` ratio, and ``within``: the share of rings, each counting alike, within :data:`BAND`.
+        ``lowest`` and ``highest`` ratio, and ``within``, the share of rings within :data:`BAND` of 1.
 
     Example:
         >>> describe_ratio(np.array([0.5, 1.25, 1.0, 2.0]))

@@ -1,1 +1,1 @@
-"""Does the set give its training patients away?"""
+"""Privacy: does the synthetic set reveal its training patients?"""

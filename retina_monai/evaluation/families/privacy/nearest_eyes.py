@@ -1,4 +1,4 @@
-"""For each photograph the training eye that it is likeliest a copy of, by pixels, features and vessel maps."""
+"""The training eye of which each photograph is most likely a copy, by pixels, features and vessel maps."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from retina_monai.progress import progress
 
 __all__ = ["KINDS", "Judged", "Kind", "Nearest", "Reference", "collect", "join_real", "judge", "nearest_real"]
 
-TRAINED_DICE = 0.7  # of vessel maps as they lie: those of different eyes in the sets at hand have at most 0.34
-WARPED_DICE = 0.5  # of vessel maps laid over each other, which raises chance a little
-SMALL = 128  # pixels a side at which vessel maps are compared
+TRAINED_DICE = 0.7  # of unaligned vessel maps; different eyes in the known sets have at most 0.34
+WARPED_DICE = 0.5  # of aligned vessel maps, where chance is slightly higher
+SMALL = 128  # side in pixels at which vessel maps are compared
 BATCH = 16
 
 Kind = Literal["unseen", "warped", "trained"]
 KINDS: Mapping[Kind, str] = {
-    "unseen": "from conditions that were not trained on",
+    "unseen": "from conditions not used in training",
     "warped": "from warped training vessel maps (judged between the vessels)",
-    "trained": "from training vessel maps as they are (not judged)",
+    "trained": "from unaltered training vessel maps (not judged)",
 }
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """A photograph and the training eye that it is likeliest a copy of.
+    """A photograph and the training eye of which it is most likely a copy.
 
     Attributes:
-        name: of the photograph.
-        patient: whose it is, or whose its condition was.
-        kind: of condition.
-        match: with the training eye.
-        ssim: after alignment, in grey, with the training eye's brightness and contrast.
-        rmse: root mean squared difference (L2) of the same, in shares of white.
-        vessel_dice: of both vessel maps, as they lie or laid over each other; 0 where one has none.
+        name: name of the photograph.
+        patient: its patient, or the patient of its condition.
+        kind: kind of its condition.
+        match: match with the training eye.
+        ssim: SSIM in grey after alignment, with the brightness and contrast of the training eye.
+        rmse: root mean squared difference (L2) in the same way; white is 1.
+        vessel_dice: Dice of both vessel maps, unaligned or aligned; 0 if either has none.
     """
 
     name: str
@@ -58,13 +58,13 @@ class Nearest:
 
     @property
     def score(self) -> float:
-        """What the verdict rests on: the copy score, or what lies between vessels that were given."""
+        """The score that is judged: the copy score, or the similarity between given vessels."""
         return self.match.score if self.kind == "unseen" else self.match.between
 
 
 @dataclass
 class Reference:
-    """Real eyes, as far as they are kept: descriptors, small vessel maps (uint8, 128 x 128) and features (N, D).
+    """Descriptors, small vessel maps (uint8, 128 x 128) and features (N, D) of real eyes.
 
     ``aliases`` are the patients' names before :func:`join_real`.
     """
@@ -79,12 +79,12 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judged:
-    """What :func:`judge` found.
+    """Result of :func:`judge`.
 
     Attributes:
-        nearest: of each synthetic eye, the training eye.
-        features: of each synthetic eye, (N, D).
-        training, held_out: of each real eye, its best coarse agreement with a synthetic one that counts, in [-1, 1].
+        nearest: the training eye for each synthetic eye.
+        features: features of the synthetic eyes, (N, D).
+        training, held_out: best coarse agreement of each real eye with a judged synthetic one, in [-1, 1].
     """
 
     nearest: Sequence[Nearest]
@@ -102,7 +102,7 @@ def _small_vessels(eye: Eye) -> NDArray[np.uint8] | None:
 
 
 class _Embedding:
-    """Features of eyes that come one at a time, a batch at a time."""
+    """Features of eyes that are added one at a time and extracted in batches."""
 
     def __init__(self, extractor: Extractor) -> None:
         self.extractor = extractor
@@ -126,7 +126,7 @@ class _Embedding:
 
 
 def collect(eyes: Eyes, places: Sequence[int], extractor: Extractor, what: str) -> Reference:
-    """Keep of the real eyes at ``places`` what others are compared with."""
+    """Collect the data of the real eyes at ``places`` with which others are compared."""
     kept, embedding = Reference(), _Embedding(extractor)
     for place in progress(places, f"privacy: {what}"):
         eye = eyes[place]
@@ -140,7 +140,7 @@ def collect(eyes: Eyes, places: Sequence[int], extractor: Extractor, what: str) 
 
 
 def join_real(*references: Reference) -> None:
-    """Make one patient of those whose photographs are one picture: a photograph and its copy are not two eyes."""
+    """Treat patients whose photographs are one picture as one patient, since a photograph and its copy are one eye."""
     patients = [patient for kept in references for patient in kept.patients]
     twins = find_twins([thumbnail(eye.grey) for kept in references for eye in kept.gallery.descriptors])
     first = join_patients([(patients[one], patients[other]) for one, other in twins])
@@ -152,7 +152,7 @@ def join_real(*references: Reference) -> None:
 def judge(
     synthetic: Eyes, places: Sequence[int], reference: Reference, others: Reference, extractor: Extractor
 ) -> Judged:
-    """Compare the synthetic eyes at ``places`` with the training eyes, and with the held-out ones coarsely."""
+    """Compare the synthetic eyes at ``places`` with the training eyes, and coarsely with the held-out ones."""
     found, embedding, vessels = [], _Embedding(extractor), _VesselMaps(reference)
     training, held_out = (np.full(len(real.names), -1, np.float32) for real in (reference, others))
     for place in progress(places, "privacy: synthetic eyes"):
@@ -171,7 +171,7 @@ def judge(
 
 
 def nearest_real(others: Reference, reference: Reference) -> list[Nearest]:
-    """The training eye of another patient that is nearest to each held-out one; those without are left out."""
+    """The nearest training eye of another patient for each held-out eye; eyes without one are left out."""
     found, patients = [], np.array(reference.patients)
     for place in progress(range(len(others.names)), "privacy: held-out eyes"):
         descriptor, patient = others.gallery.descriptors[place], others.patients[place]
@@ -183,7 +183,7 @@ def nearest_real(others: Reference, reference: Reference) -> list[Nearest]:
 
 
 def _pixels(descriptor: Descriptor, match: Match, reference: Reference) -> tuple[float, float]:
-    """SSIM and root mean squared difference after alignment; NaN where too little is seen."""
+    """SSIM and root mean squared difference after alignment; NaN if the overlap is too small."""
     pred, target, seen = reference.gallery.pixels(descriptor, match)
     if not seen[..., 5:-5, 5:-5].any():
         return float("nan"), float("nan")
@@ -192,7 +192,7 @@ def _pixels(descriptor: Descriptor, match: Match, reference: Reference) -> tuple
 
 
 class _VesselMaps:
-    """Whether a photograph's vessel map is a training eye's: by what the set says, and by what the map shows."""
+    """Whether a photograph's vessel map is that of a training eye, according to the set and to the map itself."""
 
     def __init__(self, reference: Reference) -> None:
         self.patients = reference.aliases | set(reference.patients)
@@ -200,7 +200,7 @@ class _VesselMaps:
         self.known = [place for place, vessels in enumerate(self.maps) if vessels is not None]
 
     def kind_of(self, eye: Eye, matches: Sequence[Match]) -> tuple[Kind, float]:
-        """And the Dice with the likest training map, as it lies or laid over."""
+        """The kind of condition, and the Dice with the most similar training map, unaligned or aligned."""
         as_it_lies, laid_over = self._dice(eye, matches)
         named = eye.condition is not None and eye.condition.patient in self.patients
         augmented = eye.condition is not None and eye.condition.augmented

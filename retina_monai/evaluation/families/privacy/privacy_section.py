@@ -1,10 +1,10 @@
-"""Does a synthetic set give its training patients away: copies, authenticity, membership inference.
+"""Privacy: copies, authenticity and membership inference, to see whether a set reveals its training patients.
 
-Each synthetic photograph is laid over the training eyes, and its copy score with the nearest (see
-``retina_monai.metrics.alignment``) is held against a threshold that 5 % of real eyes exceed with the nearest eye of
-another patient. Real photographs that are one picture are of one patient: no such pair counts. A photograph painted
-from a training eye's own vessel map is near to it by construction: it tells nothing of the generator and is left out.
-One painted from a training map that was warped is judged by what lies between the vessels alone.
+Each synthetic photograph is aligned with the training eyes. Its copy score with the nearest one (see
+``retina_monai.metrics.alignment``) is compared with a threshold that 5 % of real eyes exceed with the nearest eye of
+another patient. Real photographs that are one picture count as one patient. A photograph generated from the unaltered
+vessel map of a training eye resembles that eye by construction and is left out. One generated from a warped training
+map is judged by the pixels between the vessels alone.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ __all__ = ["privacy_section"]
 
 QUESTION = "Does the synthetic set give its training patients away?"
 
-RATE = 0.05  # of false positives on unseen real eyes, as is usual
-UNMISTAKABLE = 0.6  # copy score that no two different eyes came near (scripts/privacy_proof.py)
-ENOUGH_PATIENTS = 19  # with fewer, no threshold holds 5 % without an assumption
-FEWEST_JUDGED = 20  # with fewer, a set in which one photograph in twenty is a copy may well show none: no light
-MOST = 2000  # photographs of a set that are judged, drawn by the seed: shares are then known to 1 %
-PRIOR = "With few training images memorisation is expected: a generator of this kind can repeat what it has seen often."
-REAL = "The pictures of this section show real photographs: handle them as the real set."
+RATE = 0.05  # usual false positive rate on unseen real eyes
+UNMISTAKABLE = 0.6  # copy score far above that of any two different eyes (scripts/privacy_proof.py)
+ENOUGH_PATIENTS = 19  # smallest number for a 5 % threshold without assumptions
+FEWEST_JUDGED = 20  # below it, a set with one copy in twenty photographs may show none, so there is no light
+MOST = 2000  # largest number of judged photographs, at random: shares are then known to 1 %
+PRIOR = "With few training images, memorisation is expected: such a generator can repeat what it has often seen."
+REAL = "The pictures of this section show real photographs. Treat them with the same care as the real set."
 
 Floats = NDArray[np.float64]
 
@@ -69,23 +69,23 @@ def privacy_section(
 ) -> Section:
     """Judge whether synthetic photographs are copies of training eyes.
 
-    Memory: 0.3 MB for each real eye; of synthetic ones numbers and features alone are kept. Time: some 0.2 s for each
-    photograph on one core with 100 training eyes, in proportion to their number with more.
+    Memory: 0.3 MB for each real eye; for synthetic eyes, only numbers and features are kept. Time: 0.2 s per photograph
+    on one core with 100 training eyes, proportional to their number with more.
 
     Args:
-        synthetic: the set that is judged; of a larger one 2,000, drawn by the seed.
-        training: eyes that the generator was trained on.
-        held_out: real eyes that it was not trained on; may be empty. Of many, 2,000.
-        extractor: of the embedding.
-        extractor_name: stands in the result.
-        seed: of draws and bootstrap.
-        output_dir: where ``nearest_pairs.png`` and ``copy_scores.png`` are written.
-        unjudged: why the training eyes do not suffice for a light, where they do not; copies beyond mistake are red all
-            the same.
+        synthetic: the judged set; a random sample of 2,000 if it is larger.
+        training: eyes on which the generator was trained.
+        held_out: real eyes on which it was not trained; may be empty. A random sample of 2,000 if there are more.
+        extractor: extractor of the embedding.
+        extractor_name: name of the extractor in the result.
+        seed: seed of samples and bootstrap.
+        output_dir: folder for ``nearest_pairs.png`` and ``copy_scores.png``.
+        unjudged: reason why the training eyes do not suffice for a light; empty if they do. Unmistakable copies are
+            red even then.
 
     Raises:
         RetinaError: a picture cannot be written.
-        ValueError: features that are not finite.
+        ValueError: features are not finite.
     """
     if not (len(synthetic) and len(training)):
         missing = f"There are no {'synthetic' if len(training) else 'training'} eyes, so nothing can be compared"
@@ -97,7 +97,7 @@ def privacy_section(
     join_real(reference, others)
     patients = len(set(reference.patients))
     if patients < FEWEST:
-        return _grey(f"Not judged: {counted(patients, 'training patient')}, and a light takes {FEWEST}.")
+        return _grey(f"Not judged: {counted(patients, 'training patient')}, where {FEWEST} are needed.")
     calibration = _calibrate(reference, calibrating)
     unseen = nearest_real(others, reference)
     places = _drawn(len(synthetic), rng)
@@ -131,7 +131,7 @@ def _drawn(count: int, rng: np.random.Generator) -> list[int]:
 
 
 def _calibrate(reference: Reference, places: Sequence[int]) -> Calibration:
-    """Thresholds from training eyes, each held against those of other patients: the same search as for synthetic."""
+    """Thresholds from training eyes, each compared with those of other patients by the search for synthetic eyes."""
     patients = np.array(reference.patients)
     owners, scores, between = patients[places].tolist(), [], []
     for place in progress(places, "privacy: calibration on real pairs"):
@@ -162,7 +162,7 @@ def _share(hits: Sequence[bool]) -> dict[str, float] | None:
 
 
 def _copies(nearest: Sequence[Nearest], calibration: Calibration) -> dict[str, dict[str, float] | None]:
-    """Share of copies of each kind and of all that are judged, and of copies that cannot be mistaken."""
+    """Shares of copies by kind, among all judged photographs, and of unmistakable copies."""
     called = {kind: [e.score > calibration.threshold(kind).value for e in nearest if e.kind == kind] for kind in KINDS}
     certain = [eye.score > UNMISTAKABLE for eye in nearest]
     shares = {str(kind): _share(hits) for kind, hits in called.items()}
@@ -172,7 +172,7 @@ def _copies(nearest: Sequence[Nearest], calibration: Calibration) -> dict[str, d
 def _nearest(
     judged: Judged, unseen: Sequence[Nearest], reference: Reference, others: Reference, calibration: Calibration
 ) -> dict[str, dict[str, float | None]]:
-    """Medians, over the synthetic eyes that are judged, the held-out and the training ones."""
+    """Medians over the judged synthetic eyes, the held-out eyes and the training eyes."""
     kept = [place for place, eye in enumerate(judged.nearest) if eye.kind != "trained"]
     distances = _distances(judged.features[kept], reference, None)
     apart = _distances(others.features, reference, others.patients)
@@ -210,7 +210,7 @@ def _authenticity(judged: Judged, reference: Reference, others: Reference) -> di
 
 
 def _membership(judged: Judged, reference: Reference, others: Reference, seed: int) -> dict[str, Any]:
-    """By pixels and by embedding; eyes whose own vessel map was a condition do not count among the others."""
+    """By pixels and by embedding. Held-out eyes whose vessel map was a condition are excluded."""
     kept = [place for place, eye in enumerate(judged.nearest) if eye.kind != "trained"]
     conditions = {eye.patient for eye in judged.nearest}
     free = [place for place, patient in enumerate(others.patients) if patient not in conditions]
@@ -237,24 +237,24 @@ def _membership(judged: Judged, reference: Reference, others: Reference, seed: i
 def _verdict(figures: Mapping[str, Any], unjudged: str) -> tuple[Light, str]:
     certain, judged = figures["copies"]["unmistakable"], figures["copies"]["judged"]
     if certain["hits"]:
-        text = f"{certain['hits']:,} of {certain['count']:,} photographs are copies of training eyes beyond mistake"
-        return "red", f"{text}: do not give this set away."
+        text = f"{certain['hits']:,} of {certain['count']:,} photographs are unmistakable copies of training eyes"
+        return "red", f"{text}: do not share this set."
     if judged is None:
         return (
             "grey",
-            "All photographs were painted from the vessel maps of training eyes, to which they are near anyway.",
+            "All photographs were generated from vessel maps of training eyes, which they resemble by construction.",
         )
-    text = f"{judged['hits']:,} of {judged['count']:,} photographs ({judged['share']:.1%}) are called copies"
-    text = f"{text}, where {RATE:.0%} of real eyes would be"
+    text = f"{judged['hits']:,} of {judged['count']:,} photographs ({judged['share']:.1%}) count as copies"
+    text = f"{text}, compared with {RATE:.0%} expected of real eyes"
     if unjudged:
         return "grey", f"{text}. Not judged: {unjudged}."
     if judged["low"] > max(threshold["high"] for threshold in figures["calibration"].values()):
         return "red", f"{text}: more than chance explains."
     if judged["count"] < FEWEST_JUDGED:
-        return "grey", f"{text}. Not judged: that takes {FEWEST_JUDGED} photographs."
+        return "grey", f"{text}. Not judged: this needs {FEWEST_JUDGED} photographs."
     reasons = _reservations(figures)
     if reasons:
-        return "amber", f"{text}; but {'; and '.join(reasons)}."
+        return "amber", f"{text}, but {'; and '.join(reasons)}."
     return "green", f"{text}."
 
 
@@ -263,12 +263,12 @@ def _reservations(figures: Mapping[str, Any]) -> list[str]:
     if judged["share"] > RATE:
         found.append("that is more than expected, though chance may explain it")
     if counts["training_patients"] < ENOUGH_PATIENTS:
-        found.append(f"{counts['training_patients']} training patients calibrate the threshold coarsely")
+        found.append(f"{counts['training_patients']} training patients give a coarse threshold")
     leaking = [key for key, value in figures["membership"].items() if (value["low"] or 0) > 0.5]
     if leaking and not counts["warped"]:
-        found.append(f"training eyes are nearer to the set than others are, by {' and '.join(leaking)}")
+        found.append(f"training eyes are nearer to the set than other eyes, by {' and '.join(leaking)}")
     if not figures["membership"]:
-        found.append("no eyes that were not trained on are left to compare with")
+        found.append("there are no other real eyes for comparison")
     return found
 
 
@@ -277,14 +277,15 @@ def _notes(figures: Mapping[str, Any], synthetic: Eyes) -> list[str]:
     notes = [PRIOR, REAL]
     if counts["trained"]:
         left_out = counted(counts["trained"], "photograph", "was", "were")
-        notes.append(f"{left_out} left out: made {KINDS['trained'].split(' (')[0]}, and so near to these eyes.")
+        kind = KINDS["trained"].split(" (")[0]
+        notes.append(f"{left_out} left out, since those {kind} resemble these eyes by construction.")
     if counts["warped"]:
-        text = "their vessels, and with them membership inference, tell of the condition and not of the generator"
+        text = "their vessels, and so membership inference, depend on the condition and not on the generator"
         notes.append(f"{counted(counts['warped'], 'photograph')} {KINDS['warped'].split(' (')[0]}: {text}.")
     if counts["drawn"] < counts["synthetic"]:
-        notes.append(f"{counts['drawn']:,} of {counts['synthetic']:,} photographs were judged, drawn by the seed.")
+        notes.append(f"A random sample of {counts['drawn']:,} of {counts['synthetic']:,} photographs was judged.")
     if not any("vessel" in eye.masks for eye in _some(synthetic)):
-        notes.append("The set has no vessel maps: what it was painted from is known by its manifest alone, if at all.")
+        notes.append("The set has no vessel maps, so its conditions are known from its manifest at best.")
     return notes
 
 

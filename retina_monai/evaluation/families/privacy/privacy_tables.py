@@ -1,4 +1,4 @@
-"""Tables and pictures of the answer to whether a synthetic set gives its training patients away."""
+"""Tables and pictures of privacy."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from retina_monai.metrics.privacy import CopyThreshold
 
 __all__ = ["Calibration", "draw_pairs", "draw_scores", "privacy_tables"]
 
-SHOWN = 6  # nearest pairs in table and picture
+SHOWN = 6  # nearest pairs in the table and the picture
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds of the copy score and of what lies between the vessels, and the scores that they come from."""
+    """Thresholds of the copy score and of the similarity between vessels, and the copy scores behind the first."""
 
     score: CopyThreshold
     between: CopyThreshold
     scores: Sequence[float]
 
     def threshold(self, kind: Kind) -> CopyThreshold:
-        """Of photographs from such conditions."""
+        """Threshold for photographs from this kind of condition."""
         return self.score if kind == "unseen" else self.between
 
 
 def privacy_tables(figures: Mapping[str, Any], judged: Judged, reference: Reference) -> list[Table]:
-    """Copies, distances to the nearest training eye, leaks, and the nearest pairs."""
+    """Tables of copies, distances to the nearest training eye, leaks and nearest pairs."""
     return [_copies_table(figures), _nearest_table(figures), _leaks_table(figures), _pairs_table(judged, reference)]
 
 
 def _copies_table(figures: Mapping[str, Any]) -> Table:
     calibration, unseen = figures["calibration"], figures["false_positives"]
     rows = [_copies_row(KINDS[kind], figures["copies"][kind], calibration, kind) for kind in KINDS]
-    rows.append(_copies_row("real eyes that were not trained on", unseen, calibration, "unseen"))
-    columns = ["photographs", "number", "called copies", "share", "from", "to", "threshold"]
+    rows.append(_copies_row("real eyes not used in training", unseen, calibration, "unseen"))
+    columns = ["photographs", "number", "copies", "share", "from", "to", "threshold"]
     note = f"95 % intervals (Clopper and Pearson). {_coarseness(calibration['score'])}"
     return Table("Copies", columns, [row for row in rows if row[1]], note)
 
@@ -63,22 +63,22 @@ def _copies_row(
 
 def _coarseness(threshold: Mapping[str, float]) -> str:
     return (
-        f"The threshold comes from {threshold['patients']:.0f} training patients, each held against the others. It is "
-        f"meant to call {threshold['rate']:.0%} of unseen eyes copies; with so many patients it calls "
+        f"The threshold comes from {threshold['patients']:.0f} training patients, each compared with the others. It "
+        f"should be exceeded by {threshold['rate']:.0%} of unseen eyes. With so many patients, it is exceeded by "
         f"{threshold['low']:.1%} to {threshold['high']:.1%} (95 % interval)."
     )
 
 
 def _nearest_table(figures: Mapping[str, Any]) -> Table:
-    titles = {"synthetic": "synthetic, judged", "held_out": "real, not trained on", "training": "training, each other"}
+    titles = {"synthetic": "synthetic, judged", "held_out": "real, not in training", "training": "training, to others"}
     keys = ("score", "whole", "between", "ssim", "rmse", "distance")
     rows: list[list[str | float | None]] = [
         [title, *(figures["nearest"][name].get(key) for key in keys)] for name, title in titles.items()
     ]
     columns = ["to the nearest training eye", "copy score", "whole", "between vessels", "SSIM", "L2", "embedding"]
     note = (
-        "Medians. Real eyes are held against training eyes of other patients only. SSIM and L2 (root mean square, in "
-        f"shares of white) are in grey after alignment. Embedding: {figures['extractor']}."
+        "Medians. Real eyes are compared only with training eyes of other patients. SSIM and L2 (root mean square; "
+        f"white is 1) are measured in grey after alignment. Embedding: {figures['extractor']}."
     )
     return Table("Nearest training eye", columns, rows, note)
 
@@ -92,8 +92,8 @@ def _leaks_table(figures: Mapping[str, Any]) -> Table:
     rows.append(["authenticity (AuthPct / 100), embedding", authentic["synthetic"], None, None, authentic["held_out"]])
     columns = ["", "value", "from", "to", "without a leak"]
     note = (
-        "Membership inference: how well nearness to the synthetic set tells a training eye from another; 95 % interval "
-        "by bootstrap over patients. Authenticity: Alaa et al., ICML 2022; beside it that of real eyes not trained on."
+        "Membership inference: how well the distance to the synthetic set separates training eyes from others; 95 % "
+        "bootstrap interval over patients. Authenticity: Alaa et al., ICML 2022; beside it that of other real eyes."
     )
     return Table("Leaks by distance", columns, rows, note)
 
@@ -108,37 +108,37 @@ def _pairs_table(judged: Judged, reference: Reference) -> Table:
         [e.name, reference.names[e.match.index], e.score, e.match.whole, e.match.between, e.ssim, e.rmse, e.vessel_dice]
         for e in eyes
     ]
-    columns = ["photograph", "training eye", "verdict on", "whole", "between vessels", "SSIM", "L2", "vessel Dice"]
-    return Table("Nearest pairs", columns, rows, "The rows of the picture, from the top.")
+    columns = ["photograph", "training eye", "judged by", "whole", "between vessels", "SSIM", "L2", "vessel Dice"]
+    return Table("Nearest pairs", columns, rows, "In the order of the picture.")
 
 
 def draw_pairs(
     judged: Judged, reference: Reference, synthetic: Eyes, training: Eyes, places: Sequence[int], path: Path
 ) -> Picture:
-    """The likeliest copies, as they are and laid over the training eyes, beside these."""
+    """Draw the most likely copies, unaltered and aligned with their training eyes, beside these."""
     rows = []
     for place in _ranked(judged):
         image, match = synthetic[places[place]].image, judged.nearest[place].match
         rows.append([image, lay_over(image, match), _fitted(training[match.index].image, image.shape[-1])])
-    write_png(path, image_grid(rows, ["synthetic", "laid over", "training eye"]))
+    write_png(path, image_grid(rows, ["synthetic", "aligned", "training eye"]))
     return Picture("Nearest pairs", path, "Look for the same disc, the same spots, the same texture between vessels.")
 
 
 def _fitted(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The nearest pixels, where sets differ in size."""
+    """Nearest-neighbour resizing, for sets of different sizes."""
     places = (np.arange(size) * image.shape[-1]) // size
     return np.ascontiguousarray(image[:, places][:, :, places])
 
 
 def draw_scores(judged: Judged, unseen: Sequence[Nearest], calibration: Calibration, path: Path) -> Picture:
-    """How the copy scores of the sets are distributed, and where the threshold lies."""
+    """Draw the distributions of copy scores and the threshold."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes, bins = figure.subplots(), np.linspace(0, 1, 41)
     synthetic = [eye.match.score for eye in judged.nearest]
     others = [eye.match.score for eye in unseen]
     for label, values, colour, line in (
-        ("training eyes, each other", calibration.scores, "0.5", ":"),
-        ("real, not trained on", others, "#0072b2", "-"),
+        ("training eyes, to others", calibration.scores, "0.5", ":"),
+        ("real, not in training", others, "#0072b2", "-"),
         ("synthetic", synthetic, "#d55e00", "-"),
     ):
         shares = np.histogram(np.clip(values, 0, 1), bins)[0] / max(len(values), 1)
@@ -151,4 +151,4 @@ def draw_scores(judged: Judged, unseen: Sequence[Nearest], calibration: Calibrat
     FigureCanvasAgg(figure)
     with replacing(path) as file:
         figure.savefig(file, dpi=120, format="png")
-    return Picture("Copy scores", path, "Copies lie right of the dashed line, far from all real eyes.")
+    return Picture("Copy scores", path, "Copies lie right of the dashed line, beyond all real eyes.")

@@ -1,7 +1,8 @@
-"""Which eyes of the real set the generator of a synthetic set was trained on, as its weights record it.
+"""Eyes of the real set on which the generator of a synthetic set was trained, as recorded by its weights.
 
-``settings.json`` of a set holds the ``training`` of its weights (``retina_monai.data.listing.weights_origin``). The
-splits of the real set say what one may train on, not what these weights were trained on: patients are matched instead.
+``settings.json`` of a set contains the ``training`` record of its weights
+(``retina_monai.data.listing.weights_origin``). Patients are matched with this record, since the splits of the real set
+do not show on what these weights were trained.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from retina_monai.errors import counted
 
 __all__ = ["TrainedOn", "read_trained_on"]
 
-UNKNOWN = "it is not known what the generator was trained on"
+UNKNOWN = "it is not known on what the generator was trained"
 
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What weights were trained on, as far as it concerns a real set.
+    """Training patients of the weights within a real set.
 
     Attributes:
-        training: whether each of its eyes is of a patient that the weights were trained on. Where that is not known,
-            its training split.
-        reason: why the set cannot be judged against these eyes; empty where it can.
+        training: for each eye, whether its patient is a training patient of the weights. If this is unknown, whether
+            it is in the training split.
+        reason: reason why the set cannot be judged against these eyes; empty if it can.
     """
 
     training: Sequence[bool]
@@ -34,17 +35,17 @@ class TrainedOn:
 
 
 def read_trained_on(settings: Mapping[str, Any], items: Sequence[Item]) -> TrainedOn:
-    """Match the patients of the real set with those that the weights were trained on.
+    """Match the patients of the real set with the training patients of the weights.
 
     Args:
-        settings: of the synthetic set, with ``training``: a record, or for a chain of bundles one for each by its name.
-        items: of the real set, with ``split``.
+        settings: settings of the synthetic set, with ``training``: one record, or for a chain one per bundle name.
+        items: items of the real set, with ``split``.
     """
     records = _records(settings.get("training"))
     by_split = [item["split"] == "training" for item in items]
     tested = counted(len({item["patient"] for item in items if item["split"] == "training"}), "patient")
     if not records or not all(record.get("complete", True) for record in records):
-        return TrainedOn(by_split, f"{UNKNOWN}: tested is the training split of the real set, {tested}")
+        return TrainedOn(by_split, f"{UNKNOWN}, so the training split of the real set was tested ({tested})")
     trained = {str(key) for record in records for key in record["patients"]}
     if not trained:
         return TrainedOn(by_split, "the weights were trained on no patient")
@@ -55,8 +56,8 @@ def read_trained_on(settings: Mapping[str, Any], items: Sequence[Item]) -> Train
         reason = ""
     elif patients:
         reason = (
-            f"the weights were trained on {names}, and the real set has {counted(len(patients), 'patient')} of these: "
-            "copies of others are not found; give all of them with --real_dir"
+            f"the weights were trained on {names}, and the real set has only {counted(len(patients), 'patient')} of "
+            "these. Give all of them with --real_dir to find copies of the others"
         )
     else:
         reason = f"the weights were trained on {names}, of which the real set has no patient: add it to --real_dir"
@@ -64,7 +65,7 @@ def read_trained_on(settings: Mapping[str, Any], items: Sequence[Item]) -> Train
 
 
 def _records(training: Any) -> list[Mapping[str, Any]]:
-    """Those that there are; none where one of a chain is missing."""
+    """The training records; empty if one of a chain is missing."""
     if not isinstance(training, Mapping):
         return []
     parts = [training] if "patients" in training else list(training.values())

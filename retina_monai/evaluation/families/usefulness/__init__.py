@@ -1,1 +1,1 @@
-"""What do networks learn from the set?"""
+"""Usefulness: does a network trained on the set work on real eyes?"""

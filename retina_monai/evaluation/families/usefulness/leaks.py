@@ -1,8 +1,8 @@
-"""Whether a synthetic set knows the test eyes: then nothing that is trained on it can be tested on them.
+"""Refuse synthetic sets that contain information on test eyes, since networks trained on them could not be tested.
 
-The manifest tells from whose mask each photograph was made. Since it may be wrong (a copied folder, maps without their
-data set), vessel maps are compared themselves: brought to one middle and one spread, a map that was cropped or resized
-meets itself again.
+The manifest records from whose mask each photograph was made. It may be wrong, as in a copied folder or for maps
+without their data set, so the vessel maps are also compared. They are first normalised to one centre and one spread, so
+that cropped and resized maps are recognised.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from retina_monai.progress import progress
 
 __all__ = ["LeakError", "refuse_leaks"]
 
-GRID = 128  # points a side on which maps are compared
-SPREAD = 0.22  # of the sides of the grid: root mean square distance of its vessels from their middle
-FINE = 3  # points; what is wider, as the arcades, is alike in all eyes and is taken away
-SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)  # tried, since a map that was cropped has another middle and spread ...
-SHIFTS = (-4, -2, 0, 2, 4)  # ... points, both ways
-SAME = 0.35  # correlation. Each of 68 eyes (CHASE_DB1, HRF, FIVES) beside itself, in its whole frame, cropped by 5 % a
-# side or as a second observer drew it, has at least 0.40; beside the others, mirrored or not, at most 0.31; and beside
-# itself as ``synthesize --augment`` warps it, at most 0.26
+GRID = 128  # side in points of the grid on which maps are compared
+SPREAD = 0.22  # root mean square distance of the vessels from their centre, in sides of the grid
+FINE = 3  # points; wider structures, such as the arcades, are alike in all eyes and are removed
+SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)  # tested scales and shifts in points, since cropping changes centre and spread
+SHIFTS = (-4, -2, 0, 2, 4)
+SAME = 0.35  # correlation. For each of 68 eyes (CHASE_DB1, HRF, FIVES) it is at least 0.40 with itself: in its whole
+# frame, cropped by 5 % per side, or drawn by a second observer. It is at most 0.31 with the other eyes, mirrored or
+# not, and at most 0.26 with itself after the warp of ``synthesize --augment``
 ADVICE = "write the set from training maps or phantoms: synthesize --split training --augment 1"
 
 Floats = NDArray[np.float32]
 
 
 class LeakError(RetinaError):
-    """A test patient could be known: usefulness cannot be measured, the rest can."""
+    """The set may contain information on a test patient, so usefulness cannot be measured; other families can."""
 
 
 def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel") -> None:
-    """Refuse sets from which a test patient could be known.
+    """Refuse sets that may contain information on a test patient.
 
     Args:
-        synthetic: gone through once.
+        synthetic: synthetic eyes, read once.
         training: real eyes.
         test: real eyes.
-        key: of the mask that is learned. Vessel maps are compared by their likeness, whichever is learned, since no two
-            eyes share one; others must be equal, pixel by pixel.
+        key: the mask that is learned. Vessel maps are compared by similarity, whichever mask is learned, since no two
+            eyes share one. Other masks must be equal pixel by pixel.
 
     Raises:
-        LeakError: a synthetic eye does not tell its patient, was made from a test patient's mask, or bears one; a
-            patient both trains and tests.
+        LeakError: a synthetic eye does not record its patient, was made from the mask of a test patient, or has one; a
+            patient is in both the training and the test split.
     """
     known = _Known(test, key)
     if both := sorted({eye.patient for eye in training} & known.patients):
-        raise LeakError(f"{join_first(both)}: patients of the real set both train and test: mend its splits")
+        raise LeakError(f"{join_first(both)}: patients are both in training and in test: correct the splits")
     unknown, derived, shown = [], [], []
     for eye in progress(synthetic, "usefulness: looking for test eyes"):
         if eye.condition is None or not eye.condition.patient:
@@ -64,8 +64,8 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
     count = len(synthetic)
     if unknown:
         raise LeakError(
-            f"{len(unknown)} of {count} synthetic eyes do not tell from whose mask they were made "
-            f"({join_first(unknown, 3)}), so they could know test eyes: {ADVICE}"
+            f"{len(unknown)} of {count} synthetic eyes do not record from whose mask they were made "
+            f"({join_first(unknown, 3)}), so test eyes may be among them: {ADVICE}"
         )
     if derived:
         raise LeakError(
@@ -74,13 +74,13 @@ def refuse_leaks(synthetic: Eyes, training: Eyes, test: Eyes, key: str = "vessel
         )
     if shown:
         raise LeakError(
-            f"{len(shown)} of {count} synthetic eyes bear the masks of test eyes, whatever their manifest says "
+            f"{len(shown)} of {count} synthetic eyes have the masks of test eyes, despite their manifest "
             f"({join_first(shown, 3)}): {ADVICE}"
         )
 
 
 class _Known:
-    """Test eyes: their patients, and their masks in the form in which they are compared."""
+    """Patients of the test eyes, and their masks in the form for comparison."""
 
     def __init__(self, test: Eyes, key: str) -> None:
         self.key = key
@@ -98,7 +98,7 @@ class _Known:
         self.maps = np.concatenate(maps)
 
     def twin(self, eye: Eye) -> str:
-        """Name of the test eye whose mask a synthetic one bears; empty if there is none."""
+        """Name of the test eye whose mask a synthetic eye has; empty if there is none."""
         for content in _contents(eye, self.key):
             if content in self.equal:
                 return self.equal[content]
@@ -109,7 +109,7 @@ class _Known:
 
 
 def _contents(eye: Eye, key: str) -> Iterator[bytes]:
-    """The mask as it is and mirrored."""
+    """The mask and its mirror image."""
     masks: Mapping[str, Floats] = eye.masks
     mask = masks[key] >= 0.5 if key in masks else np.zeros((1, 1), bool)
     if mask.any():
@@ -118,14 +118,14 @@ def _contents(eye: Eye, key: str) -> Iterator[bytes]:
 
 
 def _placed(mask: Floats) -> Floats:
-    """(N, GRID²), each of length 1: the map in all scales and shifts that are tried."""
+    """(N, GRID²), each of length 1: the map at all tested scales and shifts."""
     scaled = _flat(*_aligned(mask, *SCALES)).reshape(-1, GRID, GRID)
     shifted = [np.roll(scaled, (row, column), (1, 2)) for row in SHIFTS for column in SHIFTS]
     return np.concatenate(shifted).reshape(-1, GRID**2)
 
 
 def _aligned(mask: Floats, *scales: float) -> list[Floats]:
-    """(GRID, GRID) each: the fine structure of a map that is not empty, its middle in the middle, of given spreads."""
+    """(GRID, GRID) each: the fine structure of a map that is not empty, centred, at each scale."""
     place = np.arange(len(mask), dtype=np.float64)
     rows, columns = mask.sum(1) / mask.sum(), mask.sum(0) / mask.sum()
     middle = np.array([rows @ place, columns @ place])
@@ -143,7 +143,7 @@ def _fine(smooth: Floats, middle: NDArray[np.float64], step: float) -> Floats:
 
 
 def _flat(*aligned: Floats) -> Floats:
-    """(N, GRID²), each of length 1: the product of two is how they correlate."""
+    """(N, GRID²), each of length 1, so that products are correlations."""
     flat = np.stack(aligned).reshape(len(aligned), -1)
     lengths = np.linalg.norm(flat, axis=1, keepdims=True)
     unit: Floats = (flat / np.maximum(lengths, 1e-12)).astype(np.float32)

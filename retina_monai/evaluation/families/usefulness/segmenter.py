@@ -1,7 +1,7 @@
-"""Segmentation networks that learn from a set of eyes, to tell what the set is worth: one loop for all of them.
+"""Segmentation networks trained on a set of eyes to measure its usefulness, with one training loop for all.
 
-They see a photograph's local contrast and nothing of its colours, so that a set is not judged by its camera. Settings
-were found where a network that had seen phantoms alone was to segment real eyes (``docs/phantom.md``).
+Their input is the local contrast of a photograph, without colours, so that a set is not judged by its camera. The
+settings were tuned for networks that are trained on phantoms alone and segment real eyes (``docs/phantom.md``).
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = ["NETWORKS", "SmallUNet", "local_contrast", "segment", "train_segmente
 
 Floats = NDArray[np.float32]
 TrainingEye = Mapping[str, NDArray]
-"""``image`` (1, S, S), its :func:`local_contrast`, and ``mask`` (1, S, S) of {0, 1}."""
+"""``image`` (1, S, S), its :func:`local_contrast`, and ``mask`` (1, S, S) in {0, 1}."""
 
 LEARNING_RATE, PEAK, WEIGHT_DECAY = 3e-3, 5e-3, 1e-4
-WINDOW = 512  # pixels a side that are segmented at a time
+WINDOW = 512  # side in pixels of the sliding window
 
 
 class SmallUNet(nn.Module):
-    """MONAI's U-Net, small enough for a CPU: logits in training, probabilities in evaluation, as ``IterNet``."""
+    """MONAI's U-Net in a size for CPUs. Like ``IterNet``, it returns logits in training, else probabilities."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,10 +57,10 @@ class SmallUNet(nn.Module):
 
 
 class ContrastIterNet(IterNet):
-    """The network of ``iternet_vessel``, not its weights, on a photograph's local contrast."""
+    """The network of ``iternet_vessel``, without its weights, on a photograph's local contrast."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, 1, H, W)`` -> as :meth:`retina_monai.networks.IterNet.forward` returns it."""
+        """``(B, 1, H, W)`` -> result of :meth:`retina_monai.networks.IterNet.forward`."""
         return self.segment_contrast(image)
 
 
@@ -68,13 +68,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {"U-Net": SmallUNet, "IterNet": C
 
 
 def local_contrast(image: ArrayLike, fov: NDArray) -> Floats:
-    """Green light against its surroundings within the field of view, in local standard deviations: (1, S, S).
+    """Contrast of the green channel to its surroundings in the field of view, in local standard deviations: (1, S, S).
 
-    What a camera adds to the photograph, its colour and its uneven light, cancels.
+    Effects of the camera, such as colour and uneven illumination, cancel.
 
     Args:
         image: (3, S, S) in [0, 255].
-        fov: (S, S) of {0, 1}.
+        fov: (S, S) in {0, 1}.
     """
     weight = ndimage.binary_erosion(fov, iterations=max(len(fov) // 100, 1)).astype(np.float32)
 
@@ -99,18 +99,18 @@ def train_segmenter(
     device: torch.device | str = "cpu",
     after_step: Callable[[int, float], object] | None = None,
 ) -> nn.Module:
-    """Train a network of :data:`NETWORKS` from scratch; the same from the same seed, eyes and machine.
+    """Train a network of :data:`NETWORKS` from scratch. Equal seeds and eyes give equal networks on one machine.
 
     Args:
-        network: its name.
-        eyes: what it learns from; read when they are drawn.
-        steps: of AdamW under a one-cycle schedule (Smith and Topin, https://arxiv.org/abs/1708.07120).
-        seed: of the weights, the draws and the augmentation; torch's own random state stays as it was.
-        patch: pixels a side of the patches, a multiple of 8.
-        batch_size: patches of a step.
-        weights: the chance of each eye to be drawn, summing to 1; ``None``: all alike.
-        device: where it trains.
-        after_step: called with the number of each step, from 1, and its loss.
+        network: name of the network.
+        eyes: training eyes, read on access.
+        steps: steps of AdamW under a one-cycle schedule (Smith and Topin, https://arxiv.org/abs/1708.07120).
+        seed: seed of weights, sampling and augmentation; torch's global random state is preserved.
+        patch: side of the patches in pixels, a multiple of 8.
+        batch_size: patches per step.
+        weights: sampling probability of each eye, with sum 1; ``None`` for equal probabilities.
+        device: device of the training.
+        after_step: callback with the number of each step, from 1, and its loss.
 
     Returns:
         The network, in evaluation mode.
@@ -139,7 +139,7 @@ def train_segmenter(
 
 @torch.inference_mode()
 def segment(model: nn.Module, image: Floats) -> Floats:
-    """Probability of each pixel: (1, S, S) :func:`local_contrast` -> (S, S) in [0, 1], in float32."""
+    """Probability of each pixel: (1, S, S) :func:`local_contrast` -> (S, S) float32 in [0, 1]."""
     device = next(model.parameters()).device
     inferer = SlidingWindowInferer([min(WINDOW, side) for side in image.shape[1:]], overlap=0.25)
     pred = inferer(torch.as_tensor(image)[None].to(device), model)
@@ -148,7 +148,7 @@ def segment(model: nn.Module, image: Floats) -> Floats:
 
 
 def _loss(pred: Tensor, mask: Tensor) -> Tensor:
-    """Dice and cross-entropy, the mean over the maps (B, K, H, W) that the network is supervised in."""
+    """Mean of Dice loss and cross-entropy over the supervised maps, (B, K, H, W)."""
     loss = DiceCELoss(sigmoid=True)
     return torch.stack([loss(part, mask) for part in pred.split(1, dim=1)]).mean()
 
@@ -169,7 +169,7 @@ def _batches(
 
 
 def _augmentation(patch: int, seed: int) -> Compose:
-    """What differs from camera to camera and from eye to eye: place, size, side, blur, noise, contrast."""
+    """Random differences between cameras and eyes: position, size, orientation, blur, noise and contrast."""
     both, image = ("image", "mask"), "image"
     transform = Compose(
         [

@@ -1,8 +1,7 @@
-"""Is the set of use: networks that learn from it, from real eyes, and from both, each tested on real test patients.
+"""Usefulness: networks trained on the set, on real eyes and on both, each tested on real test patients.
 
-Train on synthetic, test on real (Esteban et al., https://arxiv.org/abs/1706.02633). All arms take equally many steps of
-the same loop, so that none wins by training longer. Nothing that was made from a test patient's mask may teach: such
-sets are refused.
+Train on synthetic, test on real (Esteban et al., https://arxiv.org/abs/1706.02633). All arms take the same number of
+steps in the same loop, so that none wins by longer training. Sets made from the mask of a test patient are refused.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ from retina_monai.progress import progress
 
 __all__ = ["MODES", "Plan", "usefulness_section"]
 
-QUESTION = "Does the set train a network that works on real eyes?"
+QUESTION = "Does a network trained on the set work on real eyes?"
 ARMS = ("synthetic", "real", "real + synthetic")
 
-NEAR = 0.05  # Dice. Two human observers of CHASE_DB1 agree to 0.77 and networks reach 0.81: a loss of that size
-FAR = 0.10  # makes a network as bad as an observer who hurries, twice that size makes it of no use
-LEARNED = 0.10  # Dice by which real eyes alone must beat a network that marks every pixel, else nothing is compared
-PLATEAU = NEAR / 2  # Dice that the last doubling of its steps may give the real arm: half of what is called good. Real
-# eyes of CHASE_DB1 reach 0.726 in 225 steps, 0.751 in 450 and 0.770 in 900; networks trained less hide differences
-FEWEST_SEEDS = 3  # trainings of each arm below which no light is given
+NEAR = 0.05  # Dice. Two observers of CHASE_DB1 agree to 0.77, and networks reach 0.81. A loss of NEAR makes a network
+FAR = 0.10  # as bad as a hurried observer, a loss of FAR makes it useless
+LEARNED = 0.10  # Dice by which real eyes alone must exceed a network that marks every pixel, else there is no light
+PLATEAU = NEAR / 2  # largest gain in Dice by doubling the steps of the real arm, half of NEAR. Real eyes of CHASE_DB1
+# reach 0.726 in 225 steps, 0.751 in 450 and 0.770 in 900; networks with less training hide differences
+FEWEST_SEEDS = 3  # trainings of each arm below which there is no light
 SHOWN = 3  # test eyes in the picture
-UNTRAINED = "Not judged: quick mode trains no networks, since a few steps are too few to judge by: use --mode full."
+UNTRAINED = "Not judged: quick mode trains no networks. Use --mode full."
 
 Example = dict[str, NDArray]
 Dice = NDArray[np.float64]
@@ -51,13 +50,13 @@ Dice = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is trained.
+    """Amount of training.
 
     Attributes:
         networks: names of :data:`retina_monai.evaluation.families.usefulness.segmenter.NETWORKS`.
-        steps: of each training, an even number.
+        steps: steps of each training, an even number.
         seeds: trainings of each arm.
-        most: eyes of a set that are trained on, drawn by the seed where there are more; they are kept in memory.
+        most: largest number of training eyes of a set, which are kept in memory; a random sample of a larger set.
     """
 
     networks: tuple[str, ...]
@@ -76,9 +75,9 @@ MODES: dict[str, Plan | None] = {
 
 @dataclass
 class _Arms:
-    """What one network did: for each arm, seed by seed, the figures of each test eye, (seeds, eyes).
+    """Results of one network: for each arm, the figures of each test eye by seed, (seeds, eyes).
 
-    ``halfway`` is the Dice of real eyes alone after half as many steps, by a schedule of its own.
+    ``halfway`` is the Dice of real eyes alone after half the steps with a schedule of its own.
     """
 
     dice: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
@@ -100,23 +99,23 @@ def usefulness_section(
 ) -> Section:
     """Train on synthetic eyes, on real ones and on both, and test on real ones.
 
-    Finished trainings are kept in ``cache_dir`` by all that they depend on, and not done again.
+    Finished trainings are cached in ``cache_dir`` under everything on which they depend.
 
     Args:
-        synthetic: with their conditions.
+        synthetic: synthetic eyes with their conditions.
         training: real eyes for training.
         test: real eyes of other patients.
-        mode: of :data:`MODES`.
-        seed: of the trainings, the draws and the intervals.
-        output_dir: where the plot and the picture are written.
-        cache_dir: where trained networks are kept.
-        key: of the mask that is learned: ``vessel``, ``disc``, ...
+        mode: key of :data:`MODES`.
+        seed: seed of trainings, samples and intervals.
+        output_dir: folder for the plot and the picture.
+        cache_dir: folder for trained networks.
+        key: the mask that is learned: ``vessel``, ``disc``, ...
 
     Returns:
-        The section. Green: synthetic eyes alone cost at most 0.05 Dice, or help beside real ones, by the 95 % interval
-        over patients. Red: they cost more than 0.10, and more than 0.05 by the interval. Amber: anything between. Grey:
-        fewer than four test patients or three seeds, a network that real eyes do not teach or that still learned from
-        them in the second half of its steps, or ``quick``, which trains nothing.
+        The section. Green: synthetic eyes alone cost at most 0.05 Dice, or a gain when added to real ones, by the whole
+        95 % interval over patients. Red: they cost more than 0.10, and more than 0.05 by the whole interval. Amber:
+        anything between. Grey: fewer than four test patients or three seeds, a network that does not learn from real
+        eyes or has not converged on them, or ``quick``, which trains nothing.
 
     Raises:
         RetinaError: as :func:`retina_monai.evaluation.families.usefulness.leaks.refuse_leaks`.
@@ -138,14 +137,14 @@ def usefulness_section(
 def _missing(synthetic: Eyes, training: Eyes, test: Eyes, key: str) -> str:
     names = {"synthetic": synthetic, "real training": training, "real test": test}
     if empty := [name for name, eyes in names.items() if not len(eyes)]:
-        return f"This cannot be judged: there are no {' and no '.join(empty)} eyes."
+        return f"Not judged: there are no {' and no '.join(empty)} eyes."
     return ""
 
 
 def _without_masks(pools: Mapping[str, Sequence[Example]], test: Eyes, key: str) -> str:
     empty = [f"{name} eye for training" for name, examples in pools.items() if not examples]
     empty += [] if any(_has(eye, key) for eye in test) else ["test eye"]
-    return f"This cannot be judged: no {' and no '.join(empty)} has a {key} mask." if empty else ""
+    return f"Not judged: no {' and no '.join(empty)} has a {key} mask." if empty else ""
 
 
 def _has(eye: Eye, key: str) -> bool:
@@ -153,7 +152,7 @@ def _has(eye: Eye, key: str) -> bool:
 
 
 def _examples(eyes: Eyes, key: str, most: int, seed: int) -> list[Example]:
-    """What is learned from a set; of a large one, as many eyes as are kept, drawn by the seed."""
+    """Training examples of a set; a random sample if it has more than ``most`` eyes."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(eyes))[:most])
     drawn = (eyes[int(place)] for place in progress(chosen, "usefulness: reading eyes"))
     return [_example(eye, key) for eye in drawn if _has(eye, key)]
@@ -167,7 +166,7 @@ def _example(eye: Eye, key: str) -> Example:
 def _run(
     pools: Mapping[str, list[Example]], test: Sequence[Eye], plan: Plan, seed: int, cache_dir: Path, key: str
 ) -> dict[str, _Arms]:
-    """Train what is not kept, and measure all."""
+    """Train the networks that are not cached, and measure all."""
     results = {network: _Arms() for network in plan.networks}
     half = plan.steps // 2
     total = len(plan.networks) * plan.seeds * (len(ARMS) * plan.steps + half)
@@ -193,7 +192,7 @@ def _trained(
     cache_dir: Path,
     bar: Any,
 ) -> nn.Module:
-    """A network from the cache, or trained and put there; on a bar, both are as many steps."""
+    """A network from the cache, or newly trained and cached. The progress bar counts its steps in both cases."""
     device = choose_device()
     parts = [examples for name, examples in pools.items() if name in arm]
     eyes, weights = _mixed(parts)
@@ -221,7 +220,7 @@ def _trained(
 
 
 def _mixed(parts: Sequence[list[Example]]) -> tuple[list[Example], list[float] | None]:
-    """The eyes of an arm, and how likely each is drawn: of two sets, each gives half of what is seen."""
+    """The eyes of an arm and their sampling probabilities; two sets are sampled equally."""
     eyes = [example for part in parts for example in part]
     if len(parts) == 1:
         return eyes, None
@@ -229,7 +228,7 @@ def _mixed(parts: Sequence[list[Example]]) -> tuple[list[Example], list[float] |
 
 
 def _patch(eyes: Sequence[Example]) -> int:
-    """Three quarters of the eyes' size, as a multiple of 8."""
+    """Three quarters of the eyes' size, rounded down to a multiple of 8."""
     return max(8, 3 * eyes[0]["image"].shape[-1] // 4 // 8 * 8)
 
 
@@ -242,7 +241,7 @@ def _measure(arms: _Arms, arm: str, model: nn.Module, test: Sequence[Eye], key: 
 
 
 def _tested(model: nn.Module, test: Sequence[Eye], key: str) -> Iterator[tuple[float, float, NDArray[np.float32]]]:
-    """Dice, AUC and the map that was found, of each test eye."""
+    """Dice, AUC and predicted map of each test eye."""
     for eye in test:
         found = segmenter.segment(model, _padded(segmenter.local_contrast(eye.image, eye.fov)))
         found = found[: eye.fov.shape[0], : eye.fov.shape[1]].clip(0, 1)
@@ -251,7 +250,7 @@ def _tested(model: nn.Module, test: Sequence[Eye], key: str) -> Iterator[tuple[f
 
 
 def _padded(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """To a multiple of 8, which networks halve three times."""
+    """Padded to a multiple of 8, since networks halve the size three times."""
     rest = -image.shape[-1] % 8
     return np.pad(image, ((0, 0), (0, rest), (0, rest)))
 
@@ -291,7 +290,7 @@ def _dice_of_everything(eye: Eye, key: str) -> float:
 
 
 def _figures(arms: _Arms, patients: Sequence[str], seed: int) -> dict[str, Any]:
-    """Means over eyes and seeds with intervals over patients; differences eye by eye."""
+    """Means over eyes and seeds with intervals over patients; differences are paired by eye."""
     mean = {arm: np.mean(arms.dice[arm], axis=0) for arm in ARMS}
     return {
         "arms": {
@@ -309,34 +308,34 @@ def _figures(arms: _Arms, patients: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 def _interval(values: Dice, patients: Sequence[str], seed: int) -> dict[str, float]:
-    if not np.isfinite(values).all():  # a test eye of one class alone has no AUC
+    if not np.isfinite(values).all():  # AUC is undefined for a test eye of a single class
         return Interval(float("nan"), float("nan"), float("nan"), len(values), len(set(patients)))._asdict()
     return bootstrap_interval(values, seed=seed, groups=patients)._asdict()
 
 
 def judge(figures: Mapping[str, Any], floor: float, plan: Plan) -> tuple[Light, str]:
-    """The light of one network, and the sentences, in which {network} stands for its name."""
+    """The light of one network, and the sentences, in which {network} is a placeholder for its name."""
     loss, gain, late = (figures[key] for key in ("real_minus_synthetic", "both_minus_real", "gain_of_second_half"))
     reached = {arm: figures["arms"][arm]["dice"]["mean"] for arm in ARMS}
     text = (
         f"A {{network}} trained on synthetic eyes alone reaches a Dice of {reached['synthetic']:.3f} on real test "
-        f"eyes, one trained on real eyes {reached['real']:.3f}: a loss of {in_words(loss)}. Trained on both it reaches "
-        f"{reached['real + synthetic']:.3f}, {in_words(gain, '+.3f')} against real eyes alone."
+        f"eyes. One trained on real eyes reaches {reached['real']:.3f}: a loss of {in_words(loss)}. One trained on "
+        f"both reaches {reached['real + synthetic']:.3f}, {in_words(gain, '+.3f')} relative to real eyes alone."
     )
     if reached["real"] < floor + LEARNED:
         return "grey", (
             f"Not judged: a {{network}} trained on real eyes alone reaches a Dice of only {reached['real']:.3f} on "
-            f"test eyes, where marking everything gives {floor:.3f}."
+            f"test eyes, where marking every pixel gives {floor:.3f}."
         )
     if late["mean"] > PLATEAU:
         return "grey", (
-            f"{text} Not judged: real eyes alone still gained {late['mean']:.3f} when the steps were doubled to "
-            f"{plan.steps}, where {PLATEAU} is the limit, and networks that are still learning hide differences: use "
+            f"{text} Not judged: real eyes alone still gain {late['mean']:.3f} when the steps are doubled to "
+            f"{plan.steps}, where {PLATEAU} is the limit. Networks that have not converged hide differences. Use "
             "--mode thorough."
         )
     if loss["groups"] < FEWEST or plan.seeds < FEWEST_SEEDS:
         return "grey", (
-            f"{text} Not judged: that takes {FEWEST} test patients and {FEWEST_SEEDS} seeds, and there are "
+            f"{text} Not judged: this needs {FEWEST} test patients and {FEWEST_SEEDS} seeds, and there are "
             f"{loss['groups']} and {plan.seeds}."
         )
     if loss["high"] <= NEAR or gain["low"] > 0:
@@ -345,7 +344,7 @@ def judge(figures: Mapping[str, Any], floor: float, plan: Plan) -> tuple[Light, 
 
 
 def _tables(networks: Mapping[str, Any], counts: Mapping[str, int], plan: Plan) -> list[Table]:
-    columns = ("network", "learned from", "eyes", "Dice", "low", "high", "each seed", "AUC", "low", "high")
+    columns = ("network", "trained on", "eyes", "Dice", "low", "high", "each seed", "AUC", "low", "high")
     eyes = {
         "synthetic": counts["synthetic"],
         "real": counts["real"],
@@ -366,7 +365,10 @@ def _tables(networks: Mapping[str, Any], counts: Mapping[str, int], plan: Plan) 
     return [
         Table("Tested on real eyes", columns, rows, note),
         Table(
-            "Differences in Dice", ("network", "difference", "mean", "low", "high"), differences, "Eye by eye. " + note
+            "Differences in Dice",
+            ("network", "difference", "mean", "low", "high"),
+            differences,
+            "Paired by eye. " + note,
         ),
     ]
 
@@ -383,26 +385,26 @@ def _pictures(results: Mapping[str, _Arms], test: Sequence[Eye], key: str, outpu
         plot, grid = output_dir / f"usefulness_{stem}.png", output_dir / f"usefulness_{stem}_eyes.png"
         plot_dice(arms.dice, plot)
         pictures.append(
-            Picture(f"Dice on real test eyes, {name}", plot, "A dot is a test eye, a column a seed, a bar its mean.")
+            Picture(f"Dice on real test eyes, {name}", plot, "Dots are test eyes, columns seeds, and bars their means.")
         )
         write_segmentations(test[:SHOWN], key, arms.found, grid)
-        caption = "White: found and there; orange: found and not there; blue: there and not found. First seed."
-        pictures.append(Picture(f"What each {name} finds in test eyes", grid, caption))
+        caption = "White: true positive. Orange: false positive. Blue: false negative. First seed."
+        pictures.append(Picture(f"Segmentation of test eyes by {name}", grid, caption))
     return pictures
 
 
 def _notes(plan: Plan, key: str, patients: int) -> list[str]:
     return [
-        f"Every network took {plan.steps} steps of 8 patches, whatever it learned from; of real + synthetic, each set "
-        "gives half of what is seen.",
-        f"Light: green if synthetic eyes alone cost at most {NEAR} Dice, or if real + synthetic is better than real "
-        f"alone, with the whole 95 % interval; red if they cost more than {FAR}, with the whole interval above {NEAR}; "
-        "amber otherwise. Of several networks the worst counts.",
-        f"A light takes {FEWEST} test patients, {FEWEST_SEEDS} seeds, and a real arm near its plateau: trained for "
-        f"half of the steps, by a schedule of its own, it loses at most {PLATEAU} Dice.",
-        f"Of a set with more than {plan.most} eyes, {plan.most} drawn by the seed are learned from.",
-        f"The intervals are over {counted(patients, 'test patient')}; the table shows how seeds differ.",
-        f"Refused is a set with a condition of a test patient, by the manifest or by the {key} map itself.",
+        f"Every network took {plan.steps} steps of 8 patches in all arms. In real + synthetic, half of the patches are "
+        "from each set.",
+        f"The light is green if synthetic eyes alone cost at most {NEAR} Dice, or if real + synthetic is better than "
+        f"real alone, by the whole 95 % interval. It is red if they cost more than {FAR}, with the whole interval "
+        f"above {NEAR}, and amber otherwise. Of several networks, the worst counts.",
+        f"A light needs {FEWEST} test patients, {FEWEST_SEEDS} seeds, and a real arm near its plateau: with half the "
+        f"steps and its own schedule, it loses at most {PLATEAU} Dice.",
+        f"For a set with more than {plan.most} eyes, training uses a random sample of {plan.most}.",
+        f"The intervals are over {counted(patients, 'test patient')}. The table shows how seeds differ.",
+        f"A set with a condition of a test patient, by its manifest or by the {key} map itself, is refused.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Plots of usefulness: Dice of each arm and seed, and what each arm finds in test eyes."""
+"""Plots of usefulness: Dice of each arm and seed, and segmentations of test eyes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from retina_monai.files import replacing
 
 __all__ = ["plot_dice", "write_segmentations"]
 
-ORANGE, BLUE, GREEN = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito's, which the colour-blind tell apart
+ORANGE, BLUE, GREEN = "#E69F00", "#0072B2", "#009E73"  # Okabe and Ito's, safe for colour-blind readers
 COLOURS = (ORANGE, BLUE, GREEN)
-WIDTH = 0.7  # of an arm's columns together
+WIDTH = 0.7  # width of an arm with all its columns
 
 
 def plot_dice(values: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
-    """Draw the Dice of each test eye as a dot, a column for each seed, and its mean as a bar.
+    """Draw the Dice of each test eye as a dot, with a column for each seed and a bar at its mean.
 
     Args:
-        values: of each arm, in the order of drawing: (seeds, eyes).
-        path: of the PNG file.
+        values: arm -> Dice, (seeds, eyes); drawn in this order.
+        path: path of the PNG file.
 
     Raises:
         RetinaError: the file cannot be written.
@@ -53,13 +53,13 @@ def plot_dice(values: Mapping[str, Sequence[Sequence[float]]], path: Path) -> No
 def write_segmentations(
     eyes: Sequence[Eye], key: str, found: Mapping[str, Sequence[NDArray[np.float32]]], path: Path
 ) -> None:
-    """A row for each eye: photograph, real mask, and what each arm found, right and wrong in colours.
+    """Draw a row for each eye: photograph, real mask, and the segmentation of each arm with its errors in colour.
 
     Args:
-        eyes: real ones.
-        key: of the mask.
-        found: of each arm the probabilities (S, S), in the order of the eyes.
-        path: of the PNG file.
+        eyes: real eyes.
+        key: the mask.
+        found: arm -> probabilities (S, S) in the order of the eyes.
+        path: path of the PNG file.
 
     Raises:
         RetinaError: the file cannot be written.
@@ -73,7 +73,7 @@ def write_segmentations(
 
 
 def _agreement(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(3, S, S): white where both are, orange where found alone, blue where the mask alone."""
+    """(3, S, S): true positives in white, false positives in orange, false negatives in blue."""
     picture = np.zeros((3, *mask.shape), np.uint8)
     for part, colour in ((found & mask, "#FFFFFF"), (found & ~mask, ORANGE), (mask & ~found, BLUE)):
         for channel, start in enumerate((1, 3, 5)):
