@@ -548,7 +548,7 @@ FOLDERS = [
     ),
     refused(
         output_directory_of_another_set,
-        r"/set holds a data set that was not made here",
+        r"/set holds another data set",
         *GENERATING,
         "iternet_inference",
         *STAGES_APPLYING,
