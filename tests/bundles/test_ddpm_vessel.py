@@ -297,7 +297,7 @@ def test_sampler_of_another_process_is_refused(
 ) -> None:
     with pytest.raises(RuntimeError) as caught:
         inference(run_config, training, phantoms, tmp_path / "set", sampler="euler")
-    assert "sampler of process velocity must be one of ddim, ddpm, pndm, not 'euler'" in str(root_error(caught.value))
+    assert "sampler of process velocity must be one of ddim, ddpm, pndm, got 'euler'" in str(root_error(caught.value))
     assert not (tmp_path / "set").exists()
 
 
