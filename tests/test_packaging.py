@@ -146,7 +146,7 @@ def test_scripts_pass_shellcheck(script: str) -> None:
     ("arguments", "sentence"),
     [
         (["--dataset_dir", "no such place"], "quickstart: no such directory: no such place (--dataset_dir)."),
-        (["--epochs=few"], "quickstart: --epochs takes a whole number from 1 on, not few."),
+        (["--epochs=few"], "quickstart: --epochs must be a positive integer, got few."),
         (["--output_dir"], "quickstart: --output_dir needs a value."),
         (["--minutes", "3"], "quickstart: unknown option --minutes: see scripts/quickstart.sh --help."),
     ],
