@@ -92,7 +92,9 @@ def main(
     used = {line["process"]: line["weights"] for line in report["lines"]}
     for _, line in lines:
         if used.setdefault(line["process"], line["weights"]) != line["weights"]:
-            raise RetinaError(f"{path} can hold one file of weights per process, got two for {line['process']}: give another --output")
+            raise RetinaError(
+                f"{path} can hold one file of weights per process, got two for {line['process']}: give another --output"
+            )
     for network, line in lines:
         if not any(line.items() <= done.items() for done in report["lines"]):
             report["lines"].append(line | conditions.measure(_sampling(network, line)))

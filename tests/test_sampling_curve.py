@@ -166,7 +166,7 @@ def test_each_process_has_one_file_of_weights(
     line = {"process": "flow", "weights": "0" * 64}
     (tmp_path / "sampling.json").write_text(json.dumps({"about": Nothing.about, "lines": [line]}))
     monkeypatch.setattr(curve, "Conditions", Nothing)
-    with pytest.raises(RetinaError, match="can hold one file of weights per process, got two for flow: give another --output"):
+    with pytest.raises(RetinaError, match="one file of weights per process, got two for flow: give another --output"):
         curve.main("DATA", str(weights(tmp_path / "flow", "flow")), output=str(tmp_path / "sampling.json"))
 
 
