@@ -230,8 +230,8 @@ def test_the_conclusion_is_left_as_it_is_written(comparison: SimpleNamespace, re
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda folder: (folder / "direct" / "test_HRF.json").unlink(), "test_HRF.json is not there or broken"),
-        (lambda folder: (folder / "direct" / "seconds.json").write_text("{"), "seconds.json is not there or broken"),
+        (lambda folder: (folder / "direct" / "test_HRF.json").unlink(), "test_HRF.json is missing or broken"),
+        (lambda folder: (folder / "direct" / "seconds.json").write_text("{"), "seconds.json is missing or broken"),
         (lambda folder: [shutil.rmtree(path) for path in folder.iterdir()], "has no reports"),
     ],
 )
