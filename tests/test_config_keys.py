@@ -92,7 +92,7 @@ def test_inference_evaluation_and_files_of_arguments_are_checked(
     evaluation = [config(bundle), config(bundle, "evaluate")]
     assert "did you mean checkpoint?" in refusal(initialize, evaluation, chekpoint="model.pt")
     (tmp_path / "arguments.json").write_text(json.dumps({"config_file": evaluation, "skip_unreadabel": True}))
-    assert "is skip_unreadable meant?" in refusal(initialize, args_file=str(tmp_path / "arguments.json"))
+    assert "did you mean skip_unreadable?" in refusal(initialize, args_file=str(tmp_path / "arguments.json"))
     (tmp_path / "mine.json").write_text(json.dumps({"learning_rat": 0.1}))
     assert "did you mean learning_rate?" in refusal(initialize, [config(bundle), str(tmp_path / "mine.json")])
 

@@ -48,9 +48,9 @@ class VariedEyes(Sequence[Eye]):
     """Any number of eyes made lazily from a few phantoms by mirroring and brightening.
 
     Args:
-        count: of the eyes.
-        size: pixels a side.
-        seed: other seeds are other phantoms.
+        count: number of eyes.
+        size: side length in pixels.
+        seed: seed of the phantoms.
     """
 
     def __init__(self, count: int, size: int, seed: int) -> None:
