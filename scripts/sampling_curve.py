@@ -171,9 +171,9 @@ class Conditions:
         self.real = self._features(torch.stack(loaded))
         patients = ([str(item["patient"]) for item in found] for found in (eyes, self.items))
         halves, self.subsets, by_patient = unrelated(*patients, np.random.default_rng(seed))
-        self.told: dict[str, Any] = {"extractor": self.extractor_name, "resolution": size}
-        floor = floor_of_halves(self.real, halves, by_patient=by_patient, **self.told)
-        self.about = self.told | {
+        self.kid_settings: dict[str, Any] = {"extractor": self.extractor_name, "resolution": size}
+        floor = floor_of_halves(self.real, halves, by_patient=by_patient, **self.kid_settings)
+        self.about = self.kid_settings | {
             "judge": judge,
             "real": len(eyes),
             "generated": len(self.items),
@@ -197,7 +197,7 @@ class Conditions:
             image = MatchAppearance()(image, fov).clamp(-1, 1)
             drawn.append(image.cpu())
             scores.append(cldice(self.judge(image, fov) >= 0.5, vessel >= 0, fov))
-        distance = kid_of_subsets(self.real, self._features(torch.cat(drawn)), self.subsets, **self.told)
+        distance = kid_of_subsets(self.real, self._features(torch.cat(drawn)), self.subsets, **self.kid_settings)
         return {
             "kid": distance.value,
             "standard_error": distance.standard_error,

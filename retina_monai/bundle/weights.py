@@ -39,7 +39,9 @@ def load_network(network: nn.Module, checkpoint: str | Path, **settings: Any) ->
     if arguments.is_file():
         expected, network = type(network), _build_network(arguments, settings)
         if not isinstance(network, expected):
-            raise RetinaError(f"{checkpoint} holds the weights of {type(network).__name__}, not of {expected.__name__}")
+            raise RetinaError(
+                f"{checkpoint} holds the weights of a {type(network).__name__}, not of {expected.__name__}"
+            )
     take_over(network, state, checkpoint)
     return network.eval()
 
