@@ -193,7 +193,7 @@ def test_mistakes_in_python_are_named(training: Path) -> None:
     paint = retina_monai.load("pix2pix_vessel", training / "model.pt")
     with pytest.raises(RetinaError, match=r"vessel has shape \(2, 8, 8\): give the vessel map as \(H, W\)"):
         paint(np.zeros((2, 8, 8), np.uint8))
-    with pytest.raises(RetinaError, match=r"fov is \(8, 9\) and vessel \(8, 8\)"):
+    with pytest.raises(RetinaError, match=r"fov is \(8, 9\) and vessel is \(8, 8\)"):
         paint(np.zeros((8, 8), np.uint8), np.ones((8, 9), np.uint8))
     with pytest.raises(RetinaError, match="n must be at least 1, got 0"):
         retina_monai.generate(n=0)

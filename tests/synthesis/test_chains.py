@@ -101,9 +101,9 @@ def test_a_map_that_would_come_out_black_is_refused(
 
 def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpainter, eye: dict[str, Any]) -> None:
     color = np.zeros((3, SIZE, SIZE), np.uint8)
-    with pytest.raises(RetinaError, match=r"color has shape \(3, 64, 63\): give \(3, 64, 64\)"):
+    with pytest.raises(RetinaError, match=r"color must have shape \(3, 64, 64\), got \(3, 64, 63\)"):
         outpainter(color[..., 1:], eye["vessel_share"][0], eye["fov"])
-    with pytest.raises(RetinaError, match=r"fov has shape \(64, 64\): give \(1, 64, 64\)"):
+    with pytest.raises(RetinaError, match=r"fov must have shape \(1, 64, 64\), got \(64, 64\)"):
         outpainter(color, eye["vessel_share"][0], eye["fov"][0])
     with pytest.raises(RetinaError, match="share is at most 1"):
         outpainter(color, eye["vessel_share"][0] / 255, eye["fov"])
@@ -193,7 +193,7 @@ def test_other_weights_are_given_by_bundle(small_bundles: Path, tmp_path: Path) 
     assert [released.weights[name] == other.weights[name] for name in CHAIN] == [True, False]
     for checkpoint in (str(tmp_path / "model.pt"), {"pix2pix_vessel": tmp_path / "model.pt"}):
         with pytest.raises(
-            RetinaError, match="two_stage is made of pix2pix_color_vessel and lama_fundus: give --check"
+            RetinaError, match="two_stage consists of pix2pix_color_vessel and lama_fundus: give --check"
         ):
             load_chain(small_bundles / "two_stage", checkpoint, trust=True)
 
