@@ -1,4 +1,4 @@
-"""The command line: ``python -m retina_monai VERB``. What a verb needs is imported when it is called."""
+"""The command line: ``python -m retina_monai VERB``. Each verb imports its dependencies when it is called."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def prepare(
     format: str = "datalist",
     dataset_id: int = 501,
 ) -> str:
-    """Print what data sets hold, per set and split, check every picture, and write datalist.json or nnU-Net's form.
+    """Check every picture of data sets, summarise each set and split, and write datalist.json or an nnU-Net data set.
 
     Args:
-        directories: where the sets lie, as they were downloaded.
-        output: the file to write (datalist.json), or the folder for nnU-Net's data set (nnUNet_raw).
-        overwrite: true replaces what is there.
-        skip_unreadable: true leaves out eyes whose pictures are broken, and says which.
-        format: datalist, or nnunet.
-        dataset_id: number of nnU-Net's data set, 1 to 999.
+        directories: folders of the data sets, as downloaded.
+        output: file to write (datalist.json), or folder of the nnU-Net data set (nnUNet_raw).
+        overwrite: true replaces existing output.
+        skip_unreadable: true skips eyes with broken pictures and lists them.
+        format: datalist or nnunet.
+        dataset_id: ID of the nnU-Net data set, 1 to 999.
     """
     from retina_monai.data.export.prepare import prepare as run
 
@@ -50,7 +50,7 @@ def prepare(
 
 
 def list_layouts() -> str:
-    """Print the layouts that are recognised, and how to get each data set."""
+    """List the recognised data set layouts and where to get each data set."""
     from retina_monai.data.export.prepare import list_layouts as run
 
     return run()
@@ -68,13 +68,13 @@ def phantom(
     """Write a set of phantoms: procedural fundus photographs with exact vessel maps, discs, cups and lesions.
 
     Args:
-        directory: where to write; made if need be, never overwritten.
-        count: how many eyes.
-        size: pixels a side.
-        seed: of the set.
-        grade: of diabetic retinopathy, 0 to 4, or mixed.
-        myopia: false, true, mixed, or a degree from 0 to 1.
-        camera: its name, or mixed; without it a random one for each eye.
+        directory: output folder; created if missing, never overwritten.
+        count: number of eyes.
+        size: side length in pixels.
+        seed: random seed.
+        grade: grade of diabetic retinopathy, 0 to 4, or mixed.
+        myopia: false, true, mixed, or a degree in [0, 1].
+        camera: name of a camera, or mixed; by default a random camera for each eye.
     """
     from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 
@@ -85,21 +85,22 @@ def phantom(
 
 
 def release(run_dir: str, bundle: str = "pix2pix_vessel", overwrite: Any = False, trust: Any = False) -> str:
-    """Put the weights of a training into a bundle, in half precision (and its appearances, if it has any).
+    """Copy trained weights into a bundle in half precision, with the table of appearances if there is one.
 
-    The bundle gets its next version, and the figures of its card are marked as not measured for these weights.
+    The version of the bundle is increased, and the figures in its model card are marked as not measured for these
+    weights.
 
     Args:
-        run_dir: the training's output_dir.
-        bundle: name of a bundle of this library, or the path of one, such as ./mine.
-        overwrite: true replaces weights that are there.
-        trust: true lets a bundle that is not of this library run its code.
+        run_dir: output_dir of the training.
+        bundle: name of a bundle of this library, or path of a bundle such as ./mine.
+        overwrite: true replaces existing weights.
+        trust: true allows a bundle from outside this library to run its code.
     """
     from retina_monai.bundle import release as run
 
     path = run(str(run_dir), str(bundle), overwrite, parse_switch(trust, "trust"))
     return (
-        f"wrote {path}. Next: measure the weights, write the figures into docs/README.md, check docs/data_license.txt"
+        f"wrote {path}. Next: evaluate the weights, update the figures in docs/README.md, check docs/data_license.txt"
     )
 
 
@@ -120,29 +121,30 @@ def synthesize(
     fov_dir: str | None = None,
     keep_names: Any = False,
 ) -> str | None:
-    """Write a labelled synthetic set: a photograph for each vessel map of a folder, or for trees of the phantom.
+    """Write a labelled synthetic data set: one photograph per vessel map of a folder or per phantom vessel tree.
 
     With several processes: torchrun --nproc_per_node 2 -m retina_monai synthesize ...
 
     Args:
         bundle: name of a bundle of this library, or two_stage, which colours the vessels and then paints around them;
-            or the path of a bundle, such as ./mine, or FOLDER/two_stage, whose bundles lie in FOLDER.
-        input_dir: a folder of vessel maps, or a data set; without it, phantoms.
-        output_dir: where to write; an interrupted set there is completed. Without it: a folder in the bundle's runs.
-        count: how many phantoms, where there is no input_dir.
-        seed: of phantoms, random appearances, textures and warps.
-        appearance: average, a camera, random, random:CAMERA, or the path of a photograph.
-        checkpoint: other weights than the released ones; of two_stage {'lama_fundus': 'FILE'}, or of both its bundles.
-        batch_size: photographs at the same time, each on a thread; without it, as many as there are processors. It does
-            not change them.
-        skip_unreadable: true leaves out vessel maps that cannot be read, and says which.
-        split: training, validation or test: vessel maps of that split of input_dir only.
-        augment: warp each map so many times, and generate from the warped ones only.
-        texture: false leaves photographs as the network paints them, without the texture of real backgrounds.
-        trust: true lets a bundle that is not of this library run its code.
-        fov_dir: a folder of fields of view, one for each vessel map of input_dir and of its name.
-        keep_names: true keeps the names of patients, eyes and files of a data set of your own; otherwise the set has
-            pseudonyms, which nobody without that data set can resolve.
+            or path of a bundle such as ./mine, or FOLDER/two_stage for the bundles in FOLDER.
+        input_dir: folder of vessel maps, or a data set; by default phantoms are used.
+        output_dir: output folder; an interrupted run is resumed. Defaults to a new folder in the bundle's runs.
+        count: number of phantoms; only without input_dir.
+        seed: random seed of phantoms, random appearances, textures and warps.
+        appearance: average, a camera, random, random:CAMERA, or path of a photograph.
+        checkpoint: weights to use instead of the released ones; for two_stage {'lama_fundus': 'FILE'}, with one entry
+            per bundle to replace.
+        batch_size: number of photographs generated in parallel, each on its own thread. Does not affect the output.
+            Defaults to the number of processors.
+        skip_unreadable: true skips unreadable vessel maps and lists them.
+        split: use only the vessel maps of this split of input_dir: training, validation or test.
+        augment: number of warped copies of each vessel map; if set, only warped maps are used.
+        texture: false omits the background texture and keeps photographs as the network paints them.
+        trust: true allows a bundle from outside this library to run its code.
+        fov_dir: folder with one field of view per vessel map of input_dir, under the same name.
+        keep_names: true keeps the names of patients, eyes and files of an unpublished data set. By default they become
+            pseudonyms, which cannot be resolved without that data set.
     """
     from retina_monai.synthesis import synthesize as run
 
@@ -150,9 +152,9 @@ def synthesize(
     weights = checkpoint if checkpoint is None or isinstance(checkpoint, dict) else str(checkpoint)
     options = (batch_size, skip_unreadable, str(split), augment, texture, trust, fields, keep_names)
     written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, *options)
-    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first speaks
+    if os.environ.get("RANK", "0") != "0":  # only the first process prints
         return None
-    return f"a synthetic set in {written}; train on it with --dataset_dir {written}"
+    return f"wrote a synthetic data set to {written}; train on it with --dataset_dir {written}"
 
 
 def evaluate(
@@ -173,26 +175,26 @@ def evaluate(
     generator: Any = None,
     trust: Any = False,
 ) -> str:
-    """Measure a synthetic set against a real one, and write a report to read (index.html) and one to compute with.
+    """Compare a synthetic data set with real ones, and write an HTML report (index.html) and its figures as JSON.
 
     Args:
-        synthetic_dir: what synthesize wrote, a folder with images and masks, or one of photographs alone.
-        real_dir: a real set, or a list of them.
-        output_dir: where to write; an interrupted evaluation there is resumed.
-        mode: how much is trained to measure usefulness: quick (nothing), full (half an hour), thorough (for a GPU).
-        size: pixels a side at which the sets are compared.
-        seed: of what is drawn.
+        synthetic_dir: output of synthesize, a folder of images and masks, or a folder of photographs.
+        real_dir: a real data set, or a list of them.
+        output_dir: output folder; an interrupted evaluation is resumed.
+        mode: training effort to measure usefulness: quick (none), full (half an hour), thorough (needs a GPU).
+        size: side length in pixels at which the sets are compared.
+        seed: random seed.
         families: image, distribution, faithfulness, privacy, usefulness, separated by commas; or all.
-        judge: other weights of the vessel segmentation network than the released ones.
-        encoder: other weights of the retina encoder than the released ones.
-        inception_weights: of Inception-v3, if you have them, for its FID and KID.
-        skip_unreadable: true leaves out eyes whose pictures are broken, and says which.
-        cache_dir: of finished work; reports on the same real set that share one are quicker.
-        mlflow: false does not log to MLflow.
-        tracking_uri: of an MLflow server; else SQLite in output_dir.
-        generator: path of the bundle that made the synthetic set, if it is not a released one of this library;
-            faithfulness asks it to paint again. FOLDER/two_stage for a chain.
-        trust: true lets a generator that is not of this library run its code.
+        judge: weights of the vessel segmentation network to use instead of the released ones.
+        encoder: weights of the retina encoder to use instead of the released ones.
+        inception_weights: weights of Inception-v3, if you have them, for its FID and KID.
+        skip_unreadable: true skips eyes with broken pictures and lists them.
+        cache_dir: folder of cached results; share it between reports on the same real data set to save time.
+        mlflow: false turns off logging to MLflow.
+        tracking_uri: URI of an MLflow server; defaults to SQLite in output_dir.
+        generator: path of the bundle that made the synthetic set, if it is not a released bundle of this library;
+            faithfulness generates with it again. FOLDER/two_stage for a chain.
+        trust: true allows a generator from outside this library to run its code.
     """
     from retina_monai.evaluation.report.report import describe_answers
     from retina_monai.evaluation.report.report import evaluate as run
@@ -215,7 +217,7 @@ def evaluate(
         generator=None if generator is None else str(generator),
         trust=parse_switch(trust, "trust"),
     )
-    return f"{describe_answers(written)}\nread {written / 'index.html'}"
+    return f"{describe_answers(written)}\nreport: {written / 'index.html'}"
 
 
 VERBS: dict[str, Callable[..., Any]] = {
@@ -229,20 +231,20 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 
 def main() -> None:
-    """Run the verb on the command line; a mistake ends with one sentence and exit status 1."""
+    """Run the verb given on the command line; errors print one sentence and exit with status 1."""
     install_excepthook()
     check_options(sys.argv[1:])
     fire.Fire(VERBS, name="retina_monai")
 
 
 def check_options(arguments: Sequence[str]) -> None:
-    """Refuse options that the verb does not have; Fire would do so when all is done.
+    """Reject unknown options before the verb runs. Fire itself would do so only afterwards.
 
     Args:
-        arguments: of the command line. What comes after ``--`` is Fire's own.
+        arguments: command-line arguments. Those after ``--`` are Fire's own.
 
     Raises:
-        RetinaError: names the first of them, and the option that it resembles.
+        RetinaError: the verb has no such option. The message suggests the most similar one.
     """
     verb = arguments[0] if arguments else ""
     if verb not in VERBS:
@@ -254,8 +256,8 @@ def check_options(arguments: Sequence[str]) -> None:
         name = match[1].replace("-", "_") if match else ""
         if name and name not in options and name.removeprefix("no") not in options:
             alike = get_close_matches(name, options, 1)
-            meant = f"is --{alike[0]} meant?" if alike else f"see python -m retina_monai {verb} --help"
-            raise RetinaError(f"{verb} has no option --{name}: {meant}")
+            hint = f"did you mean --{alike[0]}?" if alike else f"see python -m retina_monai {verb} --help"
+            raise RetinaError(f"{verb} has no option --{name}: {hint}")
 
 
 if __name__ == "__main__":

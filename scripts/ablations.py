@@ -1,11 +1,10 @@
-"""Train the published pix2pix with one of its parts changed at a time, and write docs/ablations.md.
+"""Train variants of the published pix2pix with one part changed each, and write docs/ablations.md.
 
     python scripts/ablations.py --dataset_dir "['DATA/CHASE_DB1','DATA/HRF','DATA/FIVES']"
 
-Every variant is ``paper.json``, narrowed to 32 features, with one overlay of ``configs/ablation_*.json``. Each is
-trained for the same number of iterations with each seed and measured on the test eyes; all runs are in one MLflow
-experiment. What is finished is not run again and what was interrupted resumes: the same command goes on. About a
-hundred minutes on one core.
+Every variant is ``paper.json``, narrowed to 32 features, with one overlay ``configs/ablation_*.json``. Each is trained
+for the same number of iterations with each seed, and evaluated on the test eyes. All runs are in one MLflow experiment.
+Repeat the command to resume an interrupted run; finished parts are skipped. Takes about a hundred minutes on one core.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ Figures = dict[str, float]
 
 
 class Run(NamedTuple):
-    """One training: its variant and seed, and where it and its evaluation are written."""
+    """One training: its variant, its seed and its working folder."""
 
     variant: str
     seed: int
@@ -65,7 +64,7 @@ class Run(NamedTuple):
 
 
 def train(run: Run, epochs: int, options: Mapping[str, Any]) -> None:
-    """Train, or go on, unless the weights are there; validates once, at the end: all variants end at one iteration."""
+    """Train or resume, unless the weights exist. Validates only at the end, so that all variants use the last epoch."""
     if (run.folder / "model.pt").is_file():
         return
     resume = any(run.folder.glob("checkpoints/epoch_*.pt"))
@@ -89,11 +88,11 @@ def _bundle(output: Path, configs: Sequence[str], options: Mapping[str, Any]) ->
     arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
     print(f"\n== {output.name}", flush=True)
     if subprocess.run([sys.executable, "-m", "monai.bundle", "run", *arguments], check=False).returncode:
-        raise RetinaError(f"{output.name} failed: mend what is said above and give the same command again")
+        raise RetinaError(f"{output.name} failed: fix the error above and repeat the command")
 
 
 def figures(report: Path) -> Figures:
-    """Means over the test eyes, each generated with its real eye's appearance; share of spectrum rings within 25 %."""
+    """Mean metrics over the test eyes in the real eye's appearance, and the share of spectrum rings within 25 %."""
     with (report / "eyes.csv").open(newline="", encoding="utf-8") as file:
         eyes = [row for row in csv.DictReader(file) if row["appearance"] == "given"]
     spectra = json.loads((report / "report.json").read_text(encoding="utf-8"))["spectrum"].values()
@@ -103,7 +102,7 @@ def figures(report: Path) -> Figures:
 
 
 def table(results: Mapping[str, Sequence[Figures]]) -> str:
-    """A row per variant: mean over seeds, and in brackets each seed."""
+    """Table with one row per variant: mean over seeds, with each seed in brackets."""
     lines = ["| variant | PSNR | SSIM | MSE | spectrum rings within 25 % |", "|---|---|---|---|---|"]
     for variant, seeds in results.items():
         cells = [_cell([seed[metric] for seed in seeds], f".{digits}f") for metric, digits in METRICS.items()]
@@ -116,13 +115,13 @@ def _cell(values: Sequence[float], form: str) -> str:
 
 
 def beyond(variant: Sequence[Figures], published: Sequence[Figures], metric: str) -> int:
-    """1 where every seed of a variant lies above every published one, -1 where below, 0 where they overlap."""
+    """1 if every seed of a variant is above every published seed, -1 if below, 0 if they overlap."""
     ours, theirs = ([seed[metric] for seed in seeds] for seeds in (variant, published))
     return (min(ours) > max(theirs)) - (max(ours) < min(theirs))
 
 
 def verdict(variant: Sequence[Figures], published: Sequence[Figures]) -> str:
-    """How far a variant is from the published one, and whether its seeds show it."""
+    """Difference between a variant and the published settings, and whether the seeds overlap."""
     parts = []
     for metric, unit, digits in (("psnr", " dB of PSNR", 2), ("ssim", " of SSIM", 3)):
         ours, theirs = (np.mean([seed[metric] for seed in seeds]) for seeds in (variant, published))
@@ -132,7 +131,7 @@ def verdict(variant: Sequence[Figures], published: Sequence[Figures]) -> str:
 
 
 def settle(without: Sequence[Figures], published: Sequence[Figures]) -> str:
-    """What the two rows say of dropout."""
+    """Conclusion about dropout from its two rows."""
     signs = {beyond(without, published, metric) for metric in ("psnr", "ssim")}
     if signs == {1}:
         return "Dropout is better left out: without it every seed has the higher PSNR and the higher SSIM."
@@ -142,7 +141,7 @@ def settle(without: Sequence[Figures], published: Sequence[Figures]) -> str:
 
 
 def draw(runs: Iterable[Run], dataset_dir: Any, path: Path) -> None:
-    """The first test eye of each data set: its vessel map, what each variant (first seed) paints, the photograph."""
+    """Picture of the first test eye of each data set: vessel map, output of each variant (first seed), photograph."""
     items = {item["dataset"]: item for item in reversed(find_datalist(dataset_dir)["test"])}.values()
     generators = {TITLES[run.variant]: load(checkpoint=run.folder / "model.pt") for run in runs}
     size = next(iter(generators.values())).size
@@ -157,7 +156,7 @@ def draw(runs: Iterable[Run], dataset_dir: Any, path: Path) -> None:
 def page(
     results: Mapping[str, Sequence[Figures]], seeds: Sequence[int], iterations: int, epochs: int, picture: str
 ) -> str:
-    """The document."""
+    """Text of the page."""
     published = results[PUBLISHED]
     out = [f"- {TITLES[name]}: {verdict(seeds, published)}" for name, seeds in results.items() if name != PUBLISHED]
     if "no_dropout" in results:
@@ -184,16 +183,16 @@ def main(
     only: Sequence[str] | None = None,
     **overrides: Any,
 ) -> None:
-    """Train, measure and write the page.
+    """Train and evaluate all variants, and write the page.
 
     Args:
         dataset_dir: a data set or a list of them, as for training.
-        iterations: of each training; rounded up to whole epochs.
-        seeds: of each variant.
-        work: where trainings, evaluations and MLflow's database go.
-        output: the page; its picture goes to ``images/`` beside it.
-        only: variants to train beside the published one; all if not given.
-        overrides: of the bundle's config, for every run.
+        iterations: iterations of each training, rounded up to whole epochs.
+        seeds: seeds of each variant.
+        work: folder for trainings, evaluations and the MLflow database.
+        output: file of the page; its picture is written to ``images/`` next to it.
+        only: variants to train besides the published one; defaults to all.
+        overrides: overrides of the bundle's config for every run.
     """
     variants = [name for name in TITLES if only is None or name in (PUBLISHED, *only)]
     eyes = len(find_datalist(dataset_dir)["training"])

@@ -1,14 +1,14 @@
-"""Measure training, inference, data, metrics, reports, networks and chains on the processor: docs/benchmarks.md.
+"""Benchmark training, inference, data, metrics, reports, networks and chains on the CPU, for docs/benchmarks.md.
 
     python scripts/benchmark.py                                    # all: about an hour on two idle cores
-    python scripts/benchmark.py --quick                            # does it run? some minutes, on the screen only
+    python scripts/benchmark.py --quick                            # smoke test: some minutes, writes no file
     python scripts/benchmark.py --only metrics --rounds 1
     python scripts/benchmark.py --only inference,loading --rounds 5
     python scripts/benchmark.py --only datasets --dataset_dir "['DATA/CHASE_DB1','DATA/HRF']"
 
-What is compared is measured in turns, round after round, and each figure is the median of its rounds, so that a machine
-that slows down meanwhile slows all alike. Data are phantoms, but for the sets of ``--dataset_dir``. Nothing else should
-run meanwhile.
+Variants are measured in turns, round after round, and each figure is the median of its rounds, so that changes in the
+speed of the machine affect all alike. Data are phantoms, except for the sets of ``--dataset_dir``. Run it on an idle
+machine.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ PARTS: dict[str, Callable[[Path, Effort], str]] = {
 
 
 def command(part: str, effort: Effort, quick: bool) -> str:
-    """What makes a section again; of data sets the names, not where they lie."""
+    """Command that reproduces a section; data sets are given by name only."""
     sets = [f"DATA/{Path(folder).name}" for folder in effort.dataset_dirs] if part == "datasets" else []
     more = f' --dataset_dir "{sets}"' if sets else ""
     return f"python scripts/benchmark.py --only {part} --rounds {effort.rounds}{more}{' --quick' if quick else ''}"
 
 
 def chosen(only: str | Sequence[str] | None) -> list[str]:
-    """Parts in their order, from what Fire makes of ``--only a,b``."""
+    """Selected parts in their order. Fire parses ``--only a,b`` to a tuple."""
     names = list(PARTS) if only is None else only.split(",") if isinstance(only, str) else list(only)
     if unknown := [str(name) for name in names if name not in PARTS]:
         raise RetinaError(f"--only {','.join(unknown)} is unknown: choose from {','.join(PARTS)}")
@@ -90,17 +90,17 @@ def effort_of(quick: bool, rounds: Any, dataset_dir: str | Sequence[str] | None)
     if rounds is None:
         return effort
     if not isinstance(rounds, int) or rounds < 1:
-        raise RetinaError(f"--rounds takes a whole number from 1 on, not {rounds!r}")
+        raise RetinaError(f"--rounds must be a positive integer, got {rounds!r}")
     return replace(effort, rounds=rounds)
 
 
 def warn_if_busy() -> None:
     if (load := os.getloadavg()[0]) > 0.5:
-        print(f"warning: the load of this machine is {load:.1f}; figures are good on an idle one only", file=sys.stderr)
+        print(f"warning: the system load is {load:.1f}; figures are only valid on an idle machine", file=sys.stderr)
 
 
 def measure(parts: Sequence[str], effort: Effort, quick: bool) -> dict[str, str]:
-    """Text of each section."""
+    """Run the benchmarks, and return the text of each section."""
     sections = {}
     with tempfile.TemporaryDirectory() as folder:
         eyes = write_phantoms(Path(folder) / "eyes", effort.phantoms, 2 * pixels_of("released", effort), seed=0)
@@ -117,15 +117,15 @@ def main(
     only: str | Sequence[str] | None = None,
     dataset_dir: str | Sequence[str] | None = None,
 ) -> None:
-    """Measure on this machine's processor and write a table; run it when nothing else runs.
+    """Run benchmarks on the CPU, and write tables. Run it on an idle machine.
 
     Args:
-        quick: a short form that shows that all runs; it writes no file unless there is an --output.
-        rounds: turns of each variant, whose medians are given; 3 if not given (1 if quick).
-        output: the Markdown file to write; docs/benchmarks.md if not given. Its other sections stay if they were
+        quick: true runs a short smoke test, which writes no file unless --output is given.
+        rounds: number of rounds, of which the median is reported; defaults to 3 (1 if quick).
+        output: Markdown file to write; defaults to docs/benchmarks.md. Its other sections are kept if they were
             measured on the same machine.
         only: some of training,overhead,inference,loading,datasets,readers,metrics,report,fourier,chain,diffusion.
-        dataset_dir: a data set or a list of them, for datasets; phantoms if not given.
+        dataset_dir: a data set or a list of them, for datasets; defaults to phantoms.
     """
     short = parse_switch(quick, "quick")
     parts, effort = chosen(only), effort_of(short, rounds, dataset_dir)

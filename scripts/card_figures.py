@@ -1,4 +1,4 @@
-"""Print the figures of a model card from the reports of ``evaluate.json``, as Markdown.
+"""Print the figures of a model card as Markdown, from the reports of ``evaluate.json``.
 
 ``python scripts/card_figures.py "{'released': 'runs/release/evaluation', 'L1 alone': 'runs/release/evaluation-l1'}"``
 """
@@ -16,10 +16,10 @@ METRICS = {"mse": 4, "psnr": 2, "ssim": 3, "psnr_fov": 2, "ssim_fov": 3}
 
 
 def main(reports: dict[str, str]) -> None:
-    """Print a table of paired quality for each report, and one of power spectra for all.
+    """Print a table of paired image quality and a table of power spectra.
 
     Args:
-        reports: name -> the ``output_dir`` of an evaluation, or its report.
+        reports: name -> ``output_dir`` of an evaluation, or its report.
     """
     loaded = {name: json.loads(_report(folder).read_text()) for name, folder in reports.items()}
     print("| weights | appearance | test eyes | MSE | PSNR | SSIM | PSNR in the field of view | SSIM there |")

@@ -1,11 +1,11 @@
-"""Feed the parsers of the library's own files with what a mutating fuzzer makes of good ones (atheris, libFuzzer).
+"""Fuzz the parsers of the library's own files with mutations of valid files (atheris, libFuzzer).
 
     python scripts/fuzz.py --target datalist --runs 200000 [--seed 1]
-    python scripts/fuzz.py --target manifest --input crash-...      read one input again
+    python scripts/fuzz.py --target manifest --input crash-...      reproduce a failure
 
-Whatever bytes a file holds, its parser gives what it promises or a RetinaError of one line that names the file; then
-the exit status is 0. Anything else ends the run: the exception is printed, the input kept as crash-... in the current
-folder. Needs the extra `dev`.
+For any input a parser must return valid data or raise a one-line RetinaError that names the file. The exit status is
+then 0. Any other exception stops the run and is printed, and the input is saved as crash-... in the current folder.
+Needs the extra `dev`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def table_seeds() -> list[bytes]:
 
 
 def check_datalist(path: Path) -> None:
-    """What :func:`read_datalist_file` promises of what it gives."""
+    """Check the guarantees of :func:`read_datalist_file`."""
     datalist = read_datalist_file(path)
     items = [item for split in SPLITS for item in datalist[split]]
     patients = [{item["patient"] for item in datalist[split]} for split in SPLITS]
@@ -94,7 +94,7 @@ def check_datalist(path: Path) -> None:
 
 
 def check_manifest(path: Path) -> None:
-    """What :func:`read_manifest` promises of what it gives."""
+    """Check the guarantees of :func:`read_manifest`."""
     samples = read_manifest(path.parent)
     assert len({sample["name"] for sample in samples}) == len(samples)
     for sample in samples:
@@ -103,7 +103,7 @@ def check_manifest(path: Path) -> None:
 
 
 def check_table(path: Path) -> None:
-    """What :func:`read_table` promises of what it gives."""
+    """Check the guarantees of :func:`read_table`."""
     rows = read_table(path, PHOTOGRAPHS)
     assert rows.keys() == PHOTOGRAPHS.keys()
     for row in rows.values():
@@ -115,7 +115,7 @@ def check_table(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """A parser: what its file is called, what it promises, what good files are, how they are changed."""
+    """A parser: its file name, the check of its result, valid files, and their mutation."""
 
     file: str
     check: Callable[[Path], None]
@@ -124,7 +124,7 @@ class Target:
 
 
 def reader(path: Path, check: Callable[[Path], None]) -> Callable[[bytes], None]:
-    """From bytes to nothing, by way of a file."""
+    """Function that writes bytes to a file and checks the parser on it."""
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
@@ -132,13 +132,13 @@ def reader(path: Path, check: Callable[[Path], None]) -> Callable[[bytes], None]
             check(path)
         except RetinaError as error:
             if not str(error).startswith(str(path)) or len(str(error).splitlines()) != 1:
-                raise AssertionError(f"not a sentence that names the file: {error}") from error
+                raise AssertionError(f"not a one-line error that names the file: {error}") from error
 
     return read
 
 
 def mutator(change: Callable[[bytes, random.Random], bytes | None]) -> Callable[[bytes, int, int], bytes]:
-    """Change what the format is made of, where the bytes are of that format; else, and nearly as often, bytes."""
+    """Mutator that changes elements of the format with a probability of 0.6, if the input is valid, and else bytes."""
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         chance = random.Random(seed)
@@ -149,7 +149,7 @@ def mutator(change: Callable[[bytes, random.Random], bytes | None]) -> Callable[
 
 
 def mutate_table(data: bytes, chance: random.Random) -> bytes | None:
-    """Another cell, or a row or a column more or less."""
+    """Change a cell, duplicate or remove a row, or insert a column."""
     rows = [line.split(b",") for line in data.split(b"\n")]
     row = chance.choice(rows)
     place = chance.randrange(len(row))
@@ -167,7 +167,7 @@ def mutate_table(data: bytes, chance: random.Random) -> bytes | None:
 
 
 def mutate_json(data: bytes, chance: random.Random) -> bytes | None:
-    """Another value or key of the JSON, or of one line of it."""
+    """Change a value or key in one line of JSON."""
     lines = data.split(b"\n")
     number = chance.randrange(len(lines))
     try:
@@ -180,7 +180,7 @@ def mutate_json(data: bytes, chance: random.Random) -> bytes | None:
 
 
 def mutate_value(value: Any, chance: random.Random) -> Any:
-    """``value`` with one of its places changed: replaced, removed, doubled, wrapped, or moved to another key."""
+    """Change one entry of ``value``: replace, remove, duplicate or wrap it, or copy it to another key."""
     if not isinstance(value, dict | list) or not value or chance.random() < 0.1:
         return chance.choice([*AWKWARD, [value], {"image": value}])
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
@@ -211,7 +211,7 @@ TARGETS = {
 
 
 def fuzz(target: Target, runs: int, seed: int, folder: Path) -> int:
-    """Run in a process of its own, which libFuzzer ends; returns that process's exit status."""
+    """Run libFuzzer in a child process, which it terminates, and return the exit status."""
     process = os.fork()
     if process:
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
@@ -223,19 +223,19 @@ def fuzz(target: Target, runs: int, seed: int, folder: Path) -> int:
     read = reader(folder / target.file, target.check)
     atheris.Setup([sys.argv[0], *options, str(corpus)], read, custom_mutator=mutator(target.change))
     atheris.Fuzz()
-    raise SystemExit("libFuzzer came back")
+    raise SystemExit("libFuzzer returned unexpectedly")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Fuzz a parser; exit status 0 if nothing but RetinaError came up.")
+    parser = argparse.ArgumentParser(description="Fuzz a parser; the exit status is 0 if it only raised RetinaError.")
     parser.add_argument("--target", choices=TARGETS, required=True)
     parser.add_argument("--runs", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=1, help="of libFuzzer; the same seed makes the same inputs")
-    parser.add_argument("--input", type=Path, help="read this file once, instead of a run")
+    parser.add_argument("--seed", type=int, default=1, help="seed of libFuzzer; the same seed gives the same inputs")
+    parser.add_argument("--input", type=Path, help="parse this file once instead of fuzzing")
     given = parser.parse_args()
     target = TARGETS[given.target]
     logging.disable()
-    in_memory = MEMORY if os.access(MEMORY, os.W_OK) else None  # a disk makes it many times slower
+    in_memory = MEMORY if os.access(MEMORY, os.W_OK) else None  # a disk is many times slower
     folder = Path(tempfile.mkdtemp(prefix="fuzz.", dir=in_memory))
     try:
         if given.input:

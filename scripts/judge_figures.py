@@ -1,8 +1,8 @@
-"""What the judge of faithfulness sees in real photographs of the size of generated ones: its ceiling, by data set.
+"""Measure the faithfulness judge on real photographs at the size of generated ones: its upper bound, by data set.
 
-The photographs are reduced to that size by area, as generated ones have it, and the judge enlarges them again. Vessel
-maps are reduced to labels that keep their topology, as in the report on a synthetic set. Run with
-``--dataset_dir`` as for training; ``--split validation --looks 512,640,768`` is how the judge's own size was chosen.
+The photographs are reduced to that size by area, and the judge enlarges them again. Vessel maps are reduced with their
+topology kept, as in the report on a synthetic set. Run with ``--dataset_dir`` as for training. The judge's own size was
+chosen with ``--split validation --looks 512,640,768``.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def main(
 
     Args:
         dataset_dir: a data set or a list of them.
-        size: pixels a side of the photographs.
-        split: whose eyes: training, validation or test.
-        looks: pixels at which the network looks, one or several.
-        checkpoint: other weights than the released ones.
+        size: side length of the photographs in pixels.
+        split: split of the eyes: training, validation or test.
+        looks: one or several input sizes of the judge in pixels.
+        checkpoint: weights to use instead of the released ones.
     """
     judge: Any
     judge, name = load_judge(checkpoint)

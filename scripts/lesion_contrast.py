@@ -1,10 +1,10 @@
-"""Measure spots brighter or darker than their surroundings, on photographs and on phantoms, by the same rule.
+"""Measure bright and dark spots in photographs and phantoms by the same rule.
 
     python scripts/lesion_contrast.py --photographs IDRiD/*/1*/*/*.jpg --degrees 50
     python scripts/lesion_contrast.py --phantoms 20
 
-It needs no masks: a spot is what differs from the median of its surroundings (1.2 mm wide) by more than 0.25 in the
-logarithm of green, is no larger than 0.3 mm2, compact if dark (vessels are not), and off the disc and the rim.
+No masks are needed. The log green value of a spot differs from the median of its surroundings (1.2 mm wide) by more
+than 0.25. A spot is at most 0.3 mm2 large, compact if dark (vessels are not), and away from the disc and the rim.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
 from retina_monai.data.phantom.fundus.phantom_eye import MM_PER_DEGREE
 from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_box, resize_area
 
-WIDTH = 1024  # pixels of the field of view at which all is measured
+WIDTH = 1024  # width of the field of view in pixels for all measurements
 SMALLEST, LARGEST = 6, 0.3  # pixels, mm2
-GRADES = (2, 2, 3, 4)  # of the phantoms, in turn: IDRiD's eyes are ill
+GRADES = (2, 2, 3, 4)  # of the phantoms, in turn, since IDRiD's eyes have retinopathy
 
 
 def photographs(paths: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -40,7 +40,7 @@ def phantoms(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def contrast(image: np.ndarray, fov: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithm of each pixel by the median of its surroundings, (3, S, S), and where that may be judged, (S, S)."""
+    """Log ratio of each pixel to the median of its surroundings, (3, S, S), and the mask of valid pixels, (S, S)."""
     square = resize_area(crop_square(image * fov, fov_box(fov)).astype(np.float32), WIDTH)
     seen = resize_area(crop_square(fov, fov_box(fov)).astype(np.float32), WIDTH)[0] > 0.99
     coarse = ndimage.median_filter(square[:, ::4, ::4], (1, *[round(1.2 * scale / 4) | 1] * 2))
@@ -51,7 +51,7 @@ def contrast(image: np.ndarray, fov: np.ndarray, scale: float) -> tuple[np.ndarr
 
 
 def find_spots(ratio: np.ndarray, judged: np.ndarray, sign: int, scale: float) -> list[tuple[float, np.ndarray]]:
-    """Area in mm2 and median contrast of each."""
+    """Area in mm2 and median contrast of each spot."""
     pieces, _ = ndimage.label((sign * ratio[1] > 0.25) & judged)
     spots = []
     for index, place in enumerate(ndimage.find_objects(pieces), 1):
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photographs", nargs="+", type=Path, default=[])
     parser.add_argument("--degrees", type=float, default=CAMERAS["idrid"].degrees, help="their field of view")
-    parser.add_argument("--phantoms", type=int, default=0, help="how many, if any")
+    parser.add_argument("--phantoms", type=int, default=0, help="number of phantoms")
     arguments = parser.parse_args()
     scale = WIDTH / (arguments.degrees * MM_PER_DEGREE)
     eyes = [contrast(*eye, scale) for eye in (*photographs(arguments.photographs), *phantoms(arguments.phantoms))]

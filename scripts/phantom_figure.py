@@ -1,9 +1,10 @@
-"""Draw docs/images/phantom.png, twenty phantoms beside twenty real eyes, or docs/images/phantom_disease.png.
+"""Draw docs/images/phantom.png (twenty phantoms and twenty real eyes) or docs/images/phantom_disease.png.
 
     python scripts/phantom_figure.py --dataset_dir CHASE_DB1 HRF FIVES --output docs/images/phantom.png
     python scripts/phantom_figure.py --disease --output docs/images/phantom_disease.png
 
-The eyes are training eyes of sets whose licence allows it (CC BY 4.0); the caption in docs/phantom.md names them.
+The real eyes are training eyes of data sets whose licence allows it (CC BY 4.0). The caption in docs/phantom.md names
+the data sets.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from retina_monai.transforms.field_of_view import compute_fov, crop_square, fov_
 PUBLISHABLE = ("CHASE_DB1", "HRF", "FIVES")
 ROWS, COLUMNS = 4, 5
 
-MARKS = {  # of the masks, in the row below the photographs
+MARKS = {  # colours of the masks
     "vessel": (90, 90, 90),
     "disc": (150, 150, 150),
     "atrophy": (225, 225, 160),
@@ -38,11 +39,11 @@ MARKS = {  # of the masks, in the row below the photographs
     "microaneurysms": (255, 130, 180),
     "neovascularisation": (60, 220, 90),
 }
-GRADED, MYOPIC, SEEN = 20, (15, 19, 16), 21  # seeds whose findings are well seen
+GRADED, MYOPIC, SEEN = 20, (15, 19, 16), 21  # seeds with clearly visible findings
 
 
 def fitted(image: np.ndarray, fov: np.ndarray, size: int) -> np.ndarray:
-    """The field of view alone, padded square."""
+    """Crop to the field of view, pad square, and resize."""
     square = crop_square(image * fov, fov_box(fov))
     return np.clip(np.rint(resize_area(square, size)), 0, 255).astype(np.uint8)
 
@@ -54,7 +55,7 @@ def phantoms(size: int) -> Iterator[np.ndarray]:
 
 
 def painted(sample: dict[str, Any]) -> np.ndarray:
-    """All masks of a phantom in one picture, (3, S, S)."""
+    """Draw all masks of a phantom in one picture, (3, S, S)."""
     picture = np.zeros_like(sample["image"])
     for key, mark in MARKS.items():
         picture = np.where(sample[key] > 0, np.array(mark, np.uint8)[:, None, None], picture)
@@ -62,7 +63,7 @@ def painted(sample: dict[str, Any]) -> np.ndarray:
 
 
 def disease(size: int) -> np.ndarray:
-    """Grades 0 to 4 of one eye and three myopic eyes, photographs above masks, and an eye by each camera."""
+    """Draw grades 0 to 4 of one eye and three myopic eyes, with their masks below, and one eye with each camera."""
     titles = [f"grade {grade}" for grade in range(5)] + [f"myopia {degree}" for degree in (0.5, 0.8, 1)]
     traits = [(GRADED, {"grade": grade}) for grade in range(5)]
     traits += [(seed, {"myopia": degree}) for seed, degree in zip(MYOPIC, (0.5, 0.8, 1), strict=True)]
@@ -82,7 +83,7 @@ def cameras(size: int, columns: int) -> np.ndarray:
 
 
 def real_eyes(folders: list[str], size: int) -> Iterator[np.ndarray]:
-    """Training eyes, one patient after the other and each set in turn."""
+    """Training eyes, one per patient, with the data sets in turn."""
     for item in interleaved(folders):
         image = read_photograph(item["image"])
         yield fitted(image, compute_fov(image), size)
@@ -94,7 +95,7 @@ def interleaved(folders: list[str]) -> Iterator[dict[str, str]]:
         patients = {item["patient"]: item for item in find_datalist(folder)["training"]}
         sets.append(list(patients.values()))
         if (name := sets[-1][0]["dataset"]) not in PUBLISHABLE:
-            raise RetinaError(f"{folder} is {name}, which may not be published: give {', '.join(PUBLISHABLE)}")
+            raise RetinaError(f"{folder} is {name}, which must not be published: give {', '.join(PUBLISHABLE)}")
     return (item for items in zip_longest(*sets) for item in items if item is not None)
 
 
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--dataset_dir", nargs="+", default=[], help=f"folders of {', '.join(PUBLISHABLE)}")
     parser.add_argument("--disease", action="store_true", help="grades, myopia and cameras instead of healthy eyes")
     parser.add_argument("--output", type=Path, default=Path("docs/images/phantom.png"))
-    parser.add_argument("--size", type=int, default=176, help="pixels of one picture")
+    parser.add_argument("--size", type=int, default=176, help="side length of each picture in pixels")
     arguments = parser.parse_args()
     if arguments.disease:
         write_png(arguments.output, disease(arguments.size))
@@ -112,14 +113,14 @@ def main() -> None:
     real = list(islice(real_eyes(arguments.dataset_dir, arguments.size), ROWS * COLUMNS))
     if len(real) < ROWS * COLUMNS:
         raise RetinaError(
-            f"{arguments.dataset_dir} have {len(real)} eyes to show: give more, {ROWS * COLUMNS} are needed"
+            f"dataset_dir must have at least {ROWS * COLUMNS} training patients, got {len(real)}: give more data sets"
         )
     drawn = list(phantoms(arguments.size))
     rows = [
         [pictures[row * COLUMNS + column] for pictures in (drawn, real) for column in range(COLUMNS)]
         for row in range(ROWS)
     ]
-    # Not marked synthetic: half of it is not.
+    # Not marked as synthetic, because half of the eyes are real.
     write_png(arguments.output, image_grid(rows, ["phantom"] * COLUMNS + ["real"] * COLUMNS), synthetic=False)
     print(arguments.output)
 

@@ -1,9 +1,9 @@
-"""How real phantoms are: their biomarkers beside those of real eyes, and a U-Net that was trained on them alone.
+"""Measure the realism of phantoms: compare their biomarkers with real eyes, and train a U-Net on phantoms alone.
 
     python scripts/phantom_realism.py --dataset_dir "['CHASE_DB1','HRF','FIVES']" --output vessels.png --final
 
-prints what stands in docs/phantom.md. Settings were chosen on training and validation eyes; ``--final`` segments the
-test eyes besides.
+prints the tables of docs/phantom.md. Settings were chosen on training and validation eyes; ``--final`` also segments
+the test eyes.
 """
 
 from __future__ import annotations
@@ -44,21 +44,19 @@ def main(
     """Print both tables.
 
     Args:
-        dataset_dir: data sets to compare with, two or more.
-        output: a PNG of twenty phantoms' vessel maps beside twenty real ones; none is drawn if this is left out.
-        size: pixels a side to which all eyes are brought.
-        count: phantoms whose biomarkers are measured, seeds from 0.
-        training: phantoms that the U-Net sees.
-        iterations: of its training.
-        seed: of its training.
+        dataset_dir: two or more data sets to compare with.
+        output: PNG of twenty vessel maps of phantoms and twenty real ones; by default none is drawn.
+        size: side length in pixels to which all eyes are resized.
+        count: number of phantoms for biomarkers, with seeds from 0.
+        training: number of phantoms to train the U-Net on.
+        iterations: training iterations of the U-Net.
+        seed: seed of its training.
         final: whether to segment the test eyes too.
     """
     torch.set_num_threads(1)
     real = real_eyes(dataset_dir, size, ["training", "validation"])
     if len(real) < 2:
-        raise RetinaError(
-            f"dataset_dir {dataset_dir} is one data set: give two or more, to be compared with each other"
-        )
+        raise RetinaError(f"dataset_dir must be two or more data sets, got {dataset_dir}")
     drawn = [phantom_map(number, size) for number in tqdm(range(count), "phantoms", disable=None)]
     if output is not None:
         write_png(output, figure(drawn, real), synthetic=False)
@@ -92,7 +90,7 @@ def real_eyes(dataset_dir: str | list[str], size: int, splits: list[str]) -> dic
 
 
 def phantom_map(number: int, size: int) -> Eye:
-    """Vessels of one phantom, drawn at twice the size and brought to it as those of real eyes are."""
+    """Vessel map of one phantom, drawn at twice the size and reduced in the same way as real ones."""
     sample = generate_phantom(number, 2 * size)
     box = fov_box(sample["fov"])
     shares = {key: resize_area(crop_square(sample[key].astype(np.float32), box), size) for key in ("vessel", "fov")}
@@ -117,7 +115,7 @@ def measured_eye(eye: Eye) -> Biomarkers:
 
 
 def dice_row(title: str, patients: list[str], values: list[float]) -> str:
-    """A line of the table, with the bootstrap interval of the mean over patients."""
+    """Row of the Dice table with the bootstrap interval of the mean over patients."""
     groups = [[value for value, own in zip(values, patients, strict=True) if own == patient] for patient in {*patients}]
     groups.sort()
     rng = np.random.default_rng(0)
@@ -133,7 +131,7 @@ def dice_row(title: str, patients: list[str], values: list[float]) -> str:
 def figure(
     drawn: list[Eye], real: dict[str, list[Eye]], side: int = 112, rows: int = 4, columns: int = 5
 ) -> np.ndarray:
-    """Phantoms' vessel maps on the left, those of real eyes, each set in turn, on the right."""
+    """Draw vessel maps of phantoms on the left and of real eyes, with the data sets in turn, on the right."""
     each = -(-rows * columns // len(real))
     others = [eyes[number * len(eyes) // each] for number in range(each) for eyes in real.values()]
 

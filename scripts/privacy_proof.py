@@ -1,11 +1,11 @@
-"""Measure on real eyes how many planted copies the privacy report finds, and how many unseen eyes it calls copies.
+"""Measure the sensitivity of the privacy report to planted copies of real eyes, and its false positives.
 
-Prints a Markdown table. Patients are dealt to folds; in each, the other folds' eyes are the training set: they set the
-threshold and are what is copied, and the fold's own eyes are the unseen ones. Every eye is copied once in each way.
+Prints a Markdown table. Patients are split into folds. For each fold the eyes of the other folds are the training set,
+which sets the threshold and is copied, and the eyes of the fold are unseen. Every eye is copied once in each way.
 
     python scripts/privacy_proof.py DATA/CHASE_DB1 DATA/HRF DATA/FIVES DATA/IDRiD
 
-A folder whose photographs have no vessel maps is read picture by picture, each a patient of its own.
+In a folder without vessel maps, each photograph is treated as a separate patient.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_a
 
 FOLDS = 4
 RATE = 0.05
-CLEAN = 19  # unseen eyes beside one copy: 5 % of the set
+CLEAN = 19  # unseen eyes per copy, so that copies are 5 % of the set
 Photograph = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 Eye = tuple[str, NDArray[np.uint8], NDArray[np.bool_]]
 
 
 def moved(photograph: Photograph, degrees: float = 0.0, size: float = 1.0, shift: float = 0.0) -> Photograph:
-    """Turned, and cropped to a share of its side, off the middle by a share of it."""
+    """Rotate, crop and shift a photograph; ``size`` and ``shift`` are shares of its side length."""
     cosine, sine = size * np.cos(np.radians(degrees)), size * np.sin(np.radians(degrees))
     placement = torch.tensor([[[cosine, -sine, shift], [sine, cosine, shift]]], dtype=torch.float32)
     planes = torch.from_numpy(np.concatenate([photograph[0], 255 * photograph[1][None].astype(np.uint8)])).float()[None]
@@ -83,13 +83,13 @@ def read_plain(path: Path) -> Photograph:
 
 
 def scores(gallery: Gallery, descriptor: Descriptor, leave_out: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-    """The highest copy score, and the highest of what lies between the vessels alone."""
+    """The highest copy score, and the highest score of the texture between the vessels."""
     found = gallery.nearest(descriptor, leave_out)
     return found[0].score, max(match.between for match in found)
 
 
 def measure(eyes: list[Eye], seed: int = 0) -> dict[str, list[tuple[float, float, float, float, float]]]:
-    """What was judged -> of each: both scores, both thresholds, and the highest score among CLEAN unseen eyes."""
+    """Kind of eye -> per eye both scores, both thresholds, and the highest score among ``CLEAN`` unseen eyes."""
     rng = np.random.default_rng(seed)
     names = rng.permutation(sorted({patient for patient, *_ in eyes}))
     fold_of = {patient: place % FOLDS for place, patient in enumerate(names)}

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Set up, generate photographs from vessel maps with the released weights, then train, evaluate and say where all is.
+# Set up, generate photographs from vessel maps with the released weights, train, evaluate, and list the output.
 set -euo pipefail
 
 usage() {
     cat <<'USAGE'
 scripts/quickstart.sh [--dataset_dir DIR]... [--output_dir DIR] [--epochs N]
 
-  --dataset_dir DIR   train on this data set instead of the phantom; several times, or "['A','B']", for several sets
-  --output_dir DIR    where everything is written; runs/quickstart in the repository if not given
-  --epochs N          how long to train; 12 if not given
+  --dataset_dir DIR   train on this data set instead of phantoms; for several sets repeat it or give "['A','B']"
+  --output_dir DIR    output folder; defaults to runs/quickstart in the repository
+  --epochs N          number of training epochs; defaults to 12
 USAGE
 }
 fail() {
@@ -46,7 +46,7 @@ while [[ $# -gt 0 ]]; do
             ;;
         --output_dir) output="$(realpath -m "$2")" ;;
         --epochs)
-            [[ "$2" =~ ^[1-9][0-9]*$ ]] || fail "--epochs takes a whole number from 1 on, not $2."
+            [[ "$2" =~ ^[1-9][0-9]*$ ]] || fail "--epochs must be a positive integer, got $2."
             epochs="$2"
             ;;
     esac
@@ -57,7 +57,7 @@ python="$("$root/scripts/setup.sh")"
 configs="$root/bundles/pix2pix_vessel/configs"
 
 step() { printf '\n== %s\n' "$*"; }
-# One Python list, as monai.bundle reads it, of paths and of lists of paths.
+# Combine paths and lists of paths to one Python list for monai.bundle.
 as_list() {
     "$python" -c 'import ast, sys
 print([path for text in sys.argv[1:] for path in (ast.literal_eval(text) if text.startswith("[") else [text])])' "$@"
@@ -77,7 +77,7 @@ printf '%s\n' "The photographs are in $output/generated"
 step "2 of 3: training, $epochs epochs"
 bundle training --config_file "$configs/train.json" --output_dir "$output/training" --max_epochs "$epochs" "${data[@]}"
 
-step "3 of 3: evaluation of the network just trained"
+step "3 of 3: evaluation of the trained network"
 bundle --config_file "$(as_list "$configs/train.json" "$configs/evaluate.json")" \
     --output_dir "$output/evaluation" --checkpoint "$output/training/model.pt" "${data[@]}"
 
@@ -88,5 +88,5 @@ Generated with the released weights   $output/generated
 Vessel map, generated, real           $output/training/pictures
 Figures and their table               $output/evaluation/table.md
 MLflow, in a browser                  "$(dirname "$python")/mlflow" ui --backend-store-uri "sqlite:///$output/training/mlruns.db"
-A few epochs show that all works; docs/README.md of the bundle says what the released weights were trained with.
+A few epochs only show that everything works; docs/README.md of the bundle describes the training of the released weights.
 SUMMARY

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Train, release and measure ddpm_vessel: every figure of its model card comes from here.
+# Train, release and measure ddpm_vessel. This script produces all figures of its model card.
 #
 #   scripts/release_ddpm_vessel.sh DATA [OUTPUT]     DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/release_ddpm
 #
-# Hours on two CPU cores. What is finished is not done again, and what was interrupted resumes: the same command goes on.
+# Takes hours on two CPU cores. Repeat the command to resume an interrupted run; finished steps are skipped.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?where are CHASE_DB1, HRF and FIVES?}")"
+data="$(realpath "${1:?give the folder of CHASE_DB1, HRF and FIVES}")"
 output="$(realpath -m "${2:-$root/runs/release_ddpm}")"
 python="$("$root/scripts/setup.sh")"
 configs="$root/bundles/ddpm_vessel/configs"
@@ -19,7 +19,7 @@ bundle() {
     printf '\n== %s\n' "$*"
     "$python" -m monai.bundle run "$@"
 }
-train() { # folder, its options: resumes what was interrupted, leaves alone what is finished
+train() { # folder, options; resumes an interrupted training and skips a finished one
     local folder="$1" resume=false
     shift
     [[ -f "$folder/finished" ]] && return
@@ -28,8 +28,8 @@ train() { # folder, its options: resumes what was interrupted, leaves alone what
     touch "$folder/finished"
 }
 
-# 1. Of each process: where discs and foveas lie, on phantoms; then what eyes look like. One core each would do. By
-#    `selection`, the velocity is best after a few epochs.
+# 1. For each process, train on phantoms to learn the positions of discs and foveas, then on real eyes. One core per
+#    process is enough. According to `selection`, velocity is best after a few epochs.
 [[ -d "$output/phantoms" ]] || "$python" -m retina_monai phantom "$output/phantoms" --count 300 --size 512 --seed 1
 for process in flow velocity; do
     shorter=()
@@ -40,13 +40,13 @@ for process in flow velocity; do
         --initial_weights "$output/$process-phantoms/model.pt" "${shorter[@]}"
 done
 
-# 2. Into the bundle, in half precision, and the figures on the test eyes.
+# 2. Release the weights in half precision, and evaluate on the test eyes.
 "$python" -m retina_monai release "$output/flow" ddpm_vessel --overwrite true
 bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$eyes" \
     --output_dir "$output/evaluation"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"
 
-# 3. How good are few steps, and guidance? Of every sampler, on warped maps of training eyes.
+# 3. Measure every sampler with few steps and with guidance, on warped maps of training eyes.
 curve() { # files of weights, options
     "$python" "$root/scripts/sampling_curve.py" "$data" "$@" --output "$reports/sampling.json" \
         --picture "$root/docs/images/ddpm_vessel_steps.png"
@@ -55,14 +55,14 @@ released="$root/bundles/ddpm_vessel/models/model.pt"
 curve "$released" "$output/velocity/model.pt"
 curve "$released" --steps 16 --guidance "(1.5,2)"
 
-# 4. The four questions, set by set: on the vessel maps of test eyes, and on warped maps of training eyes.
+# 4. Answer the four questions for each set, on vessel maps of test eyes and on warped maps of training eyes.
 ask() { # data set, name of the report, families, options of synthesize
     local set="$data/$1" name="$2" families="$3"
     shift 3
     "$python" -m retina_monai synthesize ddpm_vessel --input_dir "$set" --output_dir "$output/$name" "$@"
     "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$set" --families "$families" \
         --mode full --cache_dir "$output/evaluations" --size 128 --output_dir "$output/report-$name"
-    sed "s|$output/||; s|$data/||" "$output/report-$name/report.json" >"$reports/$name.json" # no paths of this machine
+    sed "s|$output/||; s|$data/||" "$output/report-$name/report.json" >"$reports/$name.json" # without local paths
 }
 for set in CHASE_DB1 HRF FIVES; do
     ask "$set" "test_$set" image,distribution,faithfulness --split test --appearance "$set"

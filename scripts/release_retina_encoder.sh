@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Train, release and measure retina_encoder: every figure of its model card comes from here.
+# Train, release and measure retina_encoder. This script produces all figures of its model card.
 #
 #   scripts/release_retina_encoder.sh DATA [OUTPUT]   DATA: CHASE_DB1, HRF, FIVES, IDRiD; OUTPUT: runs/release_encoder
 #
-# About half an hour on one CPU core with bfloat16, five minutes of it for the phantoms. An interrupted training goes on
-# with its command and --resume true.
+# Takes about half an hour on one CPU core with bfloat16, including five minutes for the phantoms. To resume an
+# interrupted training, repeat the printed command with --resume true.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?where are CHASE_DB1, HRF, FIVES and IDRiD?}")"
+data="$(realpath "${1:?give the folder of CHASE_DB1, HRF, FIVES and IDRiD}")"
 output="$(realpath -m "${2:-$root/runs/release_encoder}")"
 python="$("$root/scripts/setup.sh")"
 configs="$root/bundles/retina_encoder/configs"
@@ -19,21 +19,22 @@ bundle() {
     printf '\n== %s\n' "$*"
     "$python" -m monai.bundle run "$@"
 }
-evaluate() { # data sets, where to write, more
+evaluate() { # data sets, output folder, options
     bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$1" --output_dir "$2" \
         "${@:3}"
 }
 
-# 1. Phantoms, healthy and ill, half of them by cameras that are like those of known sets.
-ill=(--count 300 --size 512 --grade mixed --myopia mixed)
-[[ -d "$any" ]] || "$python" -m retina_monai phantom "$any" "${ill[@]}" --seed 11
-[[ -d "$named" ]] || "$python" -m retina_monai phantom "$named" "${ill[@]}" --seed 12 --camera mixed
+# 1. Draw phantoms of all grades and degrees of myopia, half of them with the cameras of known data sets.
+mixed=(--count 300 --size 512 --grade mixed --myopia mixed)
+[[ -d "$any" ]] || "$python" -m retina_monai phantom "$any" "${mixed[@]}" --seed 11
+[[ -d "$named" ]] || "$python" -m retina_monai phantom "$named" "${mixed[@]}" --seed 12 --camera mixed
 
-# 2. Phantoms and the training splits of three sets together; kept are the weights that tell most of validation eyes.
+# 2. Train on phantoms and the training splits of three sets, and keep the weights with the best predictions on
+#    validation eyes.
 bundle training --config_file "$configs/train.json" --dataset_dir "[$eyes,'$any','$named']" \
     --output_dir "$output/training" --batch_size 8 --max_epochs 50 --val_interval 10
 
-# 3. Into the bundle, in half precision; then the figures: on test eyes, on a set that was never seen, on phantoms.
+# 3. Release the weights in half precision, and evaluate on test eyes, on an unseen data set and on phantoms.
 "$python" -m retina_monai release "$output/training" retina_encoder --overwrite true
 evaluate "[$eyes]" "$output/evaluation"
 evaluate "$data/IDRiD" "$output/evaluation-idrid" --splits "['training','validation','test']"

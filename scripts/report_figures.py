@@ -1,4 +1,4 @@
-"""Print what the reports of ``retina_monai evaluate`` say, as the Markdown tables of a model card.
+"""Print the Markdown tables of a model card from the reports of ``retina_monai evaluate``.
 
 ``python scripts/report_figures.py FOLDER`` reads ``test_SET.json`` (photographs from the vessel maps of test eyes) and
 ``warped_SET.json`` (from warped maps of training eyes) of each data set in it.
@@ -19,10 +19,10 @@ Figures = Mapping[str, Any]
 
 
 def main(folder: str) -> None:
-    """Print a table for each question.
+    """Print one table per question.
 
     Args:
-        folder: of the reports.
+        folder: folder of the reports.
     """
     for title, prefix, header, row in TABLES:
         print(f"\n{title}\n\n{header}\n{'|---' * header.count(' | ')}|---|")
@@ -34,7 +34,7 @@ def main(folder: str) -> None:
 
 
 def faithfulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
-    """What the judge finds in generated and in real photographs, and what became of branches taken out."""
+    """Agreement of the judge on generated and real photographs, and the result of removing branches."""
     agreement = sections["faithfulness"]["agreement"]["vessel"][dataset]
     branches = sections["faithfulness"]["branches"]["all"]
     cells = [f"{dataset}, {agreement['dice']['generated']['N']}"]
@@ -45,7 +45,7 @@ def faithfulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
 
 
 def realism(dataset: str, sections: Figures) -> Iterator[list[str]]:
-    """KID beside its floor, recall beside that of real photographs."""
+    """KID with its floor, and recall with that of real photographs."""
     ((extractor, figures),) = sections["distribution"]["extractors"].items()
     kid, floor = figures["kid"], figures["floor"]
     recall, real = figures["manifold_at_the_floors_N"]["recall"], figures["manifold_floor"]["recall"]
@@ -77,7 +77,7 @@ def privacy(dataset: str, sections: Figures) -> Iterator[list[str]]:
 
 
 def usefulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
-    """A network that learned from synthetic eyes, from real ones and from both, on real test eyes."""
+    """Dice on real test eyes of a network trained on synthetic eyes, on real eyes and on both."""
     figures = sections["usefulness"]
     for network, results in figures.get("results", {}).items():
         arms = results["arms"]
@@ -90,7 +90,7 @@ def usefulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
 
 
 def interval(figure: Figures) -> str:
-    """Mean and 95 % interval, where there are patients enough for one."""
+    """Mean and 95 % interval, if there are enough patients."""
     if figure["low"] is None:
         return f"{figure['mean']:.3f} ({counted(figure['groups'], 'patient')}: no interval)"
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

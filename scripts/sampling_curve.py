@@ -1,17 +1,19 @@
-"""How good, how faithful and how slow are few steps? KID, clDice and seconds of every sampler, at several steps.
+"""Measure KID, clDice and seconds of every sampler at several numbers of steps.
 
     python scripts/sampling_curve.py DATA WEIGHTS... --output bundles/ddpm_vessel/docs/reports/sampling.json \
         --picture docs/images/ddpm_vessel_steps.png
 
-``DATA`` holds CHASE_DB1, HRF and FIVES. Each file of weights is the bundle's released one, or has its ``network.json``
-beside it, as training writes it; of each process there is one. Each is tried with every sampler of its process.
-Conditions are the vessel maps of training eyes, warped, so that no photograph of them exists; KID is between what is
-drawn and the training photographs of other patients, both in the canonical appearance, by the features of
-``retina_encoder``; its floor is that of one half of the photographs to the other. Photographs are drawn in bfloat16
-where the processor computes in it. No test eye is looked at. A line that is in the output already is not made again: an
-interrupted run goes on by the same command. Seconds come last, of all lines of these weights in one go, and anew
-whenever the command is given: of a photograph by itself in float32, as the bundle draws it, on a machine that should do
-nothing else.
+``DATA`` holds CHASE_DB1, HRF and FIVES. ``WEIGHTS`` are the bundle's released weights, or files of a training with
+``network.json`` next to them; one file per process. Each is measured with every sampler of its process.
+
+Conditions are warped vessel maps of training eyes, of which no photograph exists. No test eye is used. KID compares the
+generated photographs with the training photographs of other patients by the features of ``retina_encoder``, both in the
+canonical appearance. Its floor is the KID between two halves of the photographs. Photographs are generated in bfloat16
+if the processor supports it.
+
+Lines already in the output are skipped, so that the same command resumes an interrupted run. Seconds are measured last,
+for all lines of these weights, and again on every call: for a single photograph in float32, as the bundle generates it.
+Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -66,14 +68,14 @@ def main(
 
     Args:
         data: folder of the data sets.
-        weights: files of weights, one of each process.
-        output: file of JSON to write or to go on with.
-        picture: file of PNG, if the curves are to be drawn.
-        size: pixels a side.
-        steps: of the samplers.
-        guidance: one or several.
-        samplers: only these; without it all of the process.
-        seed: of warps and noise.
+        weights: files of weights, one per process.
+        output: JSON file to write or continue.
+        picture: PNG file for the curves; by default none is drawn.
+        size: side length in pixels.
+        steps: one or several numbers of steps.
+        guidance: one or several guidance scales.
+        samplers: samplers to measure; defaults to all of the process.
+        seed: seed of warps and noise.
     """
     prepare(seed)
     networks = {file: _network(file) for file in weights}
@@ -85,12 +87,14 @@ def main(
     conditions = Conditions(data, size, seed)
     path = Path(output)
     report = json.loads(path.read_text()) if path.is_file() else {"about": conditions.about, "lines": []}
-    if conditions.about | {"floor": report["about"]["floor"]} != report["about"]:  # its last digits are the threads'
-        raise RetinaError(f"{path} holds lines that were measured otherwise: remove it, or give another --output")
+    if conditions.about | {"floor": report["about"]["floor"]} != report["about"]:  # the floor varies with the threads
+        raise RetinaError(f"{path} was measured under other conditions: remove it, or give another --output")
     used = {line["process"]: line["weights"] for line in report["lines"]}
     for _, line in lines:
         if used.setdefault(line["process"], line["weights"]) != line["weights"]:
-            raise RetinaError(f"{path} would hold two weights of process {line['process']}: give another --output")
+            raise RetinaError(
+                f"{path} can hold one file of weights per process, got two for {line['process']}: give another --output"
+            )
     for network, line in lines:
         if not any(line.items() <= done.items() for done in report["lines"]):
             report["lines"].append(line | conditions.measure(_sampling(network, line)))
@@ -105,7 +109,7 @@ def main(
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The lines as a Markdown table: KID in times of what real halves are apart."""
+    """The lines as a Markdown table, with KID also as a multiple of its floor."""
     floor = report["about"]["floor"]
     titles = ("process", "sampler", "steps", "guidance", "KID", "times the floor", "clDice", "seconds")
     text = "| " + " | ".join(titles) + " |\n" + "|---" * len(titles) + "|\n"
@@ -117,7 +121,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def draw(report: dict[str, Any], path: str | Path) -> None:
-    """KID, clDice and seconds over the steps, a curve for each sampler without guidance."""
+    """Draw KID, clDice and seconds over the steps, with one curve per sampler without guidance."""
     curves: dict[str, list[dict[str, Any]]] = {}
     for line in sorted(report["lines"], key=lambda line: int(line["steps"])):
         if line["guidance"] == 1:
@@ -143,19 +147,19 @@ def draw(report: dict[str, Any], path: str | Path) -> None:
 
 
 class Conditions:
-    """Warped vessel maps, and what a network makes of them held against the training photographs.
+    """Generate from warped vessel maps, and compare with the training photographs.
 
     Args:
         data, size, seed: as for :func:`main`.
 
     Attributes:
-        about: what was measured by what.
+        about: description of the measurement.
     """
 
     def __init__(self, data: str, size: int, seed: int) -> None:
         self.device = choose_device()
         self.seed = seed
-        sets = [  # each with warps and noise of its own
+        sets = [  # each with different warps and noise
             VesselMaps(Path(data) / name, size, split="training", augment=WARPS, seed=seed + place)
             for place, name in enumerate(DATASETS)
         ]
@@ -167,9 +171,9 @@ class Conditions:
         self.real = self._features(torch.stack(loaded))
         patients = ([str(item["patient"]) for item in found] for found in (eyes, self.items))
         halves, self.subsets, by_patient = unrelated(*patients, np.random.default_rng(seed))
-        self.told: dict[str, Any] = {"extractor": self.extractor_name, "resolution": size}
-        floor = floor_of_halves(self.real, halves, by_patient=by_patient, **self.told)
-        self.about = self.told | {
+        self.kid_settings: dict[str, Any] = {"extractor": self.extractor_name, "resolution": size}
+        floor = floor_of_halves(self.real, halves, by_patient=by_patient, **self.kid_settings)
+        self.about = self.kid_settings | {
             "judge": judge,
             "real": len(eyes),
             "generated": len(self.items),
@@ -193,7 +197,7 @@ class Conditions:
             image = MatchAppearance()(image, fov).clamp(-1, 1)
             drawn.append(image.cpu())
             scores.append(cldice(self.judge(image, fov) >= 0.5, vessel >= 0, fov))
-        distance = kid_of_subsets(self.real, self._features(torch.cat(drawn)), self.subsets, **self.told)
+        distance = kid_of_subsets(self.real, self._features(torch.cat(drawn)), self.subsets, **self.kid_settings)
         return {
             "kid": distance.value,
             "standard_error": distance.standard_error,
@@ -201,7 +205,7 @@ class Conditions:
         }
 
     def seconds(self, network: DiffusionGenerator) -> float:
-        """Of one photograph by itself, in float32: the shortest of six, or of two of many steps."""
+        """Seconds for a single photograph in float32: the minimum of six runs, or of two for more than 100 steps."""
         network = network.to(self.device)
         vessel, _ = self._tensors(self.items[:1])
         times = []
@@ -234,7 +238,7 @@ def _lines(
     steps: Sequence[int],
     guidance: Sequence[float],
 ) -> list[dict[str, Any]]:
-    """What is to be measured of a file: refused here, before anything is."""
+    """The lines to measure for a file of weights. Invalid settings are rejected here, before any measurement."""
     process = str(network.arguments["process"])
     if unknown := set(samplers) - {name for names in SAMPLERS.values() for name in names}:
         raise RetinaError(f"there is no sampler {sorted(unknown)[0]}: give some of {SAMPLERS}")
@@ -259,7 +263,7 @@ def _sampling(network: DiffusionGenerator, line: dict[str, Any]) -> DiffusionGen
 def _network(file: str) -> DiffusionGenerator:
     released = find_bundle(BUNDLE) / "models" / "model.pt"
     if not Path(file).with_name("network.json").is_file() and Path(file).resolve() != released.resolve():
-        raise RetinaError(f"{file} has no network.json beside it, which tells its process: take both from a training")
+        raise RetinaError(f"{file} has no network.json next to it: copy both files from a training")
     network: Any = load_network_of(BUNDLE, file)
     loaded: DiffusionGenerator = network
     return loaded

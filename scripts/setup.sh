@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Make the virtual environment that the other scripts use, with the tested versions, and print its Python.
+# Create the virtual environment of the other scripts with the tested versions, and print the path of its Python.
 #
-#   scripts/setup.sh [EXTRAS]     extras of pyproject.toml, separated by commas; `test` if none is named
+#   scripts/setup.sh [EXTRAS]     extras of pyproject.toml, separated by commas; defaults to `test`
 #
-#   RETINA_VENV          where the environment is or goes; .venv in the repository if unset
-#   RETINA_TORCH_INDEX   a package index to take torch from, for example PyTorch's own index of CPU builds;
-#                        if unset, pip's usual index, which on Linux holds the (large) CUDA build
+#   RETINA_VENV          folder of the environment; defaults to .venv in the repository
+#   RETINA_TORCH_INDEX   package index for torch, for example PyTorch's index of CPU builds;
+#                        defaults to pip's index, which on Linux has the (large) CUDA build
 #
-# At once where all is up to date; an environment that is already there is kept and completed.
+# Returns at once if everything is up to date. An existing environment is kept and completed.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -65,23 +65,23 @@ apt_install() {
 make_environment() {
     local base
     base="$(find_python)" || { apt_install python3.11 python3.11-venv && base="$(find_python)"; } ||
-        fail "Python 3.11 with its venv module is needed: install python3.11 and python3.11-venv, then run this again."
-    say "making the virtual environment $venv"
+        fail "Python 3.11 with its venv module is needed: install python3.11 and python3.11-venv, then repeat the command."
+    say "creating the virtual environment $venv"
     "$base" -m venv "$venv"
 }
 
 check_environment() {
     local version
     version="$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ||
-        fail "$python does not run: remove $venv, then run this again."
+        fail "$python does not run: remove $venv, then repeat the command."
     [[ "$version" == 3.11 ]] ||
-        fail "$venv holds Python $version, and 3.11 is needed: set RETINA_VENV to another directory."
+        fail "$venv has Python $version, but 3.11 is needed: set RETINA_VENV to another directory."
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >/dev/null
 }
 
 pip_install() {
     "$python" -m pip install -qq --disable-pip-version-check --constraint "$root/constraints.txt" "$@" >&2 ||
-        fail "pip could not install $what: its message stands above."
+        fail "pip could not install $what: see its message above."
 }
 
 has_torch() {
@@ -89,11 +89,11 @@ has_torch() {
 sys.exit(packages.version("torch").partition("+")[0] != sys.argv[1])' "${what#torch==}" 2>/dev/null
 }
 
-# torch first and alone, so that its build is chosen here and by nothing that depends on it.
+# torch is installed first, so that its build is chosen here rather than by a package that depends on it.
 install_torch() {
     what="$(grep '^torch==' "$root/constraints.txt")"
     has_torch && return
-    say "installing $what (large: minutes on a slow line)"
+    say "installing $what (large: minutes on a slow connection)"
     if [[ -n "${RETINA_TORCH_INDEX:-}" ]]; then
         pip_install --no-deps --index-url "$RETINA_TORCH_INDEX" "$what"
     else
@@ -107,7 +107,7 @@ install_package() {
     cd "$root"
     pip_install --editable ".[$extras]"
     [[ ",$extras," == *,test,* ]] || return 0
-    what="torch-fidelity and pvbm" # not what they declare: torchvision, which is not used
+    what="torch-fidelity and pvbm" # without their dependency torchvision, which is not used
     pip_install --no-deps torch-fidelity pvbm
 }
 

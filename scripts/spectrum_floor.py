@@ -1,7 +1,7 @@
-"""How far apart are the power spectra of real eyes and other real eyes of the same camera?
+"""Compare the power spectra of training and test eyes of the same camera.
 
-What a generator trained on the one can be expected to reach on the other: the training eyes' mean radial spectrum over
-the test eyes', inside the field of view, per data set. Run with ``--dataset_dir`` as for training.
+The ratio of the mean radial spectra of training and test eyes inside the field of view is the best that a generator
+trained on the training eyes can be expected to reach. Run with ``--dataset_dir`` as for training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main(dataset_dir: str | list[str], size: int = 256) -> None:
 
     Args:
         dataset_dir: a data set or a list of them.
-        size: pixels a side.
+        size: side length in pixels.
     """
     datalist = find_datalist(dataset_dir)
     print("| data set | training / test eyes | lowest | highest | rings within 25 % |")
@@ -43,7 +43,7 @@ def _load(item: dict[str, str], size: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _spectra(
     eyes: list[tuple[torch.Tensor, torch.Tensor]], like: list[tuple[torch.Tensor, torch.Tensor]]
 ) -> torch.Tensor:
-    """Spectra of eyes that were given the appearances of others in turn, as generated photographs are."""
+    """Spectra of eyes in the appearances of ``like``, in turn, as for generated photographs."""
     appearances = [measure_appearance(*other) for other in like]
     given = [_given(eye, appearances[index % len(appearances)]) for index, eye in enumerate(eyes)]
     return torch.cat([radial_power_spectrum(image[None], fov[None]) for image, fov in given])

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Set up, then run the tests, in a process for each core up to four. Arguments go to pytest, in one process; paths in
-# them are relative to the repository's top.
+# Set up, then run the tests in one process per core, up to four. With arguments, which are passed to pytest, the tests
+# run in one process; paths are relative to the root of the repository.
 #
 #   scripts/test.sh                                               all but the slow tests
-#   scripts/test.sh -m slow                                       tests of scripts, fuzzing, full disks: before a release
+#   scripts/test.sh -m slow                                       tests of scripts, fuzzing and full disks, to run before a release
 #   scripts/test.sh [-k NAME] [-x] [tests/test_packaging.py] ...
 set -euo pipefail
 
@@ -12,7 +12,7 @@ python="$("$root/scripts/setup.sh" test)"
 cd "$root"
 workers=$(($(nproc) < 4 ? $(nproc) : 4))
 if [[ $# -eq 0 && $workers -gt 1 ]]; then
-    export OMP_NUM_THREADS=1 # the processes have the cores
+    export OMP_NUM_THREADS=1 # one core per process
     set -- --numprocesses "$workers" --dist worksteal
 fi
 exec "$python" -m pytest "$@"

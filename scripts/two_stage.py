@@ -17,9 +17,9 @@ def main(reports: str, output: str = str(PAGE)) -> None:
     """Write the page.
 
     Args:
-        reports: a folder for each method, with ``test_SET.json``, ``warped_SET.json``, ``minutes.json``,
-            ``seconds.json``; and ``conclusion.md``, written by hand.
-        output: the page.
+        reports: folder with one folder per method (``test_SET.json``, ``warped_SET.json``, ``minutes.json``,
+            ``seconds.json``) and the manually written ``conclusion.md``.
+        output: file of the page.
     """
     write_text(output, page(Path(reports)))
     print(f"wrote {output}")

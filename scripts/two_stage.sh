@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Which way from vessel map to photograph keeps the vessels, two-stage or direct pix2pix? docs/two_stage.md and its
-# picture, and the weights of pix2pix_color_vessel and lama_fundus.
+# Train and compare two-stage and direct generation. Writes docs/two_stage.md with its picture, and the weights of
+# pix2pix_color_vessel and lama_fundus.
 #
 #   scripts/two_stage.sh DATA [OUTPUT [METHOD...]]   DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/two_stage
 #
-# The methods and their trainings are in scripts/comparison/methods.py. With names of methods (two_stage, direct), these
-# alone are trained and measured, so that each can have its own core; without, all are, and the page is written.
-# Hours on one core. What is finished is not done again, and what was interrupted resumes: the same command goes on.
+# scripts/comparison/methods.py defines the methods and their trainings. With names of methods (two_stage, direct), only
+# these are trained and measured, so that each can run on its own core. Without, all are, and the page is written.
+# Takes hours on one core. Repeat the command to resume an interrupted run; finished steps are skipped.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?where are CHASE_DB1, HRF and FIVES?}")"
+data="$(realpath "${1:?give the folder of CHASE_DB1, HRF and FIVES}")"
 output="$(realpath -m "${2:-$root/runs/two_stage}")"
 methods=("${@:3}")
 python="$("$root/scripts/setup.sh")"
-export OMP_NUM_THREADS=1 # minutes and seconds are those of one core
+export OMP_NUM_THREADS=1 # times are measured on one core
 
 [[ -d "$output/phantoms" ]] || "$python" -m retina_monai phantom "$output/phantoms" --count 300 --size 512 --seed 1
 PYTHONPATH="$root/scripts" "$python" -m comparison "$data" "$output" "${methods[@]}"

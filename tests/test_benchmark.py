@@ -338,7 +338,7 @@ def test_command_line_refuses_what_it_does_not_know() -> None:
     assert benchmark.chosen("loading,training") == benchmark.chosen(("loading", "training")) == ["training", "loading"]
     with pytest.raises(RetinaError, match="--only speed is unknown"):
         benchmark.main(only="speed")
-    with pytest.raises(RetinaError, match="--rounds takes a whole number"):
+    with pytest.raises(RetinaError, match="--rounds must be a positive integer"):
         benchmark.main(rounds=0)
     with pytest.raises(RetinaError, match="quick is a switch"):
         benchmark.main(quick="perhaps")

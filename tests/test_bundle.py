@@ -21,13 +21,13 @@ def test_a_batch_of_all_processes_has_to_be_filled(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     check_eyes(EYES, "training", 2)
-    with pytest.raises(RetinaError, match=r"batch_size 3 of each of 2 processes is too large for 5 eyes for training"):
+    with pytest.raises(RetinaError, match=r"batch_size 3 on each of 2 processes is too large for 5 eyes for training"):
         check_eyes(EYES, "training", 3)
 
 
 def test_a_size_has_to_leave_two_pixels_a_side() -> None:
     check_size(LamaGenerator(features=2, blocks=1), 16)
-    with pytest.raises(RetinaError, match=r"size 15 is too small for a network that makes one pixel of 8: give a --si"):
+    with pytest.raises(RetinaError, match=r"size must be at least 16 for a network that downsamples by 8, got 15"):
         check_size(LamaGenerator(features=2, blocks=1), 15)
 
 
@@ -35,13 +35,15 @@ def test_a_size_has_to_leave_two_pixels_a_side() -> None:
 def test_a_size_has_to_go_through_the_network(levels: int, size: int) -> None:
     network = Pix2PixUNet(levels=levels, features=2)
     check_size(network, 2 ** (levels + 2))
-    with pytest.raises(RetinaError, match=rf"^size {size} .* give a --size that is a multiple of {2**levels}, or"):
+    with pytest.raises(
+        RetinaError, match=rf"^size must be a multiple of {2**levels} .*, got {size}: change --size, or"
+    ):
         check_size(network, size)
 
 
 def test_a_split_that_is_needed_is_named() -> None:
     check_eyes(EYES, "test")
-    with pytest.raises(RetinaError, match=r"no eye of the data set is for validation: give one with a datalist\.json"):
+    with pytest.raises(RetinaError, match=r"the data set has no validation eyes: give one whose datalist\.json"):
         check_eyes(EYES, "validation")
 
 

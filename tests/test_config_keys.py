@@ -50,8 +50,8 @@ def test_the_nearest_key_is_named_and_nothing_is_made(monai_bundle: Callable[...
     result: subprocess.CompletedProcess[str] = monai_bundle(config("pix2pix_vessel"), "training", **overrides)
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1] == (
-        "error: the config has no key learning_rat: is learning_rate meant?; "
-        "train#trainer takes no argument max_epoch: is max_epochs meant?"
+        "error: the config has no key learning_rat: did you mean learning_rate?; "
+        "train#trainer takes no argument max_epoch: did you mean max_epochs?"
     )
     assert "Traceback" not in result.stdout
     assert not list(tmp_path.iterdir())
@@ -81,20 +81,20 @@ def test_each_place_of_a_config_is_checked(initialize: Initialize, override: str
     *parents, key = override.split("#")
     name = f"no argument {key}" if f"{'#'.join(parents)} takes" in sentence else f"no key {override}"
     assert f"{name}: " in sentence
-    assert f"is {meant} meant?" in sentence if meant else "meant" not in sentence
+    assert f"did you mean {meant}?" in sentence if meant else "did you mean" not in sentence
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_inference_evaluation_and_files_of_arguments_are_checked(
     initialize: Initialize, bundle: str, tmp_path: Path
 ) -> None:
-    assert "is checkpoint meant?" in refusal(initialize, config(bundle, "inference"), chekpoint="model.pt")
+    assert "did you mean checkpoint?" in refusal(initialize, config(bundle, "inference"), chekpoint="model.pt")
     evaluation = [config(bundle), config(bundle, "evaluate")]
-    assert "is checkpoint meant?" in refusal(initialize, evaluation, chekpoint="model.pt")
+    assert "did you mean checkpoint?" in refusal(initialize, evaluation, chekpoint="model.pt")
     (tmp_path / "arguments.json").write_text(json.dumps({"config_file": evaluation, "skip_unreadabel": True}))
-    assert "is skip_unreadable meant?" in refusal(initialize, args_file=str(tmp_path / "arguments.json"))
+    assert "did you mean skip_unreadable?" in refusal(initialize, args_file=str(tmp_path / "arguments.json"))
     (tmp_path / "mine.json").write_text(json.dumps({"learning_rat": 0.1}))
-    assert "is learning_rate meant?" in refusal(initialize, [config(bundle), str(tmp_path / "mine.json")])
+    assert "did you mean learning_rate?" in refusal(initialize, [config(bundle), str(tmp_path / "mine.json")])
 
 
 def test_an_overlay_may_bring_keys_that_something_refers_to(initialize: Initialize, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_nested_overrides_keep_the_rules_of_the_settings_that_they_replace(
 
 def test_an_argument_of_another_class_that_is_a_setting_is_named(initialize: Initialize) -> None:
     sentence = refusal(initialize, config("ddpm_vessel"), **{"network_def#features": 32})
-    assert sentence == "network_def takes no argument features: is features meant?"
+    assert sentence == "network_def takes no argument features: did you mean features?"
 
 
 def test_a_batch_given_in_the_zoos_way_has_to_be_filled(initialize: Initialize) -> None:

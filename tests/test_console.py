@@ -84,8 +84,8 @@ def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["phantom", "DIR", "--count", "1", "--sede", "5"], "phantom has no option --sede: is --seed meant?"),
-        (["phantom", "DIR", "--sede=5"], "phantom has no option --sede: is --seed meant?"),
+        (["phantom", "DIR", "--count", "1", "--sede", "5"], "phantom has no option --sede: did you mean --seed?"),
+        (["phantom", "DIR", "--sede=5"], "phantom has no option --sede: did you mean --seed?"),
         (
             ["synthesize", "two_stage", "--blend", "1", "--output_dir", "DIR"],
             "synthesize has no option --blend: see python -m retina_monai synthesize --help",

@@ -188,14 +188,14 @@ def test_a_copied_bundle_loads_its_own_weights(bundle_with_weights: Path, traini
 
 
 def test_mistakes_in_python_are_named(training: Path) -> None:
-    with pytest.raises(RetinaError, match="there is no bundle no_such_bundle: give the path of one, or one of ddpm"):
+    with pytest.raises(RetinaError, match="no bundle no_such_bundle: give the path of a bundle, or one of ddpm"):
         retina_monai.load("no_such_bundle")
     paint = retina_monai.load("pix2pix_vessel", training / "model.pt")
     with pytest.raises(RetinaError, match=r"vessel has shape \(2, 8, 8\): give the vessel map as \(H, W\)"):
         paint(np.zeros((2, 8, 8), np.uint8))
-    with pytest.raises(RetinaError, match=r"fov is \(8, 9\) and vessel \(8, 8\)"):
+    with pytest.raises(RetinaError, match=r"fov is \(8, 9\) and vessel is \(8, 8\)"):
         paint(np.zeros((8, 8), np.uint8), np.ones((8, 9), np.uint8))
-    with pytest.raises(RetinaError, match="n is the number of photographs and must be at least 1, not 0"):
+    with pytest.raises(RetinaError, match="n must be at least 1, got 0"):
         retina_monai.generate(n=0)
 
 

@@ -146,7 +146,7 @@ def test_scripts_pass_shellcheck(script: str) -> None:
     ("arguments", "sentence"),
     [
         (["--dataset_dir", "no such place"], "quickstart: no such directory: no such place (--dataset_dir)."),
-        (["--epochs=few"], "quickstart: --epochs takes a whole number from 1 on, not few."),
+        (["--epochs=few"], "quickstart: --epochs must be a positive integer, got few."),
         (["--output_dir"], "quickstart: --output_dir needs a value."),
         (["--minutes", "3"], "quickstart: unknown option --minutes: see scripts/quickstart.sh --help."),
     ],
@@ -168,6 +168,6 @@ def test_setup_refuses_an_environment_of_another_python_and_leaves_it_alone(tmp_
 
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        f"setup: {tmp_path} holds Python 3.12, and 3.11 is needed: set RETINA_VENV to another directory."
+        f"setup: {tmp_path} has Python 3.12, but 3.11 is needed: set RETINA_VENV to another directory."
     )
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [python]

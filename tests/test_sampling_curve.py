@@ -156,7 +156,7 @@ def test_lines_that_were_measured_otherwise_are_refused(
 ) -> None:
     (tmp_path / "sampling.json").write_text(json.dumps({"about": {"seed": 0, "floor": 0.1}, "lines": []}))
     monkeypatch.setattr(curve, "Conditions", Nothing)
-    with pytest.raises(RetinaError, match=r"sampling.json holds lines that were measured otherwise: remove it"):
+    with pytest.raises(RetinaError, match=r"sampling.json was measured under other conditions: remove it"):
         curve.main("DATA", output=str(tmp_path / "sampling.json"))
 
 
@@ -166,20 +166,20 @@ def test_each_process_has_one_file_of_weights(
     line = {"process": "flow", "weights": "0" * 64}
     (tmp_path / "sampling.json").write_text(json.dumps({"about": Nothing.about, "lines": [line]}))
     monkeypatch.setattr(curve, "Conditions", Nothing)
-    with pytest.raises(RetinaError, match="would hold two weights of process flow: give another --output"):
+    with pytest.raises(RetinaError, match="one file of weights per process, got two for flow: give another --output"):
         curve.main("DATA", str(weights(tmp_path / "flow", "flow")), output=str(tmp_path / "sampling.json"))
 
 
 def test_weights_that_do_not_tell_their_process_are_refused(curve: ModuleType, tmp_path: Path) -> None:
     file = weights(tmp_path / "flow", "flow")
     file.with_name("network.json").unlink()
-    with pytest.raises(RetinaError, match=r"has no network\.json beside it, which tells its process"):
+    with pytest.raises(RetinaError, match=r"has no network\.json next to it"):
         curve.main("DATA", str(file), output=str(tmp_path / "sampling.json"))
 
 
 def test_steps_that_cannot_be_are_refused_first(curve: ModuleType, tmp_path: Path) -> None:
     file = weights(tmp_path / "flow", "flow")
-    with pytest.raises(RetinaError, match="steps must be 1 to 1000, not 0"):
+    with pytest.raises(RetinaError, match=r"steps must be in \[1, 1000\], got 0"):
         curve.main("DATA", str(file), output=str(tmp_path / "sampling.json"), steps=(4, 0))
 
 

@@ -230,8 +230,8 @@ def test_the_conclusion_is_left_as_it_is_written(comparison: SimpleNamespace, re
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda folder: (folder / "direct" / "test_HRF.json").unlink(), "test_HRF.json is not there or broken"),
-        (lambda folder: (folder / "direct" / "seconds.json").write_text("{"), "seconds.json is not there or broken"),
+        (lambda folder: (folder / "direct" / "test_HRF.json").unlink(), "test_HRF.json is missing or broken"),
+        (lambda folder: (folder / "direct" / "seconds.json").write_text("{"), "seconds.json is missing or broken"),
         (lambda folder: [shutil.rmtree(path) for path in folder.iterdir()], "has no reports"),
     ],
 )
@@ -357,7 +357,7 @@ def test_an_interrupted_training_resumes_and_its_minutes_add_up(
     clock = iter([0.0, 2.5, 10.0, 11.5, 20.0, 24.0, 30.0, 35.0])
     monkeypatch.setattr(comparison.running, "processor_minutes", lambda: next(clock))
     runs.fails = "two_stage/color"
-    with pytest.raises(RetinaError, match="training color failed: mend what is said above"):
+    with pytest.raises(RetinaError, match="training color failed: fix the error above"):
         comparison.running.train(method, Path("DATA"), tmp_path, folder)
     assert not comparison.running.read_minutes(folder)["color"]["finished"]
     (folder / "color" / "checkpoints").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Bundles: find them, check what is asked of them, load and publish their weights."""
+"""Find bundles, check their configs, and load and release their weights."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ from retina_monai.bundle.publish import release
 from retina_monai.bundle.weights import load_network, load_network_of, start_network
 from retina_monai.data.sets.appearances import load_appearances
 
-# Names of earlier configs, which copies of bundles may still use.
+# Names used by earlier configs, kept for copies of bundles.
 check_patch = partial(check_size, key="patch")
 start_control = start_network
 

@@ -1,4 +1,4 @@
-"""Refuse what cannot work before anything is read or written: the first entries of every ``initialize``."""
+"""Checks that every ``initialize`` runs first, before anything is read or written."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ LOADING = tuple(f"{loader}::{key}" for loader in LOADERS for key in ("batch_size
 
 
 def check_config(in_use: ConfigInUse) -> None:
-    """Refuse keys, numbers and paths of the config being evaluated that cannot be: first in every ``initialize``.
+    """Validate the config in use; the first entry of every ``initialize``.
 
-    By :func:`retina_monai.bundle.config_keys.refuse_unused`, :func:`retina_monai.settings.check_path`,
-    :func:`retina_monai.settings.check_settings`, for ``output_dir`` :func:`retina_monai.files.check_folder`, and for
-    MLflow's store :func:`retina_monai.handlers.mlflow_store.is_usable`. Switches given as text become
-    Booleans, ``~`` in a path becomes the home folder.
+    Keys are checked by :func:`retina_monai.bundle.config_keys.refuse_unused`, paths by
+    :func:`retina_monai.settings.check_path`, values by :func:`retina_monai.settings.check_settings`, ``output_dir`` by
+    :func:`retina_monai.files.check_folder`, and the MLflow store by
+    :func:`retina_monai.handlers.mlflow_store.is_usable`. Switches given as text are converted to Booleans, and ``~`` in
+    a path is expanded to the home folder.
 
     Raises:
-        RetinaError: there are such settings.
+        RetinaError: a setting is invalid.
     """
     parser = in_use.parser
     rules = config_rules(parser)
@@ -43,12 +44,12 @@ def check_config(in_use: ConfigInUse) -> None:
         _set_path(parser, key, key in paths, key in ADDRESSES)
     shipped = _shipped_config(in_use)
     refuse_unused(parser, shipped, in_use.sources, in_use.runs)
-    if "train::trainer::amp" in parser:  # which MONAI's trainer takes, and ours do not use
+    if "train::trainer::amp" in parser:  # an argument of MONAI's trainer that ours do not use
         raise RetinaError("train#trainer#amp has no effect: give --precision bf16, fp16 or fp32")
     nested = nested_settings(parser, shipped)
     for id, key in nested.items():
         _set_path(parser, id, key in paths, key in ADDRESSES)
-        if key not in references(parser.get()) and not isinstance(parser[id], dict):  # what is logged is what is in use
+        if key not in references(parser.get()) and not isinstance(parser[id], dict):  # log the value in use
             parser[key] = parser[id]
     for id, key in ({key: key for key in switches if key in parser} | nested).items():
         if key in switches:
@@ -64,9 +65,9 @@ def check_config(in_use: ConfigInUse) -> None:
 
 
 def check_networks(in_use: ConfigInUse) -> None:
-    """Build the networks of the config being evaluated, each ``NAME_def`` and what ``NAME`` makes of it.
+    """Build the networks of the config in use: each ``NAME_def``, and ``NAME`` if there is one.
 
-    Runs in the ``initialize`` of every config, once the seed is set.
+    Runs in every ``initialize``, once the seed is set.
 
     Raises:
         RetinaError: a network rejects its arguments or its weights.
@@ -76,70 +77,70 @@ def check_networks(in_use: ConfigInUse) -> None:
     for key in (key for name in names for key in (f"{name}_def", name) if key in parser):
         try:
             parser.get_parsed_content(key)
-        except Exception as error:  # whatever a network raises, MONAI wraps it
+        except Exception as error:  # MONAI wraps any exception
             if root_error(error):
                 raise
             raise RetinaError(f"{key} cannot be built: {str(_innermost(error)).strip()}") from error
 
 
 def check_eyes(datalist: dict[str, Any], split: str, batch_size: int = 1, repeats: int = 1) -> None:
-    """Refuse a data set with fewer eyes in a split than one batch of all processes takes.
+    """Reject a data set whose split is smaller than one global batch.
 
     Args:
-        datalist: lists of eyes by their split.
-        split: that is needed: ``training``, ``validation`` or ``test``.
-        batch_size: of one process.
-        repeats: how often each eye comes in an epoch.
+        datalist: lists of eyes by split.
+        split: the split to check: ``training``, ``validation`` or ``test``.
+        batch_size: batch size of each process.
+        repeats: number of times each eye is used per epoch.
 
     Raises:
-        RetinaError: there are fewer.
+        RetinaError: the split has too few eyes.
     """
     processes = group_size()
     eyes = len(datalist[split])
     if not eyes:
-        raise RetinaError(f"no eye of the data set is for {split}: give one with a datalist.json that names some")
+        raise RetinaError(f"the data set has no {split} eyes: give one whose datalist.json lists {split} eyes")
     if repeats * eyes < batch_size * processes:
-        among = f" of each of {processes} processes" if processes > 1 else ""
+        across = f" on each of {processes} processes" if processes > 1 else ""
         raise RetinaError(
-            f"batch_size {batch_size}{among} is too large for {eyes} eyes for {split}: give a smaller --batch_size, or "
+            f"batch_size {batch_size}{across} is too large for {eyes} eyes for {split}: give a smaller --batch_size or "
             "more eyes"
         )
 
 
 def check_size(network: nn.Module, size: int, key: str = "size") -> None:
-    """Refuse a size that a network cannot take, before anything is made; ``initialize`` of every config.
+    """Reject a size that a network does not support; part of every ``initialize``.
 
     Args:
-        network: halves the size ``levels`` times, or makes one pixel of ``factor``, along a side.
-        size: pixels a side.
-        key: the setting that gives it.
+        network: its ``levels`` is the number of times it halves the size, or its ``factor`` the total downsampling.
+        size: side length in pixels.
+        key: name of the setting, for error messages.
 
     Raises:
-        RetinaError: ``size`` is not a multiple of ``2 ** levels``, or less than ``2 * factor``.
+        RetinaError: ``size`` is not a multiple of ``2 ** levels``, or is less than ``2 * factor``.
     """
     levels = getattr(network, "levels", 0)
     if not isinstance(size, int) or size < 1 or size % 2**levels:
         raise RetinaError(
-            f"{key} {size} does not go through a network that halves it {levels} times: give a --{key} that is a "
-            f"multiple of {2**levels}, or take a network of fewer levels"
+            f"{key} must be a multiple of {2**levels} for a network that halves it {levels} times, got {size}: change "
+            f"--{key}, or use a network with fewer levels"
         )
     factor = getattr(network, "factor", 1)
     if size < 2 * factor:
         raise RetinaError(
-            f"{key} {size} is too small for a network that makes one pixel of {factor}: give a --{key} of at least "
-            f"{2 * factor}, or take a network of fewer downsamplings"
+            f"{key} must be at least {2 * factor} for a network that downsamples by {factor}, got {size}: change "
+            f"--{key}, or use a network with fewer downsamplings"
         )
 
 
 def _check_tracking(parser: ConfigParser) -> None:
-    """Refuse a store of MLflow that cannot be used, before data are read; the tracker itself does without if it may."""
+    """Reject an unusable MLflow store before data are read, if tracking is required."""
     if parser.get_parsed_content("mlflow") and parser.get_parsed_content("tracking_required"):
         address = os.environ.get("MLFLOW_TRACKING_URI") or parser.get_parsed_content("tracker#tracking_uri")
         is_usable(expand_home(address), parser.get_parsed_content("tracker#experiment_name"))
 
 
 def _set_path(parser: ConfigParser, id: str, is_path: bool, is_address: bool) -> None:
-    """Check an entry that is a path or an address, and put the home folder for ``~`` in it."""
+    """Check an entry that is a path, and expand ``~`` in a path or an address."""
     if is_path:
         check_path(written(id), parser[id])
     if (is_path or is_address) and (path := expand_home(parser[id])) != parser[id]:
@@ -147,12 +148,12 @@ def _set_path(parser: ConfigParser, id: str, is_path: bool, is_address: bool) ->
 
 
 def _shipped_config(in_use: ConfigInUse) -> dict[str, Any]:
-    """The complete configs (those with imports) of the bundle in use of which the config being evaluated is made."""
+    """The complete configs (those with imports) of the bundle in use on which the config in use is based."""
     parser = in_use.parser
     folders = {*in_use.folders, Path(parser.get_parsed_content("bundle_root"))} if "bundle_root" in parser else ()
     shipped: dict[str, Any] = {}
     for path in (path for folder in folders for path in sorted((folder / "configs").glob("*.json"))):
-        with suppress(ValueError, OSError):  # of a file that is not in use
+        with suppress(ValueError, OSError):  # of files that are not in use
             config = ConfigParser.load_config_file(path)
             shipped |= config if "imports" in config and config.keys() <= parser.get().keys() else {}
     return shipped

@@ -1,4 +1,4 @@
-"""Which keys of a config are used: a misspelt override would otherwise change nothing without a word."""
+"""Find unused keys of a config. Without this check, a misspelt override would be ignored silently."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ SEPARATOR = ReferenceResolver.sep
 def refuse_unused(
     parser: ConfigParser, shipped: Mapping[str, Any], sources: Iterable[Any] = (), runs: Collection[str] = ()
 ) -> None:
-    """Refuse keys without any effect, and arguments that a component does not take.
+    """Reject keys without effect and unknown arguments of components.
 
-    A key has an effect if the shipped config has it, if ``@key`` or ``%key`` stands somewhere, if it is inside of
-    something that does, or if it is a list of expressions, which can be run.
+    A key has an effect if it is in the shipped config, if ``@key`` or ``%key`` refers to it, if one of its parents has
+    an effect, or if it is a list of expressions, which can be run.
 
     Args:
-        parser: the config in use, overrides included, parsed.
-        shipped: the bundle's own config, as its file has it; empty where it is not known: arguments alone are checked.
-        sources: config files and overrides as they were given, since parsing replaces each ``%key`` by a copy.
+        parser: the parsed config in use, including overrides.
+        shipped: the bundle's own config as in its file; if empty, only arguments are checked.
+        sources: config files and overrides as given, because parsing replaces each ``%key`` by a copy.
         runs: ids that a workflow runs.
 
     Raises:
-        RetinaError: names each such key, and the one that it resembles.
+        RetinaError: there are such keys or arguments. The message lists them with the most similar valid ones.
     """
     config = parser.get()
     used = references(config) | {
@@ -55,7 +55,7 @@ def refuse_unused(
 
 
 def nested_settings(parser: ConfigParser, shipped: Mapping[str, Any]) -> dict[str, str]:
-    """Nested ids with a value of their own, and the setting from which the shipped config takes it.
+    """Nested ids overridden with a value, and the setting that the shipped config refers to there.
 
     ``{"train::trainer::max_epochs": "max_epochs"}`` after ``--train#trainer#max_epochs 3``.
     """
@@ -64,7 +64,7 @@ def nested_settings(parser: ConfigParser, shipped: Mapping[str, Any]) -> dict[st
 
 
 def config_rules(parser: ConfigParser) -> dict[str, Rule]:
-    """Rules of the settings of a config: those that all share, and ``SETTINGS`` of the modules of its components."""
+    """Rules for the settings of a config: the common ``RULES``, and ``SETTINGS`` of its components' modules."""
     targets = [_target(parser, id) for id, value in _nodes(parser.get()) if ConfigComponent.is_instantiable(value)]
     modules = (sys.modules.get(getattr(target, "__module__", "")) for target in targets)
     families: list[dict[str, Rule]] = [getattr(module, "SETTINGS", {}) for module in modules]
@@ -72,7 +72,7 @@ def config_rules(parser: ConfigParser) -> dict[str, Rule]:
 
 
 def written(id: str) -> str:
-    """An id as users write it.
+    """An id in the form of the command line.
 
     Example:
         >>> written("train::trainer::max_epochs")
@@ -82,7 +82,7 @@ def written(id: str) -> str:
 
 
 def _nodes(config: Any, id: str = "") -> Iterator[tuple[str, Any]]:
-    """The id and the content of each entry of a config, at any depth; parents first, metadata left out."""
+    """The id and value of every entry of a config at any depth, parents first, without metadata."""
     for _, inner, value in ReferenceResolver.iter_subconfigs(id, config) if isinstance(config, dict | list) else ():
         if inner != ConfigParser.meta_key:
             yield inner, value
@@ -102,7 +102,7 @@ def _macros(id: str, value: Any) -> Iterator[str]:
 
 
 def _unused(config: Mapping[str, Any], shipped: Mapping[str, Any], used: set[str], id: str = "") -> Iterator[str]:
-    """Ids in a plain dictionary, and in those that it holds, that no shipped config has and nothing refers to."""
+    """Ids in nested plain dictionaries that the shipped config lacks and nothing refers to."""
     for key, inner, value in ReferenceResolver.iter_subconfigs(id, config):
         plain = isinstance(value, dict) and "_target_" not in value
         own = shipped.get(key, {}) if isinstance(shipped.get(key, {}), dict) else {}
@@ -115,7 +115,7 @@ def _unused(config: Mapping[str, Any], shipped: Mapping[str, Any], used: set[str
 
 
 def _strays(value: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
-    """Plain values that a shipped dictionary of components does not hold, such as ``lr`` among optimizers."""
+    """Plain values added to a shipped dictionary of components, such as ``lr`` among optimizers."""
     if own and all(isinstance(entry, dict) for entry in own.values()):
         for name, entry in value.items():
             if name not in own and not isinstance(entry, dict | list) and not str(entry).startswith(("@", "$")):
@@ -123,17 +123,17 @@ def _strays(value: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_program(value: Any) -> bool:
-    """Whether it is a list of expressions, which can be run."""
+    """Whether a value is a list of expressions, which can be run."""
     return isinstance(value, list) and all(str(entry).startswith("$") for entry in value)
 
 
 def _is_copied(value: Any, config: Mapping[str, Any]) -> bool:
-    """Whether another entry has the same content, as ``%key`` leaves it where no source shows the macro."""
+    """Whether another entry has the same content: a copy made by ``%key`` when the sources are unknown."""
     return isinstance(value, dict | list) and sum(entry == value for _, entry in _nodes(config)) > 1
 
 
 def _unknown_arguments(parser: ConfigParser, config: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
-    """The id of a component, an argument in it that it does not take, and those that it takes."""
+    """The id of a component, an unknown argument of it, and its valid arguments."""
     for id, value in _nodes(config):
         takes = _arguments(_target(parser, id)) if ConfigComponent.is_instantiable(value) else None
         if takes is not None:
@@ -141,7 +141,7 @@ def _unknown_arguments(parser: ConfigParser, config: Mapping[str, Any]) -> Itera
 
 
 def _target(parser: ConfigParser, id: str) -> Any:
-    """What a component calls, where that is known before anything is made."""
+    """The class or function of a component; ``None`` if it is not known before evaluation."""
     name = parser[id]["_target_"]
     if link := re.fullmatch(r"\$@([\w:]+)", str(name)):
         return _target(parser, link[1]) if ConfigComponent.is_instantiable(parser.get(link[1])) else None
@@ -154,7 +154,7 @@ def _target(parser: ConfigParser, id: str) -> Any:
 
 
 def _arguments(target: Any) -> set[str] | None:
-    """Names of the arguments of a class or function, those that it hands to its base class included; ``None``: any."""
+    """Argument names of a class or function, including those passed to base classes; ``None`` if it accepts any."""
     names: set[str] = set()
     kinds = target.__mro__ if isinstance(target, type) else ()
     for call in [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [target]:
@@ -169,13 +169,13 @@ def _arguments(target: Any) -> set[str] | None:
 
 
 def _nearest(id: str, config: Mapping[str, Any], unused: Collection[str]) -> str:
-    """The id that one resembles: of the same name elsewhere, else beside it, else anywhere; empty if none does."""
+    """The most similar id: the same name elsewhere, else a similar sibling, else a similar name; empty if none is."""
     parent, key = ReferenceResolver.split_id(id, last=True)
     places: dict[str, str] = {}
     beside = []
     for place in sorted((place for place, _ in _nodes(config)), key=lambda place: place.count(SEPARATOR)):
         above, name = ReferenceResolver.split_id(place, last=True)
-        if place not in unused and not re.search(r"(^|::)(_|\d+(::|$))", place):  # within no list, and none of MONAI's
+        if place not in unused and not re.search(r"(^|::)(_|\d+(::|$))", place):  # skip lists and MONAI's own keys
             places.setdefault(name, place)
             beside += [name] if above == parent else []
     if key in places:
@@ -186,4 +186,4 @@ def _nearest(id: str, config: Mapping[str, Any], unused: Collection[str]) -> str
 
 
 def _hint(nearest: str, otherwise: str) -> str:
-    return f"is {written(nearest)} meant?" if nearest else otherwise
+    return f"did you mean {written(nearest)}?" if nearest else otherwise

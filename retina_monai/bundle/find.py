@@ -1,4 +1,4 @@
-"""Find bundles and the folders that they write to."""
+"""Find bundles and their output folders."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def bundle_names() -> list[str]:
 
 
 def is_bare(name: str | Path) -> bool:
-    """Whether it is a name and not a path: a text without a separator."""
+    """Whether ``name`` is a bare name: a str without a path separator."""
     return isinstance(name, str) and name not in (".", "..") and not {"/", os.sep, os.altsep} & set(name)
 
 
 def find_bundle(name: str | Path, trust: bool = False) -> Path:
-    """The folder of a bundle.
+    """Return the folder of a bundle.
 
     Args:
-        name: of a bundle of this library; or the path of one, which has a separator (``./name``) or is a ``Path``.
-        trust: whether a bundle of another origin is accepted. The expressions in its configs are code, and run.
+        name: name of a bundle of this library; or path of a bundle, with a separator (``./name``) or as a ``Path``.
+        trust: whether to accept a bundle from outside this library. Expressions in its configs run as code.
 
     Raises:
-        RetinaError: there is no such bundle, or it is not of this library and not trusted.
+        RetinaError: there is no such bundle, or it is from outside this library and not trusted.
     """
     bundles = REPOSITORY / "bundles"
     path = bundles / name if is_bare(name) else Path(name).expanduser()
     if not name or not (path / "configs" / "metadata.json").is_file():
-        advice = f"give the path of one, or one of {', '.join(bundle_names())}"
+        advice = f"give the path of a bundle, or one of {', '.join(bundle_names())}"
         if is_bare(name) and name and Path(name).is_dir():
-            advice = f"the folder of that name is ./{name}"
+            advice = f"give ./{name} for the folder of that name"
         raise RetinaError(f"there is no bundle {name}: {advice}")
     path = path.resolve()
     if not trust and path.parent != bundles.resolve():
@@ -63,14 +63,14 @@ def find_bundle(name: str | Path, trust: bool = False) -> Path:
 
 
 def find_bundle_root(name: str, folders: Iterable[Path] = ()) -> str:
-    """Where the bundle lies whose config is being evaluated; ``bundle_root`` of every config.
+    """Folder of the bundle whose config is in use; ``bundle_root`` of every config.
 
-    MONAI does not give a config its own path. In order: the folder of the ``--config_file`` in use; the current
-    directory if it is a copy of the bundle ``name``, by the ``name`` in its metadata; the library's bundle ``name``.
+    MONAI does not pass a config its own path. The first match is returned: the bundle of the ``--config_file`` in use;
+    the current directory, if the ``name`` in its metadata is that of the bundle; the library's own bundle.
 
     Args:
-        name: of the bundle.
-        folders: of the config files in use (:class:`retina_monai.bundle.ConfigInUse`).
+        name: name of the bundle.
+        folders: bundle folders of the config files in use (:class:`retina_monai.bundle.ConfigInUse`).
     """
     for root in folders:
         if (root / "configs" / "metadata.json").is_file():
@@ -80,12 +80,12 @@ def find_bundle_root(name: str, folders: Iterable[Path] = ()) -> str:
 
 
 def new_run_folder(bundle_root: str | Path) -> Path:
-    """``runs/<date>-<time>`` in the bundle, to the microsecond: no two runs share one."""
+    """``runs/<date>-<time>`` in the bundle; the time has microseconds, so that every run gets its own folder."""
     return Path(bundle_root) / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
 
 
 def run_folder(bundle_root: str, resume: bool = False) -> str:
-    """Where a config writes without ``output_dir``: a new folder, or that of the newest training in ``runs`` to resume.
+    """Default ``output_dir`` of a config: a new folder, or that of the latest training in ``runs`` to resume.
 
     Raises:
         RetinaError: there is no training to resume.
@@ -95,12 +95,12 @@ def run_folder(bundle_root: str, resume: bool = False) -> str:
         return str(new_run_folder(bundle_root))
     trainings = [path for path in runs.glob("*") if any(path.glob("checkpoints/epoch_*.pt"))]
     if not trainings:
-        raise RetinaError(f"there is no training to resume in {runs}: name its --output_dir, or train without --resume")
+        raise RetinaError(f"there is no training to resume in {runs}: give its --output_dir, or train without --resume")
     return str(max(trainings, key=lambda path: max(file.stat().st_mtime for file in path.glob("checkpoints/*.pt"))))
 
 
 def weights_of(bundle: str | Path, checkpoint: str | Path | None = None, trust: bool = False) -> Path:
-    """``checkpoint`` if one is given, else the released weights of a bundle.
+    """``checkpoint`` if given, else the released weights of a bundle.
 
     Raises:
         RetinaError: as :func:`find_bundle`.
@@ -109,10 +109,10 @@ def weights_of(bundle: str | Path, checkpoint: str | Path | None = None, trust: 
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file, as manifests and reports name the weights.
+    """SHA-256 of a file; manifests and reports use it to identify weights.
 
     Raises:
-        RetinaError: it cannot be read.
+        RetinaError: the file cannot be read.
     """
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -121,7 +121,7 @@ def digest(path: str | Path) -> str:
 
 
 def _title(bundle: Path) -> str | None:
-    """The name that a bundle's metadata gives it; ``None`` where there is no such bundle."""
+    """The name in a bundle's metadata; ``None`` if the folder is not a bundle."""
     try:
         return str(json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["name"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,8 +1,8 @@
-"""What the network of a bundle takes and makes, from ``network_data_format`` in its metadata.
+"""Inputs and outputs of a bundle's network, from ``network_data_format`` in its metadata.
 
-Each channel of the input ``image`` and of the output ``pred`` has a kind (:mod:`retina_monai.kinds`), the first word of
-its ``channel_def``: ``"0": "vessel_share: -1 background, 1 vessel"``. A network whose input has no ``channel_def``
-starts from noise.
+The first word of each ``channel_def`` of the input ``image`` and the output ``pred`` is the channel's kind
+(:mod:`retina_monai.kinds`): ``"0": "vessel_share: -1 background, 1 vessel"``. A network whose input has an empty
+``channel_def`` starts from noise.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["bundle_kinds", "network_input", "network_output"]
 
 
 def network_input(root: str | Path) -> NetworkInput:
-    """What the network of a bundle takes.
+    """Input of a bundle's network.
 
     Args:
         root: folder of the bundle.
 
     Raises:
-        RetinaError: the metadata is broken, or names something that is no kind.
+        RetinaError: the metadata is invalid or names an unknown kind.
     """
     form = _read(root, "inputs", "image")
     channels = _kinds(root, form)
@@ -37,13 +37,13 @@ def network_input(root: str | Path) -> NetworkInput:
         return NetworkInput((), (int(form["num_channels"]), int(height), int(width)))
     except (KeyError, TypeError, ValueError) as error:
         raise RetinaError(
-            f"{_path(root)}: the input image has no channel_def: give the kind of each channel, or, of noise, "
+            f"{_path(root)}: the input image has no channel_def: give the kind of each channel, or for noise "
             "num_channels and spatial_shape"
         ) from error
 
 
 def network_output(root: str | Path) -> NetworkOutput:
-    """What the network of a bundle makes.
+    """Output of a bundle's network.
 
     Args:
         root: folder of the bundle.
@@ -55,7 +55,7 @@ def network_output(root: str | Path) -> NetworkOutput:
 
 
 def bundle_kinds(root: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The kinds that a bundle takes (none: it starts from noise) and makes (none: no pictures).
+    """Input kinds (empty if the network starts from noise) and output kinds (empty if it makes no pictures).
 
     Args:
         root: folder of the bundle.

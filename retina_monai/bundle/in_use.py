@@ -1,4 +1,4 @@
-"""The config that MONAI is evaluating: found on the stack once per config, and passed on as ``@in_use``."""
+"""The config that MONAI is evaluating: found once per config on the call stack, and passed on as ``@in_use``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ConfigInUse:
     """A config while it is evaluated.
 
     Attributes:
-        parser: evaluates it.
-        folders: bundle folders of its files.
-        given: config files and overrides as ``monai.bundle run`` got them.
-        workflows: that run it.
+        parser: parser that evaluates the config.
+        folders: bundle folders of the config files.
+        given: config files and overrides as passed to ``monai.bundle run``.
+        workflows: workflows that run the config.
     """
 
     parser: ConfigParser
@@ -35,18 +35,18 @@ class ConfigInUse:
 
     @property
     def sources(self) -> list[Any]:
-        """Contents of the config files, and overrides, as they were given."""
-        return [part for files, told in self.given for part in (ConfigParser.load_config_files(files), told)]
+        """Contents of the config files, and overrides, as given."""
+        return [part for files, overrides in self.given for part in (ConfigParser.load_config_files(files), overrides)]
 
     @property
     def runs(self) -> list[str]:
-        """Ids that are run."""
+        """Ids that the workflows run."""
         return [id for flow in self.workflows for id in (flow.init_id, flow.run_id, flow.final_id)]
 
     def settings(self) -> dict[str, Any]:
-        """The config as plain data, overrides included.
+        """The config as plain data, including overrides.
 
-        A setting that is given as an expression (``$2 * 0.0001``) or as a reference is there with its value.
+        Settings given as an expression (``$2 * 0.0001``) or a reference are replaced by their values.
         """
         rules = config_rules(self.parser)
         keys = [key for key, rule in rules.items() if isinstance(rule, Number | Words) and key in self.parser]
@@ -54,12 +54,12 @@ class ConfigInUse:
 
 
 def config_in_use() -> ConfigInUse:
-    """The config that is being evaluated; ``in_use`` of every config.
+    """Find the config that is being evaluated; ``in_use`` of every config.
 
-    MONAI hands an expression the values that it refers to, but neither the parser nor the path of the config, and the
-    checks need both: keys that nothing uses are found in the whole config, and a bundle is where its config lies. They
-    are among the local variables of MONAI's functions that are running: of a ``ConfigParser``, of a workflow, or of a
-    verb such as ``ckpt_export``. Nothing else looks there.
+    MONAI passes an expression the values that it refers to, but neither the parser nor the path of the config. The
+    checks need both: unused keys are found in the whole config, and the path locates the bundle. Both are local
+    variables of the MONAI functions on the call stack: of a ``ConfigParser``, of a workflow, or of a command such as
+    ``ckpt_export``. This is the only place that reads them.
 
     Raises:
         RuntimeError: no config is being evaluated.
@@ -78,5 +78,5 @@ def config_in_use() -> ConfigInUse:
         if "workflow_class" in names:
             given.append((names["config_file"], names["_args"]))
     if not parsers:
-        raise RuntimeError("config_in_use is for the expressions of a config: no config is being evaluated")
+        raise RuntimeError("config_in_use must be called from an expression of a config: no config is being evaluated")
     return ConfigInUse(parsers[0], tuple(dict.fromkeys(folders)), tuple(given), tuple(dict.fromkeys(workflows)))

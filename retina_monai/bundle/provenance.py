@@ -1,4 +1,4 @@
-"""What the samples of a generated set depend on, and where they come from."""
+"""Settings and provenance of a generated set."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def set_settings(
     conditions: Any,
     **more: Any,
 ) -> dict[str, Any]:
-    """What the samples of a set depend on, as its ``settings.json`` holds it: an interrupted set is completed by these.
+    """Contents of ``settings.json`` of a generated set. A resumed run must have the same settings.
 
     Args:
-        name: of the bundle, or of the chain.
-        root: folder of the bundle; of a chain of several bundles, by their names.
-        checkpoint: its weights; likewise.
-        conditions: what samples are made from, whose ``settings`` hold a fingerprint of all inputs.
-        more: whatever else they depend on.
+        name: name of the bundle or chain.
+        root: folder of the bundle; for a chain a dictionary by bundle name.
+        checkpoint: weights of the bundle; for a chain a dictionary by bundle name.
+        conditions: source of the inputs, whose ``settings`` include a fingerprint of all inputs.
+        more: other settings that the samples depend on.
 
     Returns:
-        ``bundle``, ``weights`` (SHA-256, of a chain by bundle), ``training`` (by bundle, what its weights were trained
-        on; ``None`` where that is unknown), those of ``conditions``, and ``more``; and ``about``, on which samples do
-        not depend: date, versions, and the bundles' own versions, licences and credits.
+        ``bundle``, ``weights`` (SHA-256; for a chain by bundle), ``training`` (by bundle, the training data of its
+        weights; ``None`` if unknown), the settings of ``conditions``, and ``more``. Samples do not depend on ``about``:
+        date, package versions, and the versions, licences and credits of the bundles.
 
     Raises:
-        RetinaError: weights that cannot be read.
+        RetinaError: the weights cannot be read.
     """
     files = checkpoint if isinstance(checkpoint, Mapping) else {name: checkpoint}
     roots = root if isinstance(root, Mapping) else {name: root}
@@ -60,7 +60,7 @@ def set_settings(
 
 
 def _credits(root: Path, checkpoint: Path) -> dict[str, str]:
-    """What a bundle says of itself, as far as it is true of weights."""
+    """The entries of a bundle's metadata that hold for the given weights."""
     about = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
     licence = root / "LICENSE"
     lines = licence.read_text(encoding="utf-8").split("\n") if licence.is_file() else []

@@ -1,4 +1,4 @@
-"""Put trained weights into a bundle."""
+"""Release trained weights in a bundle."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ __all__ = ["release"]
 
 
 def release(run_dir: str | Path, bundle: str | Path, overwrite: bool | str = False, trust: bool = False) -> Path:
-    """Put the weights of a training into a bundle, and let the bundle describe them.
+    """Copy the weights of a training into a bundle, and update the bundle's description of them.
 
-    Written are ``models/model.pt``, ``models/training.json`` (what they were trained on), ``configs/appearances.json``
-    if the bundle has appearances, and, as :func:`retina_monai.release_notes.note_release` says, the next version into
-    ``configs/metadata.json`` and a mark at the figures of ``docs/README.md``, which are those of other weights.
+    Writes ``models/model.pt``, ``models/training.json`` (the training data) and, if the bundle has appearances,
+    ``configs/appearances.json``. The version in ``configs/metadata.json`` is increased, and the figures in
+    ``docs/README.md`` are marked as those of other weights (:func:`retina_monai.bundle.release_notes.note_release`).
     Parameters are stored in half precision and loaded as float32; buffers (batch-norm statistics) stay in float32.
 
     Args:
-        run_dir: the training's ``output_dir``.
-        bundle, trust: as for :func:`find_bundle`; its ``network_def`` must take the weights.
-        overwrite: a switch: replace weights that are there.
+        run_dir: ``output_dir`` of the training.
+        bundle, trust: as for :func:`find_bundle`; the weights must fit its ``network_def``.
+        overwrite: whether to replace existing weights.
 
     Returns:
         The path of ``model.pt``.
 
     Raises:
-        RetinaError: no such bundle or training, weights of another network than the bundle's, or weights that are
-            there already.
+        RetinaError: there is no such bundle or training, the weights do not fit the bundle's network, or the bundle
+            already has weights.
     """
     run, root = Path(run_dir).expanduser(), find_bundle(bundle, trust)
     parser = ConfigParser()

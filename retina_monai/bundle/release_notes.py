@@ -1,4 +1,4 @@
-"""What a bundle says about its weights, when they are replaced: metadata and model card."""
+"""Update a bundle's metadata and model card when its weights are replaced."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ PACKAGES = {"monai": "monai_version", "torch": "pytorch_version"}
 
 
 def note_release(root: Path, weights: str, record: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None) -> str:
-    """Give a bundle its next version, say what the weights are, and mark its figures as those of other weights.
+    """Increase a bundle's version, describe its weights, and mark its figures as those of other weights.
 
-    Nothing changes if the bundle describes these very weights already.
+    Does nothing if the bundle already describes these weights.
 
     Args:
-        root: of the bundle.
+        root: folder of the bundle.
         weights: SHA-256 of ``model.pt``.
-        record: of their training (:mod:`retina_monai.data.listing.weights_origin`), if there is one.
-        earlier: of the weights that are replaced.
+        record: training record of the weights (:mod:`retina_monai.data.listing.weights_origin`), if there is one.
+        earlier: training record of the replaced weights.
 
     Returns:
         The version.
 
     Raises:
-        RetinaError: the metadata cannot be read, or has no version of numbers; a file cannot be written.
+        RetinaError: the metadata cannot be read or its version is not numeric, or a file cannot be written.
     """
     path = root / "configs" / "metadata.json"
     about = _read(path)
@@ -66,13 +66,13 @@ def _next(old: str, path: Path) -> str:
     """The next minor version."""
     parts = old.split(".")
     if len(parts) < 2 or not all(part.isdecimal() for part in parts):
-        raise RetinaError(f"{path}: version is {old!r}, give it as numbers such as 0.1.0")
+        raise RetinaError(f"{path}: version must be numeric such as 0.1.0, got {old!r}")
     return ".".join([parts[0], str(int(parts[1]) + 1), *("0" for _ in parts[2:])])
 
 
 def _training(record: Mapping[str, Any] | None) -> str:
     if record is None:
-        return "of a training that left no training.json"
+        return "from a training without training.json"
     return (
         f"trained on {', '.join(record['datasets'])} ({record['eyes']} eyes, fingerprint {record['fingerprint'][:12]})"
     )
@@ -80,12 +80,12 @@ def _training(record: Mapping[str, Any] | None) -> str:
 
 def _sources(record: Mapping[str, Any] | None) -> str:
     if record is None:
-        return "unknown: the training left no training.json"
+        return "unknown: the training has no training.json"
     return f"{', '.join(record['datasets'])}; their terms are not recorded here, see docs/data_license.txt"
 
 
 def _mark_card(path: Path, what: str, old: str) -> None:
-    """Say at the top of the card's figures that they are those of an earlier version; an earlier mark is replaced."""
+    """Mark the card's figures as those of an earlier version; replaces an existing mark."""
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").split("\n")

@@ -1,4 +1,4 @@
-"""Load the weights of networks, and start trainings from them."""
+"""Load weights of networks, for inference or as the start of a training."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ __all__ = ["load_network", "load_network_of", "start_network", "take_over"]
 
 
 def load_network(network: nn.Module, checkpoint: str | Path, **settings: Any) -> nn.Module:
-    """Load released or trained weights, in evaluation mode.
+    """Load released or trained weights into a network in evaluation mode.
 
-    Training writes ``network.json`` beside its weights; where it is there, the network is built from it and
-    ``network`` is not used, so weights of any size load.
+    Training writes ``network.json`` next to its weights. If that file exists, the network is built from it instead of
+    ``network``, so that weights of any network size can be loaded.
 
     Args:
-        network: as the bundle's config defines it.
+        network: network defined by the bundle's config.
         checkpoint: a flat state_dict such as ``model.pt``; half precision is loaded as float32.
-        settings: arguments that are not the weights' matter, by which those of ``network.json`` are replaced.
+        settings: arguments that do not affect the weights; they replace those in ``network.json``.
 
     Raises:
-        RetinaError: missing, truncated or malicious file, weights of another network, or NaN or infinite weights.
+        RetinaError: the file is missing, truncated or malicious, belongs to another network, or has NaN or infinite
+            weights.
     """
     state = load_file(checkpoint)
     arguments = Path(checkpoint).with_name("network.json")
@@ -51,15 +52,15 @@ def load_network_of(
     device: torch.device | str = "cpu",
     trust: bool = False,
 ) -> nn.Module:
-    """The network of a bundle, frozen: the first stage of a training, say, or a judge.
+    """Load the frozen network of a bundle, for example the first stage of a training or a judge.
 
     Args:
         bundle, trust: as for :func:`find_bundle`.
-        checkpoint: its weights; ``None``: the released ones.
-        device: where it works.
+        checkpoint: its weights; ``None`` loads the released ones.
+        device: device of the network.
 
     Raises:
-        RetinaError: no such bundle, or as :func:`load_network`.
+        RetinaError: there is no such bundle, or as :func:`load_network`.
     """
     parser = ConfigParser()
     parser.read_config(find_bundle(bundle, trust) / "configs" / "inference.json")
@@ -70,14 +71,13 @@ def load_network_of(
 def start_network(
     network: nn.Module, initial_weights: str | Path | None, initialization: str | None = "normal"
 ) -> nn.Module:
-    """Draw the starting weights of a training, or load those of an earlier one.
+    """Initialise the weights of a training at random or from a file.
 
     Args:
-        network: what is to be trained. Its ``start_from(state)``, if it has one, decides what it does with the weights
-            of another network.
-        initial_weights: a flat state_dict, such as ``model.pt``; ``None`` draws them.
-        initialization: how they are drawn, as for :func:`retina_monai.networks.initialize_weights`; ``None``: as the
-            network was built.
+        network: network to train. If it has ``start_from(state)``, that method loads ``initial_weights``.
+        initial_weights: a flat state_dict such as ``model.pt``; ``None`` draws random weights.
+        initialization: distribution of random weights, as for :func:`retina_monai.networks.initialize_weights`;
+            ``None`` keeps the weights with which the network was built.
 
     Raises:
         RetinaError: as :func:`load_network`.
@@ -97,15 +97,15 @@ def take_over(
     """Load a state into a network.
 
     Args:
-        network: whose weights are replaced.
+        network: network whose weights are replaced.
         state: flat state_dict.
-        checkpoint: the file that it was read from, for errors.
-        load: what loads it; ``None``: the network's ``load_state_dict``.
+        checkpoint: file of the state, for its recorded arguments and for error messages.
+        load: loads the state; defaults to the network's ``load_state_dict``.
 
     Raises:
-        RetinaError: the state is another network's, or has NaN or infinite weights.
+        RetinaError: the state belongs to another network, or has NaN or infinite weights.
     """
-    refuse_other(network, _told_arguments(Path(checkpoint)), Path(checkpoint))
+    refuse_other(network, _recorded_arguments(Path(checkpoint)), Path(checkpoint))
     try:
         (load or network.load_state_dict)(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -116,8 +116,8 @@ def take_over(
     _refuse_broken(state, checkpoint)
 
 
-def _told_arguments(checkpoint: Path) -> dict[str, Any]:
-    """Of the network whose weights these are: ``network.json`` beside them, or the bundle's for its released ones."""
+def _recorded_arguments(checkpoint: Path) -> dict[str, Any]:
+    """Network arguments recorded with weights: ``network.json``, or the bundle's config for its released weights."""
     beside, config = checkpoint.with_name("network.json"), checkpoint.parent.parent / "configs" / "inference.json"
     released = checkpoint.parent.name == "models" and config.is_file()
     try:
@@ -146,11 +146,11 @@ def _build_network(path: Path, settings: dict[str, Any]) -> nn.Module:
 
 
 def _with_classes(value: Any, path: Path, key: str = "") -> Any:
-    """A description of networks with each class name as MONAI resolves it; nothing in it is code any more.
+    """Resolve the class names in a description of networks, and reject anything that could run code.
 
     Raises:
-        RetinaError: the name of something else than a network, another order to MONAI's parser (``_mode_``), or an
-            expression or reference.
+        RetinaError: a name is not that of a network, or the description holds another directive of MONAI's parser
+            (``_mode_``), an expression or a reference.
     """
     if isinstance(value, dict):
         return {inner: _with_classes(item, path, inner) for inner, item in value.items()}

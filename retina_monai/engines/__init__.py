@@ -1,4 +1,4 @@
-"""The trainers of adversarial objectives and diffusion, and what a training process needs around them."""
+"""Trainers for adversarial objectives and diffusion, evaluation, weight averaging and process setup."""
 
 from retina_monai.engines.adversarial import AdversarialTrainer
 from retina_monai.engines.averaging import Averaged

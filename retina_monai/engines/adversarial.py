@@ -1,8 +1,8 @@
-"""One loop that trains every adversarial objective of this library.
+"""Trainer for all adversarial objectives of this library.
 
-MONAI's own ``AdversarialTrainer`` is for autoencoders (its discriminator never sees a condition) and ``GanTrainer``
-knows one latent and no mixed precision; neither fires ``MODEL_COMPLETED`` nor sets ``loss``, on which MONAI's
-handlers and tracking rely.
+MONAI's own trainers do not fit. Its ``AdversarialTrainer`` is for autoencoders: the discriminator never sees a
+condition. Its ``GanTrainer`` supports a single latent and no mixed precision. Neither fires ``MODEL_COMPLETED`` or sets
+``loss``, on which MONAI's handlers and tracking rely.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class AdversarialTrainer(Trainer):
-    """Take the objective's steps in turn, each with its own optimizer.
+    """Run the steps of an objective in turn, each with its own optimizer.
 
-    ``state.output`` is a list with one dictionary, as MONAI's handlers expect: the batch, what ``forward`` gave, every
-    named loss and their sum ``loss``, all still on the device; a handler that logs them decides when to synchronise.
+    ``state.output`` is a list with one dictionary, as MONAI's handlers expect: the batch, the outputs of ``forward``,
+    all named losses and their sum ``loss``. All tensors stay on the device, so that handlers decide when to
+    synchronise.
 
-    In a process group the networks start equal (rank 0's), gradients are averaged before each update
+    In a process group all ranks start with the networks of rank 0. Gradients are averaged before each update
     (:func:`retina_monai.group.average_gradients`) and buffers after each iteration
-    (:func:`retina_monai.group.average_buffers`), so that all ranks have the same network at any time: they validate,
-    average and save one. Gradients are reduced here rather than by ``DistributedDataParallel``, which does not take a
-    network that is called twice before its backward, or called while its parameters are frozen, as every discriminator
-    is.
+    (:func:`retina_monai.group.average_buffers`). All ranks therefore validate, average and save the same network.
+    ``DistributedDataParallel`` is not used: it does not support networks that are called twice before the backward
+    pass or called while their parameters are frozen, as every discriminator is.
 
-    ``n`` processes at batch ``b`` see the batches of one process at ``n * b``
-    (:class:`retina_monai.data.SeededSampler`) and take the same steps, to rounding, with two exceptions. Batch norm
-    normalises each process's batch by its own mean and variance, and what training draws from torch's generators
-    (dropout, whether a lazy penalty is due) differs from rank to rank.
+    ``n`` processes at batch size ``b`` see the batches of one process at ``n * b``
+    (:class:`retina_monai.data.SeededSampler`) and take the same steps up to rounding, with two exceptions. Batch norm
+    uses the mean and variance of each process's own batch. Random numbers from torch's generators (dropout, lazy
+    penalties) differ between ranks.
 
     Args:
-        objective: networks, steps and the generating pass; the networks are moved to ``device``.
-        optimizers: one per step, by the step's name.
+        objective: networks, steps and forward pass; the networks are moved to ``device``.
+        optimizers: one optimizer per step, by the step's name.
         precision: ``fp32``, ``bf16`` (CPU and GPU) or ``fp16`` (GPU, with loss scaling).
-        max_gradient_norm: each step's gradients are scaled down to this norm; ``None`` leaves them.
-        trainer_kwargs: for ``monai.engines.Trainer``: ``device``, ``max_epochs``, ``train_data_loader`` as
-            ``data_loader``, ``handlers``, metrics.
+        max_gradient_norm: norm to which each step's gradients are clipped; ``None`` disables clipping.
+        trainer_kwargs: arguments of ``monai.engines.Trainer``: ``device``, ``max_epochs``, ``data_loader``, handlers,
+            metrics.
 
     Attributes:
-        loss_meanings: what each loss means, by its name.
+        loss_meanings: description of each loss by name.
 
     Raises:
-        ValueError: a step without optimizer, an unknown precision, or fp16 on a device without it.
+        ValueError: a step has no optimizer, or the precision is unknown or not available on the device.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class AdversarialTrainer(Trainer):
         spread_first(objective.networks)
 
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds, by name."""
+        """Contents of a checkpoint, by name."""
         networks = {f"networks.{name}": network for name, network in self.objective.networks.items()}
         optimizers = {f"optimizers.{name}": optimizer for name, optimizer in self.optimizers.items()}
         return {**networks, **optimizers, "loss_scaler": self.loss_scaler}
@@ -114,7 +114,7 @@ class AdversarialTrainer(Trainer):
                 losses = step.losses(batch, outputs)
             optimizer.zero_grad(set_to_none=True)
             total = torch.stack([term.float() for term in losses.values()]).sum()
-            if total.requires_grad or group_size() == 1:  # only some of a group may have nothing to learn from
+            if total.requires_grad or group_size() == 1:  # some ranks of a group may have no loss that requires grad
                 self.loss_scaler.scale(total).backward()
         parameters = [p for name in step.updates for p in self.objective.networks[name].parameters()]
         average_gradients(parameters)
@@ -133,7 +133,7 @@ class AdversarialTrainer(Trainer):
 
 @contextmanager
 def _only(networks: nn.ModuleDict, names: tuple[str, ...]) -> Iterator[None]:
-    """Let gradients reach the parameters of the named networks only; whoever was frozen before stays frozen."""
+    """Freeze all but the named networks; parameters that were frozen before stay frozen."""
     others = [p for name, net in networks.items() if name not in names for p in net.parameters() if p.requires_grad]
     for parameter in others:
         parameter.requires_grad_(False)

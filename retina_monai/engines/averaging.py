@@ -1,4 +1,4 @@
-"""The weights that validate, export and are released: an exponential moving average, or the trained ones themselves."""
+"""Exponential moving average of weights, for validation, export and release."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ WARM_UP = 10
 
 
 class Averaged:
-    """Keep a moving average of a network's parameters and buffers, in place of the network where it is asked for.
+    """Keep an exponential moving average of a network's parameters and buffers.
 
-    The decay grows with the number of updates ``n`` as ``min(decay, (1 + n) / (10 + n))``, so that the average never
-    shows the first, random weights.
+    The decay grows with the number of updates ``n`` as ``min(decay, (1 + n) / (10 + n))``, so that the random initial
+    weights are soon forgotten.
 
     Args:
-        network: what is trained.
-        decay: of the average per iteration, in (0, 1).
-        enabled: if not, ``network`` is the trained network itself and nothing is averaged.
-        every: iterations between updates; the decay is raised to this power, so that the horizon stays the same.
+        network: network that is trained.
+        decay: decay per iteration, in (0, 1).
+        enabled: whether to average; if not, ``network`` is the trained network itself.
+        every: iterations between updates; the decay is raised to this power to keep the horizon.
 
     Attributes:
-        network: the network to validate, export and save, in evaluation mode if averaged.
+        network: network to validate, export and save; in evaluation mode if averaged.
 
     Raises:
-        ValueError: ``decay`` outside (0, 1).
+        ValueError: ``decay`` is outside (0, 1).
     """
 
     def __init__(self, network: nn.Module, decay: float = 0.999, enabled: bool = True, every: int = 4) -> None:
         if not 0 < decay < 1:
-            raise ValueError(f"decay must lie between 0 and 1, not {decay}")
+            raise ValueError(f"decay must be in (0, 1), got {decay}")
         self.source = network
         self.decay = decay**every
         self.every = every
@@ -49,7 +49,7 @@ class Averaged:
 
     @property
     def updates(self) -> int:
-        """How often weights were taken into the average; counted on the CPU, where asking waits for no device."""
+        """Number of updates; counted on the CPU to avoid synchronising."""
         return 0 if self.average is None else int(self.average.n_averaged)
 
     def attach(self, engine: Engine) -> None:
@@ -58,12 +58,12 @@ class Averaged:
             engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), self.begin)
 
     def begin(self) -> None:
-        """Average at least once before the first validation, however short the epoch."""
+        """Update at least once before the first validation, however short the epoch."""
         if self.updates == 0:
             self.update()
 
     def update(self) -> None:
-        """Take the network's present weights into the average."""
+        """Update the average with the network's current weights."""
         if self.average is not None:
             self.average.update_parameters(self.source)
 

@@ -1,4 +1,4 @@
-"""What a diffusion model is trained on: photographs, noise, times, and the condition that is sometimes withheld."""
+"""Training batches of diffusion models: photographs, noise, times and conditions, which are dropped at random."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from retina_monai.settings import SHARE, Rule
 __all__ = ["DiffusionBatch", "SampleNoise", "time_weights"]
 
 GAMMA = 5.0  # of min-SNR
-TIME, DROPPED = 1, 2  # streams of a sample's latent, beside 0 of its noise
+TIME, DROPPED = 1, 2  # random streams of a sample's latent; 0 is its noise
 
 SETTINGS: dict[str, Rule] = {
     "condition_dropout": SHARE,
@@ -26,18 +26,18 @@ SETTINGS: dict[str, Rule] = {
 
 
 def time_weights(process: str) -> Tensor:
-    """How often each time is trained on, as shares of one.
+    """Probability with which each time is drawn in training.
 
-    ``velocity``: in proportion to ``min(SNR + 1, 5) / (SNR + 1)``. That is min-SNR weighting of the velocity's squared
-    error (Hang et al., ICCV 2023, https://arxiv.org/abs/2303.09556, with ``gamma = 5``), with SNR + 1 in place of SNR,
-    so that the last time, whose SNR is 0, is trained; and drawn rather than weighed, which has a mean in proportion.
-    ``epsilon``: all times alike.
+    ``epsilon``: uniform. ``velocity``: proportional to ``min(SNR + 1, 5) / (SNR + 1)``. This is min-SNR weighting of
+    the squared error of the velocity (Hang et al., ICCV 2023, https://arxiv.org/abs/2303.09556, with ``gamma = 5``),
+    with two changes. SNR + 1 replaces SNR, so that the last time, whose SNR is 0, is trained. Times are drawn with
+    these probabilities instead of weighting the error, which has a proportional expectation.
 
     Returns:
         ``(1000,)``, float64.
 
     Raises:
-        ValueError: a process without times of a schedule.
+        ValueError: the process has no noise schedule.
     """
     left = noise_schedule(process)
     if process == "epsilon":
@@ -47,20 +47,20 @@ def time_weights(process: str) -> Tensor:
 
 
 class DiffusionBatch(DiffusionPrepareBatch):
-    """MONAI's ``DiffusionPrepareBatch`` for a process, with the condition concatenated and at times withheld.
+    """MONAI's ``DiffusionPrepareBatch`` with a concatenated condition and condition dropout.
 
-    All that is drawn depends on the sample's ``latent`` alone (:class:`retina_monai.data.CachedEyes` gives it one by
-    seed, epoch and index), so that neither the batch nor the number of processes matters. Its noise is what
-    :meth:`retina_monai.networks.DiffusionGenerator.noise` draws from that latent.
+    All random numbers depend on the sample's ``latent`` alone, which :class:`retina_monai.data.CachedEyes` derives from
+    seed, epoch and index. They do not depend on the batch or the number of processes. The noise is that of
+    :meth:`retina_monai.networks.DiffusionGenerator.noise` for the same latent.
 
-    What lies outside the field of view is unknown, not black: it is 0 before noise is added, and weighs nothing in
-    :class:`retina_monai.objectives.WeightedError`. Otherwise a network that is told of vessels alone must guess where a
-    camera cuts its pictures off.
+    Pixels outside the field of view are unknown rather than black. They are 0 before noise is added and have weight 0
+    in :class:`retina_monai.objectives.WeightedError`. Otherwise a network conditioned on vessels alone would have to
+    guess where the camera crops its pictures.
 
     Args:
-        generator: its process, its noise, and its bridge, which encodes photographs.
-        condition_name: entry of the batch.
-        condition_dropout: share of samples whose condition is all 0, as guidance needs it.
+        generator: provides the process, the noise, and the bridge that encodes photographs.
+        condition_name: key of the condition in the batch.
+        condition_dropout: share of samples whose condition is set to 0, as needed for guidance.
     """
 
     def __init__(
@@ -81,32 +81,32 @@ class DiffusionBatch(DiffusionPrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor, tuple, dict]:
-        """As MONAI's engines prepare a batch.
+        """Prepare a batch for MONAI's engines.
 
         Args:
             batchdata: ``image`` ``(B, 3, H, W)`` in [-1, 1], ``fov`` ``(B, 1, H, W)`` in {0, 1}, the condition, and
                 ``latent`` ``(B,)``.
-            device, non_blocking, kwargs: of the move.
+            device, non_blocking, kwargs: arguments of ``Tensor.to``.
 
         Returns:
-            Standardized photographs; target with the weights behind it, ``(B, 4, H, W)``; nothing; and noise, times,
-            condition and mode for ``DiffusionInferer``.
+            Standardized photographs; target followed by the weights, ``(B, 4, H, W)``; an empty tuple; and the keyword
+            arguments of ``DiffusionInferer``: noise, times, condition and mode.
         """
         self.latents = batchdata["latent"].to(device, non_blocking=non_blocking)
         photographs, condition = batchdata["image"], batchdata[self.condition_key]
         weights = self.generator.bridge.known(batchdata["fov"].to(photographs.dtype))
         moved = {"image": self.generator.bridge.encode(photographs) * weights, self.condition_key: condition}
-        images, target, arguments, told = super().__call__(moved, device, non_blocking, **kwargs)
+        images, target, arguments, keywords = super().__call__(moved, device, non_blocking, **kwargs)
         kept = hashed_uniform(self.latents, DROPPED, 1) >= self.condition_dropout
-        told["condition"] = told["condition"] * kept[:, :, None, None].to(images.dtype)
+        keywords["condition"] = keywords["condition"] * kept[:, :, None, None].to(images.dtype)
         weights = weights.to(device, non_blocking=non_blocking)
-        return images, torch.cat([target, weights], dim=1), arguments, told | {"mode": "concat"}
+        return images, torch.cat([target, weights], dim=1), arguments, keywords | {"mode": "concat"}
 
     def get_noise(self, images: Tensor) -> Tensor:
         return self.generator.noise(self.latents, images.shape[2], images.shape[3])
 
     def get_timesteps(self, images: Tensor) -> Tensor:
-        """Of a flow logit-normal over the interval (Esser et al., ICML 2024), else by :func:`time_weights`."""
+        """Draw times: logit-normal for a flow (Esser et al., ICML 2024), else with :func:`time_weights`."""
         if self.cumulative is None:
             return TIMES * torch.sigmoid(hashed_normal(self.latents, TIME, 1, 1, 1)).flatten()
         drawn = hashed_uniform(self.latents, TIME, 1).flatten()
@@ -122,11 +122,11 @@ class DiffusionBatch(DiffusionPrepareBatch):
 
 
 class SampleNoise:
-    """The noise that a ``DiffusionGenerator`` starts from, by each sample's latent.
+    """Initial noise of a ``DiffusionGenerator`` from each sample's latent.
 
     Args:
-        generator: whose noise it is.
-        condition_key: entry of the batch that the generator is given.
+        generator: draws the noise.
+        condition_key: key of the generator's input in the batch.
     """
 
     def __init__(self, generator: DiffusionGenerator, condition_key: str = "vessel") -> None:
@@ -142,7 +142,7 @@ class SampleNoise:
     def prepare_batch(
         self, batch: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
     ) -> tuple[Tensor, None, tuple, dict[str, Tensor]]:
-        """As MONAI's engines prepare a batch: the condition, no label, and the noise by name."""
+        """Prepare a batch for MONAI's engines: the condition, no label, and ``noise`` as a keyword argument."""
         moved = {
             key: torch.as_tensor(batch[key]).to(device, non_blocking=non_blocking)
             for key in (self.condition_key, "latent")

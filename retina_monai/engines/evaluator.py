@@ -1,4 +1,4 @@
-"""Validation of a generator: whatever the batch holds, and what the generator makes of its condition."""
+"""Validation of generators."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["GenerationEvaluator"]
 class GenerationEvaluator(Evaluator):
     """Generate from each batch's condition; ``state.output`` is a list of dictionaries, one per eye.
 
-    Unlike in MONAI's ``SupervisedEvaluator`` the output keeps all entries of the batch (photograph, field of view,
-    name, ...), so that postprocessing, metrics and pictures find what they compare with.
+    Unlike MONAI's ``SupervisedEvaluator``, the output keeps all entries of the batch (photograph, field of view, name)
+    for postprocessing, metrics and pictures.
 
-    In a process group each rank generates its own share of the eyes (:class:`retina_monai.data.SeededSampler`), the
-    metrics of this library are over the eyes of all, and a rank without an eye takes part in them. Rank 0 decides which
-    epoch is best: its metrics are everyone's.
+    In a process group each rank generates its share of the eyes (:class:`retina_monai.data.SeededSampler`). The metrics
+    of this library cover the eyes of all ranks, and ranks without eyes take part in them. All ranks use the metrics of
+    rank 0, which thus selects the best epoch.
 
     Args:
-        network: the generator, moved to ``device``.
-        inferer: runs it.
-        condition_key: entry of the batch to generate from; the picture is ``pred``.
-        condition: ``(batch)`` -> what to generate from, instead of an entry.
-        noise: ``(batch)`` -> what the generator starts from, which it is given as ``noise``; ``None``: nothing.
-        evaluator_kwargs: for ``monai.engines.Evaluator``.
+        network: the generator; it is moved to ``device``.
+        inferer: runs the generator.
+        condition_key: key of the condition in the batch; the generated picture is stored as ``pred``.
+        condition: batch -> condition, instead of ``condition_key``.
+        noise: batch -> initial noise, passed to the generator as ``noise``; ``None`` passes no noise.
+        evaluator_kwargs: arguments of ``monai.engines.Evaluator``.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class GenerationEvaluator(Evaluator):
     ) -> None:
         handlers = evaluator_kwargs.pop("val_handlers", None)
         super().__init__(**evaluator_kwargs)
-        self.add_event_handler(Events.EPOCH_COMPLETED, self._agree)  # behind the metrics, before who reads them
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._agree)  # after the metrics, before handlers that read them
         if handlers is not None:
             self._register_handlers(handlers)
         self.network = network.to(self.state.device)
@@ -57,7 +57,7 @@ class GenerationEvaluator(Evaluator):
         self.noise = noise
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
-        """Evaluate; in a group also where this rank has no eye, while another has some: MONAI skips such a run."""
+        """Evaluate. A rank without eyes takes part if another rank has some; MONAI would skip the run."""
         lengths = gather(self.state.epoch_length)
         if self.state.epoch_length != 0 or not any(lengths):
             return super().run(global_epoch)

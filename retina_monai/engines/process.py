@@ -1,4 +1,4 @@
-"""What a training process sets once, before anything is built."""
+"""Setup of a training process: seeds, memory, device, precision and process group."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ NEVER, AS_LATE_AS_POSSIBLE = -1, 2**31 - 1
 
 
 def prepare(seed: int) -> None:
-    """Seed Python, NumPy and torch, and let the allocator keep big blocks. ``initialize`` of every train config."""
+    """Seed Python, NumPy and torch, and configure the allocator; part of ``initialize`` of every training config."""
     set_determinism(seed=seed)
     keep_big_blocks()
 
 
 def keep_big_blocks() -> bool:
-    """Tell glibc not to give big blocks back to the system between iterations.
+    """Stop glibc from returning large blocks to the system between iterations.
 
-    A training step on the CPU otherwise spends a sixth of its time in page faults. Returns whether the C library
-    took both settings; elsewhere than on glibc nothing is done.
+    Otherwise a training step on the CPU spends a sixth of its time in page faults. Has no effect without glibc.
+
+    Returns:
+        Whether the C library accepted both settings.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -51,22 +53,22 @@ def keep_big_blocks() -> bool:
 
 
 def choose_device() -> torch.device:
-    """The GPU of this process (``LOCAL_RANK`` under torchrun) where there is one, else the CPU."""
+    """The GPU of this process (``LOCAL_RANK`` under torchrun) if available, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def choose_precision(precision: str, device: torch.device, half: bool = True) -> str:
-    """``auto`` -> bf16 where the processor or GPU computes in it natively, else fp32; anything else stays.
+    """Resolve ``auto`` to bf16 if the processor or GPU supports it natively, else to fp32.
 
     Args:
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        device: what trains.
-        half: whether what trains can scale its loss, as fp16 needs it.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; all but ``auto`` are returned unchanged.
+        device: device of the training.
+        half: whether the trainer supports loss scaling, which fp16 needs.
 
     Raises:
-        RetinaError: any other word, fp16 without a GPU, or without ``half``.
+        RetinaError: the precision is unknown, or is fp16 without a GPU or without ``half``.
     """
     if precision not in PRECISIONS or (precision == "fp16" and not (half and device.type == "cuda")):
         others = "bf16 or (GPU) fp16" if half else "bf16"
@@ -79,9 +81,9 @@ def choose_precision(precision: str, device: torch.device, half: bool = True) ->
 
 
 def join_process_group() -> None:
-    """Join the processes that torchrun started: nccl on GPUs, gloo on CPUs; a process started otherwise stays alone.
+    """Join the process group of torchrun, with nccl on GPUs and gloo on CPUs. Does nothing without torchrun.
 
-    In ``initialize`` of multi_gpu_train.json and evaluate.json.
+    Part of ``initialize`` of multi_gpu_train.json and evaluate.json.
     """
     if "WORLD_SIZE" not in os.environ:
         return
@@ -92,11 +94,11 @@ def join_process_group() -> None:
 
 
 def leave_process_group() -> None:
-    """In ``finalize`` of multi_gpu_train.json and evaluate.json."""
+    """Leave the process group; part of ``finalize`` of multi_gpu_train.json and evaluate.json."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def is_first_rank() -> bool:
-    """Whether this process writes files and logs: rank 0, or the only one."""
+    """Whether this process writes files and logs: it is rank 0 or the only process."""
     return group_rank() == 0

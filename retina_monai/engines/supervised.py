@@ -1,4 +1,4 @@
-"""MONAI's ``SupervisedTrainer``, as the handlers of this library know an engine."""
+"""MONAI's ``SupervisedTrainer`` with the interface that this library's handlers expect."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["Autocast", "SupervisedTrainer"]
 
 
 class SupervisedTrainer(MonaiSupervisedTrainer):
-    """MONAI's, with its losses by name and the parts that a checkpoint holds.
+    """MONAI's ``SupervisedTrainer`` with named losses and the contents of a checkpoint.
 
     ``state.output`` is a list with one dictionary (``image``, ``label``, ``pred``, ``loss``), as for
     :class:`retina_monai.engines.AdversarialTrainer`.
 
-    In a process group parameters, gradients and buffers are kept equal as by
-    :class:`retina_monai.engines.AdversarialTrainer`, so that ``n`` processes at batch ``b`` take the steps of one at
-    ``n * b`` if the loss is a mean over pictures, as :class:`retina_monai.objectives.WeightedError` is. A ``network``
-    wrapped in ``DistributedDataParallel`` trains alike.
+    In a process group parameters, gradients and buffers are synchronised as in
+    :class:`retina_monai.engines.AdversarialTrainer`. ``n`` processes at batch size ``b`` take the steps of one process
+    at ``n * b`` if the loss is a mean over pictures, as :class:`retina_monai.objectives.WeightedError` is. A
+    ``network`` wrapped in ``DistributedDataParallel`` gives the same result.
 
     Args:
-        saved: the network that checkpoints hold; ``network`` is it, or a part of it.
-        max_gradient_norm: gradients are scaled down to this norm; ``None`` leaves them.
-        trainer_kwargs: for ``monai.engines.SupervisedTrainer``, ``network`` and ``optimizer`` among them.
+        saved: network to save in checkpoints; ``network`` is this network or a part of it.
+        max_gradient_norm: norm to which gradients are clipped; ``None`` disables clipping.
+        trainer_kwargs: arguments of ``monai.engines.SupervisedTrainer``, including ``network`` and ``optimizer``.
 
     Attributes:
-        loss_meanings: what the loss means, if its ``meanings`` say so.
+        loss_meanings: ``meanings`` of the loss function, if it has any.
     """
 
     def __init__(self, saved: nn.Module, max_gradient_norm: float | None = None, **trainer_kwargs: Any) -> None:
@@ -50,7 +50,7 @@ class SupervisedTrainer(MonaiSupervisedTrainer):
             )
 
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds, by name."""
+        """Contents of a checkpoint, by name."""
         return {"networks.generator": self.saved, "optimizers.generator": self.optimizer}
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
@@ -62,21 +62,21 @@ class SupervisedTrainer(MonaiSupervisedTrainer):
 
 
 class Autocast(Inferer):
-    """Run another inferer in mixed precision: MONAI's engines know that of CUDA alone.
+    """Run another inferer in mixed precision on any device; MONAI's engines support it on CUDA only.
 
     Args:
-        inferer: what is run.
-        precision: ``fp32`` or ``bf16``.
-        device: what it runs on.
+        inferer: inferer to run.
+        precision: ``fp32`` or ``bf16``; fp16 needs gradient scaling, which an inferer cannot do.
+        device: device of the inferer.
 
     Raises:
-        ValueError: another precision; fp16 needs its gradients scaled, which an inferer cannot do.
+        ValueError: the precision is not supported.
     """
 
     def __init__(self, inferer: Inferer, precision: str, device: torch.device) -> None:
         super().__init__()
         if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision {precision!r} is not for this training: choose fp32 or bf16")
+            raise ValueError(f"precision must be fp32 or bf16 for this training, got {precision!r}")
         self.inferer = inferer
         self.device, self.dtype, self.enabled = torch.device(device), PRECISIONS[precision], precision != "fp32"
 

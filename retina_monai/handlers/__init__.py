@@ -1,4 +1,4 @@
-"""Small Ignite handlers, each of which attaches to an engine and does one thing."""
+"""Small Ignite handlers, each with one task."""
 
 from retina_monai.handlers.appearance_table import AppearanceTable
 from retina_monai.handlers.checkpoints import Checkpoints, load_file, newest_checkpoint
@@ -17,7 +17,7 @@ from retina_monai.handlers.writing.found_set import FoundSet
 from retina_monai.handlers.writing.sample_set import SampleSet, finished_samples
 from retina_monai.handlers.writing.synthetic_set import SyntheticSet
 
-VesselSet = FoundSet  # the name of earlier configs
+VesselSet = FoundSet  # name used by earlier configs
 
 __all__ = [
     "AppearanceTable",

@@ -1,4 +1,4 @@
-"""The appearances of the training eyes, beside the weights that were trained on them."""
+"""Write the appearances of the training eyes next to the weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["AppearanceTable"]
 class AppearanceTable:
     """Write ``appearances.json`` when training starts.
 
-    Eyes that nobody has published are named by pseudonyms, since the table travels with the weights.
+    Unpublished eyes get pseudonyms, because the table is released with the weights.
 
     Args:
         eyes: the training eyes.
-        output_dir: where to write.
-        size: pixels a side of the photographs whose textures are measured; ``None``: no textures.
+        output_dir: output folder.
+        size: side length in pixels at which textures are measured; ``None`` measures no textures.
         enabled: whether this process writes (rank 0).
     """
 

@@ -1,7 +1,7 @@
-"""Checkpoints that resume exactly, and the weights that a user takes away.
+"""Checkpoints for exact resuming, and the final weights.
 
-The recipe for resuming: train with an ``output_dir``; after an interruption start the same command with
-``--resume true``. The newest checkpoint is loaded when the engine starts, and the epoch after it is the next one.
+To resume an interrupted training, repeat its command with the same ``output_dir`` and ``--resume true``. The latest
+checkpoint is loaded when the engine starts, and training continues with the next epoch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Checkpoints", "load_file", "newest_checkpoint", "refuse_other", "sav
 logger = logging.getLogger("retina_monai")
 PATTERN = "epoch_*.pt"
 OPTIONS = {"mean": "appearance_mean", "std": "appearance_std"}
-"""Argument of a network -> what it is called on the command line, where that is another name."""
+"""Argument of a network -> its name on the command line, where they differ."""
 
 
 class Stateful(Protocol):
@@ -37,24 +37,24 @@ class Stateful(Protocol):
 
 
 class Checkpoints:
-    """Save all that a training is, keep the newest few, write the best weights, and resume.
+    """Save complete checkpoints, keep the latest, write the best weights, and resume.
 
-    A checkpoint ``checkpoints/epoch_0003.pt`` holds every network, optimizer and average, the loss scaler, epoch,
+    A checkpoint ``checkpoints/epoch_0003.pt`` holds all networks, optimizers and averages, the loss scaler, epoch,
     iteration, best metric and the tracker's run. ``model.pt`` is the flat state_dict of ``averaged.network`` at the
-    best validation (the last epoch if there was none), with its network's arguments in ``network.json`` beside it.
-    All files appear whole or not at all. While it trains, no other process trains in ``output_dir``
-    (:class:`retina_monai.files.FolderLock`); the ranks of one training share it, since the first alone writes.
+    best validation (without validation, at the last epoch). ``network.json`` holds the arguments of that network.
+    All files are written atomically. ``output_dir`` is locked during training
+    (:class:`retina_monai.files.FolderLock`). The ranks of one training share it, since only rank 0 writes.
 
     Args:
-        output_dir: where to write.
+        output_dir: output folder.
         averaged: ``Averaged`` of the network to release; its ``network`` has ``arguments``.
-        evaluator: its ``state.best_metric`` decides which weights are best.
-        resume: go on from the newest checkpoint in ``output_dir``.
-        keep: how many checkpoints stay.
+        evaluator: its ``state.best_metric`` determines the best weights.
+        resume: whether to resume from the latest checkpoint in ``output_dir``.
+        keep: number of checkpoints to keep.
         interval: epochs between checkpoints; the last epoch is always saved.
-        tracker: has ``run_id``; a resumed training goes on in its own run.
-        enabled: whether this process writes (rank 0); all read.
-        released: the part of ``averaged.network`` that goes into ``model.pt``; ``None``: all of it.
+        tracker: has ``run_id``, so that a resumed training continues its run.
+        enabled: whether this process writes (rank 0); all ranks read.
+        released: part of ``averaged.network`` to save in ``model.pt``; ``None`` saves all of it.
     """
 
     def __init__(
@@ -90,25 +90,25 @@ class Checkpoints:
             self.evaluator.add_event_handler(Events.COMPLETED, self.save_best)
 
     def start(self, engine: Engine) -> None:
-        """Resume, or refuse an output_dir that another training fills or already filled.
+        """Resume, or reject an output_dir that is in use or already holds a training.
 
         Raises:
-            RetinaError: nothing to resume, a checkpoint of other networks or of other ``fixed`` arguments, a training
-                that would be overwritten, or one that goes on in another process.
+            RetinaError: there is nothing to resume; the checkpoint has other networks or ``fixed`` arguments; a
+                training would be overwritten; or another process trains in ``output_dir``.
         """
         if self.resume:
-            newest_checkpoint(self.output_dir)  # where there is none, no folder is made
+            newest_checkpoint(self.output_dir)  # fail before the lock creates a folder
         if self.enabled:
             self.lock = FolderLock(self.output_dir)
         if self.resume:
             self.load(engine, newest_checkpoint(self.output_dir))
         elif self.folder.is_dir() and any(self.folder.glob(PATTERN)):
             raise RetinaError(
-                f"{self.output_dir} already holds a training: give another --output_dir, or go on with --resume true"
+                f"{self.output_dir} already holds a training: give another --output_dir, or continue with --resume true"
             )
 
     def release(self) -> None:
-        """Let another process train in ``output_dir``."""
+        """Unlock ``output_dir``."""
         if self.lock is not None:
             self.lock.release()
 
@@ -118,7 +118,7 @@ class Checkpoints:
         if not self.enabled or (state.epoch % self.interval and not last):
             return
         if last and (self.evaluator is None or self.evaluator.state.best_metric_epoch < 1):
-            self.save_weights()  # before the checkpoint, which says that the epoch is done
+            self.save_weights()  # before the checkpoint, which marks the epoch as done
         save_atomically(self.state_dict(engine), self.folder / f"epoch_{state.epoch:04d}.pt")
         for old in _by_epoch(self.folder)[: -self.keep]:
             old.unlink()
@@ -133,7 +133,7 @@ class Checkpoints:
         write_json(self.output_dir / "network.json", describe_network(network))
 
     def state_dict(self, engine: Any) -> dict[str, Any]:
-        """All that a resumed training needs, of plain types and tensors, for ``torch.load(weights_only=True)``."""
+        """Complete state of a training as plain types and tensors, for ``torch.load(weights_only=True)``."""
         network = self.averaged.network
         return {
             **{name: part.state_dict() for name, part in self._parts(engine).items()},
@@ -151,7 +151,7 @@ class Checkpoints:
         for name, part in self._parts(engine).items():
             _load_part(part, state, name, path)
         engine.state.epoch = state["epoch"]
-        engine.state.iteration = state["epoch"] * engine.state.epoch_length  # of this command's batches and eyes
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length  # batch size or eyes may have changed
         if self.evaluator is not None:
             self.evaluator.state.best_metric = state["best_metric"]
             self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
@@ -167,40 +167,40 @@ def newest_checkpoint(output_dir: str | Path) -> Path:
     """The checkpoint of the latest epoch in a training's folder.
 
     Raises:
-        RetinaError: there is none.
+        RetinaError: there is no checkpoint.
     """
     found = _by_epoch(Path(output_dir) / "checkpoints")
     if not found:
         raise RetinaError(
-            f"there is no checkpoint to resume in {output_dir}: train without --resume, or name another --output_dir"
+            f"there is no checkpoint to resume in {output_dir}: train without --resume, or give another --output_dir"
         )
     return found[-1]
 
 
-def refuse_other(network: Any, told: Mapping[str, Any], path: Path) -> None:
-    """Refuse weights saved with different ``fixed`` arguments, which tensor shapes cannot reveal.
+def refuse_other(network: Any, saved: Mapping[str, Any], path: Path) -> None:
+    """Reject weights saved with different ``fixed`` arguments, which tensor shapes cannot reveal.
 
     Args:
-        network: may have ``fixed``, names of its ``arguments``.
-        told: of the network whose weights these are.
-        path: of the weights.
+        network: may have ``fixed``, names of some of its ``arguments``.
+        saved: arguments of the network with which the weights were saved.
+        path: file of the weights.
 
     Raises:
-        RetinaError: an argument is another one.
+        RetinaError: an argument differs.
     """
     for key in getattr(network, "fixed", ()):
-        if key in told and told[key] != network.arguments[key]:
+        if key in saved and saved[key] != network.arguments[key]:
             raise RetinaError(
-                f"{path} holds weights of {key} {told[key]}, and {network.arguments[key]} is asked for: give the same "
-                f"--{OPTIONS.get(key, key)}, or in a bundle that is to hold them the same {key} in inference.json"
+                f"{path} was saved with {key} {saved[key]}, but {network.arguments[key]} is configured: give the same "
+                f"--{OPTIONS.get(key, key)}, or set the same {key} in the inference.json of the bundle"
             )
 
 
 def load_file(path: str | Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a file of tensors and plain types; nothing in it is executed.
+    """Read a file of tensors and plain types without executing code from it.
 
     Raises:
-        RetinaError: missing, truncated, not a checkpoint, or a pickle that wants to run code.
+        RetinaError: the file is missing, truncated, not a checkpoint, or a pickle that could run code.
     """
     if not Path(path).is_file():
         raise RetinaError(f"there is no checkpoint {path}")
@@ -208,7 +208,7 @@ def load_file(path: str | Path, map_location: torch.device | str = "cpu") -> dic
         state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise RetinaError(f"{path} is refused: it holds more than tensors and may run code") from error
-    except Exception as error:  # on a file of another kind the unpickler stumbles in any way: IndexError, struct.error
+    except Exception as error:  # other kinds of file raise anything: IndexError, struct.error
         raise RetinaError(f"{path} is truncated or not a checkpoint of torch") from error
     if not isinstance(state, dict):
         raise RetinaError(f"{path} is not a checkpoint: it holds a {type(state).__name__}, not a dictionary")
@@ -216,7 +216,7 @@ def load_file(path: str | Path, map_location: torch.device | str = "cpu") -> dic
 
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
-    """``torch.save`` beside the target, then rename: the file is whole or not there.
+    """Save a state with ``torch.save`` to a temporary file, then rename it.
 
     Raises:
         RetinaError: the folder cannot be written.
@@ -224,7 +224,7 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     with replacing(path) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # of torch's writer, where the disk is full: around the file's own error
+        except RuntimeError as error:  # on a full disk, torch's writer wraps the OSError
             raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
 
 

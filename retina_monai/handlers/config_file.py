@@ -1,4 +1,4 @@
-"""``config.json``: the settings of a training, those with which it was resumed, and what it was measured by."""
+"""Write ``config.json``: settings of a training, changes on resumption, and formulas of its metrics."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ __all__ = ["ConfigFile"]
 logger = logging.getLogger("retina_monai")
 RECORD = "record"
 PLACES = {"bundle_root", "dataset_dir", "output_dir", "cache_dir", "phantom_dir"}
-"""Keys of folders: data are compared by their fingerprint."""
+"""Keys of folders. They are not compared, because the fingerprint identifies the data."""
 OTHERS = {RECORD, "_meta_", "resume", "mlflow", "tracking_uri", "tracking_required"}
-"""Keys that do not affect what is trained."""
+"""Keys that do not affect the training."""
 MOST = 20  # settings in a warning
 
 
 class ConfigFile:
-    """Write the config of a training; when it is resumed, say which settings are others than before.
+    """Write the config of a training, and record which settings changed when it is resumed.
 
-    The file is the config as run, with one more key. ``record`` holds ``dataset_fingerprint``; ``formulas``, what
-    composite metrics consisted of (:class:`retina_monai.metrics.Selection`); and ``resumed``, a list with
-    ``after_epoch`` and ``changed``, which gives for each setting its former and its new value. The keys of nested
+    The file is the config as run, with an additional key ``record``. It holds ``dataset_fingerprint``; ``formulas``,
+    the components of composite metrics (:class:`retina_monai.metrics.Selection`); and ``resumed``, a list of
+    ``after_epoch`` and ``changed``, which maps each changed setting to its former and its new value. The keys of nested
     settings are joined by ``#``, as on the command line.
 
     Args:
-        output_dir: of the training.
-        config: as run.
-        fingerprint: of the data set.
+        output_dir: output folder of the training.
+        config: the config as run.
+        fingerprint: fingerprint of the data set.
     """
 
     def __init__(self, output_dir: str | Path, config: Mapping[str, Any], fingerprint: str = "") -> None:
@@ -45,11 +45,11 @@ class ConfigFile:
 
     @property
     def resumed(self) -> dict[int, str]:
-        """By the number of epochs after which the training was resumed, which settings changed."""
+        """Epoch after which the training was resumed -> description of the changed settings."""
         return {entry["after_epoch"]: "; ".join(_texts(entry)) for entry in self.record.get("resumed", [])}
 
     def start(self, engine: Engine) -> None:
-        """Write the file, after checkpoints were loaded; a training with no epoch left keeps the one it has."""
+        """Write the file once checkpoints are loaded; a training without epochs left keeps its file."""
         state: Any = engine.state
         former = self._read() if state.epoch else {}
         if former and state.epoch >= state.max_epochs:
@@ -60,12 +60,12 @@ class ConfigFile:
         self.write()
 
     def note(self, formulas: Mapping[str, str]) -> bool:
-        """Add what metrics consist of; whether that was news."""
-        news = bool(formulas) and self.record.get("formulas") != dict(formulas)
-        if news:
+        """Record the formulas of metrics, and return whether they changed."""
+        changed = bool(formulas) and self.record.get("formulas") != dict(formulas)
+        if changed:
             self.record["formulas"] = dict(formulas)
             self.write()
-        return news
+        return changed
 
     def write(self) -> None:
         write_json(self.path, {**self.config, RECORD: self.record})
@@ -73,12 +73,12 @@ class ConfigFile:
     def _read(self) -> dict[str, Any]:
         try:
             former = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # of a training before there was such a file, say
+        except (OSError, ValueError):  # trainings of earlier versions have no such file
             return {}
         return former if isinstance(former, dict) else {}
 
     def _compare(self, former: Mapping[str, Any], epoch: int) -> None:
-        """With the settings of the last epoch that was finished: a resumption that finished none does not count."""
+        """Compare with the settings of the last finished epoch; resumptions that finished no epoch are ignored."""
         earlier = [dict(entry) for entry in former.get(RECORD, {}).get("resumed", [])]
         before, now = _settings(former), _settings({**self.config, RECORD: self.record})
         before["dataset_fingerprint"] = before["dataset_fingerprint"] or now["dataset_fingerprint"]  # not yet recorded
@@ -98,7 +98,7 @@ def _texts(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Each plain value, or list of such, by its path."""
+    """Plain values and lists of them, by path."""
     found = _flat({key: value for key, value in config.items() if key not in PLACES | OTHERS})
     found["bundle version"] = config.get("_meta_", {}).get("version")
     found["dataset_fingerprint"] = config.get(RECORD, {}).get("dataset_fingerprint")

@@ -1,4 +1,4 @@
-"""What happens at the start of an epoch: the order of the eyes, the model's noise, the learning rate."""
+"""Handlers for the start of an epoch: seeds, learning rate, and share of generated inputs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["GrowingShare", "LinearDecay", "SeededEpochs"]
 
 
 class SeededEpochs:
-    """Make an epoch a function of (seed, epoch, rank): its order, its augmentation, and dropout and latents.
+    """Make the order, augmentation, dropout and latents of an epoch depend on (seed, epoch, rank) alone.
 
-    Torch's generators are seeded anew at each epoch, so a run resumed after epoch ``n`` draws what the uninterrupted
-    one drew, whatever validation or loading consumed in between, and ranks draw differently.
+    Torch's generators are reseeded at each epoch. A run resumed after epoch ``n`` therefore draws the same numbers as
+    an uninterrupted one, regardless of validation and loading in between. Each rank draws different numbers.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         sampler: has ``set_epoch``.
     """
 
@@ -39,15 +39,14 @@ class SeededEpochs:
 
 
 class LinearDecay:
-    """Keep the learning rates for the first half of the epochs, then let them fall linearly towards 0.
+    """Keep the learning rates constant for the first half of the epochs, then decay them linearly towards 0.
 
     The schedule of CycleGAN (Zhu et al. 2017, section 7.1) and of the reference code of pix2pix. It depends on the
-    epoch alone, so a resumed run needs no state of it: it takes the full rates of its own command, not those that
-    its checkpoint holds.
+    epoch alone and has no state. A resumed run uses the learning rates of its own command, not those of its checkpoint.
 
     Args:
-        optimizers: by name; their rates when this handler is made are the full ones.
-        enabled: if not, the rates stay full.
+        optimizers: optimizers by name; their learning rates at construction are the initial ones.
+        enabled: whether to decay; if not, the rates stay constant.
     """
 
     def __init__(self, optimizers: Mapping[str, Optimizer], enabled: bool = True) -> None:
@@ -63,18 +62,18 @@ class LinearDecay:
         done = (engine.state.epoch - 1) / engine.state.max_epochs
         factor = min(1.0, 2 * (1 - done)) if self.enabled else 1.0
         for optimizer, rates in self.rates:
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):  # loading a state makes new groups
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):  # loading a state replaces the groups
                 group["lr"] = rate * factor
 
 
 class GrowingShare:
-    """Let an objective's ``generated_share`` grow evenly over the epochs, from 0 in the first to its full value.
+    """Increase an objective's ``generated_share`` linearly from 0 in the first epoch to ``share`` in the last.
 
-    It depends on the epoch alone, so a resumed run needs no state of it.
+    It depends on the epoch alone and has no state.
 
     Args:
         objective: has ``generated_share``.
-        share: in the last epoch, from 0 to 1.
+        share: value in the last epoch, in [0, 1].
     """
 
     def __init__(self, objective: Any, share: float) -> None:

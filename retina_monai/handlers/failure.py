@@ -1,4 +1,4 @@
-"""What is put in order when a run fails, whichever handlers it has."""
+"""Clean up when a run fails."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ __all__ = ["on_failure"]
 
 
 def on_failure(engine: Engine, clean_up: Callable[[], None]) -> None:
-    """Call ``clean_up`` when a run of an engine fails, and raise its error after all that was to be cleaned up.
+    """Call ``clean_up`` when a run of an engine fails, and re-raise the error after all clean-ups.
 
-    Ignite drops an exception as soon as ``EXCEPTION_RAISED`` has any handler, unless a handler raises it again, and
-    then calls no further one. So no ``clean_up`` raises it: one handler does, which stays behind all others, in
-    whatever order they are attached. Only a foreign handler that was attached earlier and raises the error too (MONAI's
-    ``StatsHandler``) comes first: attach it last.
+    Ignite swallows an exception if ``EXCEPTION_RAISED`` has any handler, unless a handler re-raises it. Re-raising
+    skips all further handlers. Therefore no ``clean_up`` re-raises: a single handler does, which is kept last whatever
+    the order of attachment. Attach other handlers that re-raise (MONAI's ``StatsHandler``) last.
 
     Args:
-        engine: whose run may fail.
+        engine: engine whose run may fail.
         clean_up: may be called more than once for one error.
     """
 

@@ -1,4 +1,4 @@
-"""A picture of pictures: one row per eye, one column per kind (vessel map, generated, real), titles on top."""
+"""Arrange pictures in a grid: one row per eye, one titled column per kind (vessel map, generated, real)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ SMALLEST_FONT = 6
 
 
 def image_grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> np.ndarray:
-    """Set pictures of one size in a grid under their columns' titles.
+    """Arrange pictures of the same size in a grid under column titles.
 
-    The font comes with Pillow and shrinks until the longest title fits its column, so that every machine draws the
-    same.
+    The font is Pillow's own, so that the result is the same on every machine. It shrinks until the longest title fits.
 
     Args:
-        rows: each a list of uint8 pictures ``(3, H, W)`` or ``(1, H, W)`` (shown grey), one per title, all of one
-            size, in [0, 255]: a mask of {0, 1} is to be multiplied by 255 first.
+        rows: lists of uint8 pictures ``(3, H, W)`` or ``(1, H, W)`` (shown in grey), one per title, all of the same
+            size, in [0, 255]. Multiply masks in {0, 1} by 255 first.
         titles: one per column.
 
     Returns:
-        uint8 ``(3, height, width)``: black on white, 4 pixels between pictures and around them.
+        uint8 ``(3, height, width)``: black titles on white, with 4 pixels between and around the pictures.
 
     Raises:
-        ValueError: no rows or titles, a row of another length than the titles, a picture of another shape or type.
+        ValueError: there are no rows or titles, a row has another length, or a picture has another shape or type.
 
     Example:
         >>> vessel, image = np.zeros((1, 64, 64), np.uint8), np.full((3, 64, 64), 200, np.uint8)
@@ -64,12 +63,12 @@ def _check(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str]) -> None:
             or picture.shape[1:] != size
         ):
             raise ValueError(
-                f"pictures must be uint8 (1 or 3, H, W) of one size {size}, not {picture.dtype} {picture.shape}"
+                f"pictures must be uint8 (1 or 3, H, W) of size {size}, got {picture.dtype} {picture.shape}"
             )
 
 
 def _fitting_font(titles: Sequence[str], width: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
-    """The largest font in which every title fits the column, and the height of its line."""
+    """The largest font in which every title fits the column, and its line height."""
     for size in range(max(10, width // 12), SMALLEST_FONT - 1, -1):
         font = ImageFont.load_default(size)
         if all(font.getlength(title) <= width for title in titles):

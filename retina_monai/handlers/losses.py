@@ -1,4 +1,4 @@
-"""The losses of an epoch: their means, one line to read, and an end to a training that broke."""
+"""Average the losses of an epoch, log them, and stop a training whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ logger = logging.getLogger("retina_monai")
 
 
 class EpochLosses:
-    """Average every named loss over its steps of an epoch into ``state.metrics``; no synchronisation before its end.
+    """Average every named loss over an epoch into ``state.metrics``, without synchronising before its end.
 
-    In a process group the average is over the steps of all ranks: that of one process at the global batch, since every
-    rank's loss is a mean over as many eyes, or the whole batch's (:func:`retina_monai.group.whole_sum`).
+    In a process group the average is over the iterations of all ranks. It equals that of one process at the global
+    batch, since each rank's loss is a mean over equally many eyes or over the global batch
+    (:func:`retina_monai.group.whole_sum`).
     """
 
     def __init__(self) -> None:
@@ -55,16 +56,16 @@ class EpochLosses:
 
 
 class EpochLine:
-    """A progress bar over the training, and one line per epoch: mean losses, validation metrics, iterations a second.
+    """Show a progress bar, and log one line per epoch with losses, validation metrics and iterations per second.
 
-    In the first epoch of a run, further lines give the expected duration of an epoch and of the training, validation
-    excluded: after ``patience`` seconds, and each time that has doubled.
+    During the first epoch of a run, additional lines estimate the duration of an epoch and of the training without
+    validation. They are logged after ``patience`` seconds and each time the elapsed time has doubled.
 
     Args:
-        evaluator: its metrics join the line of the epochs that it validated, each with its formula if the metric left
-            one in ``state.formulas`` (:class:`retina_monai.metrics.Selection`); it has a progress bar of its own.
-        enabled: whether this process prints (rank 0).
-        patience: seconds before the first of the lines about the expected duration.
+        evaluator: its metrics are added to the line of each validated epoch, with their formulas if they set
+            ``state.formulas`` (:class:`retina_monai.metrics.Selection`). It has a separate progress bar.
+        enabled: whether this process logs (rank 0).
+        patience: seconds before the first estimate.
     """
 
     def __init__(self, evaluator: Engine | None = None, enabled: bool = True, patience: float = 15.0) -> None:
@@ -72,8 +73,8 @@ class EpochLine:
         self.enabled = enabled
         self.patience = patience
         self.started = 0.0
-        self.warm = 0.0  # when the epoch's first iteration was done, whose time is no measure of the others
-        self.due = math.inf  # seconds of an epoch after which the next forecast is made
+        self.warm = 0.0  # end of the epoch's first iteration, which is slower than the others
+        self.due = math.inf  # seconds into the epoch at which the next estimate is logged
 
     def attach(self, engine: Engine) -> None:
         if not self.enabled:
@@ -93,7 +94,7 @@ class EpochLine:
         self.started = time.perf_counter()
 
     def forecast(self, engine: Engine) -> None:
-        """Say how long it will take, when that is due."""
+        """Log an estimate of the remaining time when it is due."""
         state: Any = engine.state
         now, done = time.perf_counter(), (state.iteration - 1) % state.epoch_length + 1
         if done == 1:
@@ -123,13 +124,13 @@ class EpochLine:
 
 
 class StopOnNaN:
-    """End a training whose loss is no longer finite, before a checkpoint of it is written.
+    """Stop a training whose loss is NaN or infinite, before a checkpoint is written.
 
-    The losses are watched on the device and looked at every ``every`` iterations and at the end of each epoch; those of
-    all ranks of a process group, which end together.
+    Losses are accumulated on the device, and checked every ``every`` iterations and at the end of each epoch. In a
+    process group all ranks are checked and stop together.
 
     Args:
-        every: iterations between looks; a look synchronises a GPU.
+        every: iterations between checks; each check synchronises the GPU.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -146,21 +147,21 @@ class StopOnNaN:
         self.finite = finite if self.finite is None else self.finite & finite
 
     def look(self, engine: Engine) -> None:
-        """Raise if a loss was not finite since the last look.
+        """Check the losses since the last check.
 
         Raises:
-            RetinaError: with the iteration and what to try.
+            RetinaError: a loss was NaN or infinite.
         """
         if not all(gather(self.finite is None or bool(self.finite))):
             state = engine.state
             raise RetinaError(
                 f"the loss became NaN or infinite by iteration {state.iteration} (epoch {state.epoch}): lower "
-                "--learning_rate, set --max_gradient_norm 1 or use --precision fp32, then go on with --resume true"
+                "--learning_rate, set --max_gradient_norm 1 or use --precision fp32, then continue with --resume true"
             )
 
 
 def _duration(seconds: float) -> str:
-    """In the unit that a reader would choose."""
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

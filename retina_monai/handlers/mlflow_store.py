@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs: addresses, whether one can be written to, and how a run is presented in MLflow's page."""
+"""MLflow stores: addresses, whether a store is usable, and how a run appears in the MLflow UI."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ logger = logging.getLogger("retina_monai")
 SECONDS_TO_ANSWER = 5
 SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql", "databricks")
 FAILURES = (MlflowException, SQLAlchemyError, CommandError, OSError, ImportError)
-"""What MLflow, its database and the database's driver raise."""
+"""Exceptions raised by MLflow, its database and the database driver."""
 
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
-"""Tag of an experiment, and its value for trainings: else MLflow 3 asks what it is, or shows its view for GenAI."""
-VIEW = "workflowType=machine_learning"  # in an address of MLflow's page; the tag alone does not choose the view there
-DIGITS = 12  # of a fingerprint, in lists; MLflow has room for 36
+"""Tag of an experiment and its value for trainings. Without it, MLflow 3 asks for the kind or shows its GenAI view."""
+VIEW = "workflowType=machine_learning"  # URL query that selects the view for trainings; the tag alone does not
+DIGITS = 12  # of a fingerprint in lists; MLflow's limit is 36
 
 
 def sqlite_uri(output_dir: str | Path) -> str:
-    """Address of the SQLite store ``mlruns.db`` in a folder; the tracker keeps the files in ``mlruns`` beside it.
+    """Address of the SQLite store ``mlruns.db`` in a folder; artifacts are stored in ``mlruns`` next to it.
 
-    Only what an address cannot hold is percent-encoded: MLflow makes the folder of the address as it is written.
+    Only ``%`` and ``?`` are percent-encoded, because MLflow creates the folder from the address without decoding it.
     """
     path = (Path(output_dir).resolve() / "mlruns.db").as_posix()
     return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")
 
 
 def artifact_folder(address: str) -> str | None:
-    """Where files of a SQLite store go: ``mlruns`` beside it, whose folder is made; a server knows it for itself."""
+    """Artifact folder ``mlruns`` next to a SQLite store, whose parent is created; ``None`` for other stores."""
     database = _sqlite_file(address)
     if database is None:
         return None
@@ -75,23 +75,21 @@ def artifact_folder(address: str) -> str | None:
 def is_usable(
     address: str, experiment: str, required: bool = True, otherwise: str = "--tracking_required false"
 ) -> bool:
-    """Whether a run can be written to an experiment; nothing is written, and no database made, to find out.
+    """Whether a run can be logged to an experiment. The check writes nothing and creates no database.
 
     Args:
-        address: of a server, or of a database.
-        experiment: its name; one that does not exist yet can be written to.
-        required: whether it is an error if not.
-        otherwise: the option with which one continues without MLflow.
+        address: address of a server or database.
+        experiment: name of the experiment, which need not exist yet.
+        required: whether to raise an error if the store is unusable.
+        otherwise: command-line option to continue without MLflow, for error messages.
 
     Raises:
-        RetinaError: the address is none of MLflow's. If ``required``: the server does not answer; the database cannot
-            be opened, or belongs to something else or to another version of MLflow; the experiment was deleted.
+        RetinaError: the address is not an MLflow address. If ``required``, also: the server does not answer; the
+            database cannot be opened, or belongs to another program or version of MLflow; the experiment was deleted.
     """
     scheme = re.match(r"(\w+)(\+\w+)?://", address)
     if scheme is None or scheme[1] not in SERVERS + DATABASES:
-        raise RetinaError(
-            f"tracking_uri {address} is not an address of MLflow: give sqlite:///FILE or http://HOST:PORT"
-        )
+        raise RetinaError(f"tracking_uri {address} is not an MLflow address: give sqlite:///FILE or http://HOST:PORT")
     try:
         if scheme[1] in SERVERS:
             _refuse_silent(address, otherwise)
@@ -108,11 +106,11 @@ def is_usable(
 
 @contextmanager
 def one_sentence(address: str, verb: str) -> Iterator[None]:
-    """Whatever MLflow or its database raises becomes one sentence with its address and the reason.
+    """Convert exceptions of MLflow and its database to a one-sentence error with the address and the reason.
 
     Args:
-        address: that is written to.
-        verb: what could be done without MLflow.
+        address: address of the store.
+        verb: action to repeat without MLflow, for the error message.
 
     Raises:
         RetinaError: MLflow cannot write.
@@ -122,18 +120,18 @@ def one_sentence(address: str, verb: str) -> Iterator[None]:
     except FAILURES as error:
         reason = "no space left on its disk" if _is_full(error) else str(error).partition("\n")[0]
         raise RetinaError(
-            f"MLflow cannot write to {address} ({reason}): mend that, give another --tracking_uri, or {verb} with "
+            f"MLflow cannot write to {address} ({reason}): fix that, give another --tracking_uri, or {verb} with "
             "--mlflow false"
         ) from error
 
 
 def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The experiment of a name, made if need be, and marked as one of trainings unless it is marked already.
+    """ID of an experiment, which is created if missing and tagged for trainings if it has no kind.
 
     Args:
-        client: of the store.
-        name: of the experiment.
-        artifacts: where the files of a new one go; ``None``: the server knows.
+        client: client of the store.
+        name: name of the experiment.
+        artifacts: artifact folder of a new experiment; ``None`` uses the server's default.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -144,7 +142,7 @@ def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str
 
 
 def run_page(address: str, experiment: str, run_id: str) -> str:
-    """How to open a run in the browser, in MLflow's view for trainings: its address, or how a database is served."""
+    """URL of a run in MLflow's view for trainings; for a database with the command that serves it."""
     place = f"#/experiments/{experiment}/runs/{run_id}?{VIEW}"
     if address.startswith(SERVERS):
         return f"{address.rstrip('/')}/{place}"
@@ -152,7 +150,7 @@ def run_page(address: str, experiment: str, run_id: str) -> str:
 
 
 def source_tags(name: str) -> dict[str, str]:
-    """What MLflow shows as the source of a run: a name without paths, and the commit of a checkout of this package."""
+    """Tags for the source of a run in MLflow: a name without paths, and the commit of this package's checkout."""
     root = Path(__file__).resolve().parents[2]
     commit = get_git_commit(str(root)) if (root / ".git").exists() else None
     tags = {MLFLOW_SOURCE_NAME: name, MLFLOW_SOURCE_TYPE: "LOCAL", "retina_monai": version("retina_monai")}
@@ -162,13 +160,13 @@ def source_tags(name: str) -> dict[str, str]:
 def dataset_input(
     names: Sequence[str], fingerprint: str, eyes: Mapping[str, int], context: str = "training"
 ) -> DatasetInput:
-    """A data set as MLflow lists it with a run.
+    """A data set in the form in which MLflow lists it with a run.
 
     Args:
-        names: of the sets that were put together.
-        fingerprint: :func:`retina_monai.data.fingerprint`; its first 12 digits are shown, all of them are a parameter.
-        eyes: how many there are, by split.
-        context: what the run uses it for.
+        names: names of the combined data sets.
+        fingerprint: :func:`retina_monai.data.fingerprint`; the list shows its first 12 digits.
+        eyes: number of eyes by split.
+        context: what the run uses the data for.
     """
     source = json.dumps({"datasets": list(names)})
     dataset = Dataset(
@@ -182,12 +180,12 @@ def _sqlite_file(address: str) -> Path | None:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Whether a file's or SQLite's own words, which other errors hand on, say that a disk is full."""
+    """Whether an error, possibly wrapping that of a file or of SQLite, reports a full disk."""
     return getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
 
 
 def _refuse_silent(address: str, otherwise: str) -> None:
-    """Ask an HTTP server whether it is there; MLflow itself would try for minutes."""
+    """Check that an HTTP server answers; MLflow itself would retry for minutes."""
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER):
             return
@@ -195,20 +193,20 @@ def _refuse_silent(address: str, otherwise: str) -> None:
         return
     except (OSError, ValueError) as error:
         raise RetinaError(
-            f"the MLflow server {address} does not answer: start it, give another --tracking_uri, or continue "
-            f"without it with {otherwise}"
+            f"the MLflow server {address} does not answer: start it, give another --tracking_uri, or "
+            f"{otherwise} to continue without MLflow"
         ) from error
 
 
 def _refuse_foreign(address: str, otherwise: str) -> bool:
-    """Whether a database holds tables of MLflow; one that is missing or empty will get them.
+    """Reject a database of another program or MLflow version; return whether the database has MLflow's tables.
 
-    MLflow would add its tables to those of other programs, and migrate a database of another version of its own.
+    MLflow itself would add its tables to those of another program, and migrate a database of another version.
     """
     database = _sqlite_file(address)
     if address.startswith("databricks") or (database is not None and not database.exists()):
         return False
-    advice = f"give another --tracking_uri, or continue without it with {otherwise}"
+    advice = f"give another --tracking_uri, or {otherwise} to continue without MLflow"
     try:
         engine = sqlalchemy.create_engine(address)
         with engine.connect() as connection:
@@ -219,9 +217,9 @@ def _refuse_foreign(address: str, otherwise: str) -> bool:
         reason = str(error).partition("\n")[0]
         raise RetinaError(f"the database {address} cannot be opened ({reason}): {advice}") from error
     if found is None and set(tables) <= {"alembic_version", *Base.metadata.tables}:
-        return False  # none yet, or those that MLflow had made when its disk was full
+        return False  # empty, or left incomplete by a full disk
     if found is None:
-        raise RetinaError(f"{address} is a database of something else than MLflow: {advice}")
+        raise RetinaError(f"{address} is not a database of MLflow: {advice}")
     if found != _schema_version():
         raise RetinaError(
             f"the database {address} belongs to another version of MLflow than {mlflow.__version__}: back it up and "
@@ -241,12 +239,12 @@ def _refuse_deleted(address: str, name: str, otherwise: str) -> None:
     except FAILURES as error:
         reason = str(error).partition("\n")[0]
         raise RetinaError(
-            f"MLflow cannot read {address} ({reason}): mend that, give another --tracking_uri, or continue without it "
-            f"with {otherwise}"
+            f"MLflow cannot read {address} ({reason}): fix that, give another --tracking_uri, or {otherwise} to "
+            "continue without MLflow"
         ) from error
     if experiment is not None and experiment.lifecycle_stage != "active":
         raise RetinaError(
             f"the MLflow experiment {name} in {address} was deleted: restore it with mlflow experiments restore "
-            f"--experiment-id {experiment.experiment_id}, give another --tracking_uri, or continue without it with "
-            f"{otherwise}"
+            f"--experiment-id {experiment.experiment_id}, give another --tracking_uri, or {otherwise} to continue "
+            "without MLflow"
         )

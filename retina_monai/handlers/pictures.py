@@ -1,4 +1,4 @@
-"""Validation as pictures: condition, generated and real side by side, in ``output_dir`` and in the tracker."""
+"""Grids of validation pictures: condition, generated and real side by side."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["PictureGrid", "to_uint8"]
 
 
 class PictureGrid:
-    """Draw a row for each of the first eyes of an evaluation, after every epoch of it.
+    """Write a picture grid with one row for each of the first eyes after every evaluation.
 
-    The picture's path is left in ``state.pictures``, where :class:`Tracker` looks. In a process group the eyes are
-    those that one process has, so the handler is attached on all ranks.
+    Its path is stored in ``state.pictures`` for :class:`Tracker`. In a process group the rows are the same as with one
+    process, so the handler must be attached on all ranks.
 
     Args:
-        folder: where ``epoch_0003.png`` is written.
+        folder: folder for ``epoch_0003.png``.
         columns: title of a column -> key in the output or batch: pictures ``(C, H, W)`` in [-1, 1].
-        count: rows at most.
+        count: maximum number of rows.
         enabled: whether this process writes (rank 0).
     """
 
@@ -58,6 +58,6 @@ class PictureGrid:
 
 
 def to_uint8(picture: Tensor) -> np.ndarray:
-    """``(C, H, W)`` in [-1, 1] -> uint8 of the same shape; values beyond are clipped, halves rounded to even."""
+    """``(C, H, W)`` in [-1, 1] -> uint8 of the same shape, clipped, with halves rounded to even."""
     scaled = (picture.detach().as_subclass(torch.Tensor).float().clamp(-1, 1) + 1) * 127.5
     return scaled.round().byte().cpu().numpy()

@@ -1,4 +1,4 @@
-"""MLflow as its users review it: one run a training, parameters, losses, metrics, pictures, config and weights."""
+"""Log a training to MLflow: parameters, losses, metrics, pictures, config and weights in one run."""
 
 from __future__ import annotations
 
@@ -37,36 +37,35 @@ logger = logging.getLogger("retina_monai")
 LONGEST_PARAMETER, LONGEST_TAG = 500, 5000
 RESUMED = "resumed_after_epoch_"
 CODE = ("$", "@", "%")
-"""How MONAI's expressions and references begin."""
+"""Prefixes of MONAI's expressions and references."""
 
 
 class Tracker(MLFlowHandler):
-    """MONAI's ``MLFlowHandler``, with a run of its own per training and all that a reviewer looks for in it.
+    """MONAI's ``MLFlowHandler`` with one run per training.
 
-    Epoch means of the losses and the validation metrics are logged at the trainer's epoch; parameters, data set,
-    source, a description and the config when the run starts; each picture when it is drawn; weights at the end, as
-    plain files.
-    ``MLFLOW_TRACKING_URI`` wins over ``tracking_uri``, as in MONAI. ``config.json`` (:class:`ConfigFile`) is written to
-    ``output_dir`` whether or not MLflow is used.
+    Logs parameters, data set, source, a description and the config at the start of the run, and losses and validation
+    metrics after each epoch. Pictures are logged as they are drawn, and weights as plain files at the end.
+    ``MLFLOW_TRACKING_URI`` takes precedence over ``tracking_uri``, as in MONAI. ``config.json`` (:class:`ConfigFile`)
+    is written to ``output_dir`` whether or not MLflow is used.
 
     Args:
-        tracking_uri: of a server, or ``sqlite:///...``.
+        tracking_uri: address of a server, or ``sqlite:///...``.
         experiment_name: the bundle's name.
-        output_dir: its last folder is part of the run's name; ``config.json`` is written there.
+        output_dir: folder for ``config.json``; its name is part of the run's name.
         config: the config as run; its plain top-level values are logged as parameters.
-        fingerprint: of the data set, logged as parameter ``dataset_fingerprint``.
+        fingerprint: fingerprint of the data set, logged as parameter ``dataset_fingerprint``.
         datalist: the data set; names of its sets and numbers of eyes by split are logged.
         evaluator: its metrics are logged too.
-        artifacts: files to log when the training ends; those that exist.
-        required: whether a store that cannot be used is an error; if not, training continues untracked.
-        enabled: whether to track at all (and on rank 0 only).
+        artifacts: files to log when the training ends, if they exist.
+        required: whether an unusable store is an error; if not, training continues untracked.
+        enabled: whether to track; true on rank 0 only.
 
     Attributes:
-        run_id: of the run in use; set before the start, that run is continued.
+        run_id: ID of the run. If set before the start, that run is continued.
 
     Raises:
-        RetinaError: as :func:`retina_monai.handlers.mlflow_store.is_usable`; while it runs, what is to be logged cannot
-            be written (a full disk, say).
+        RetinaError: as :func:`retina_monai.handlers.mlflow_store.is_usable`; or logging fails during the run, for
+            example on a full disk.
     """
 
     experiment: Any  # MONAI's handler declares it as None, and fills it in _set_experiment
@@ -102,7 +101,7 @@ class Tracker(MLFlowHandler):
     def attach(self, engine: Engine) -> None:
         evaluators = [engine] if self.evaluator is None else [engine, self.evaluator]
         if is_first_rank() and not self.enabled and self.evaluator is None:
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self.file.write)  # an evaluation that fails leaves nothing
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.file.write)  # not if the evaluation fails
         elif is_first_rank():
             engine.add_event_handler(Events.STARTED, self.file.start)
         for each in evaluators if is_first_rank() else []:
@@ -119,7 +118,7 @@ class Tracker(MLFlowHandler):
             self._on(self.evaluator, Events.EPOCH_COMPLETED, self.log_evaluation)
 
     def _on(self, engine: Engine, event: Events, handler: Callable[..., None]) -> None:
-        """Attach a handler whose failure to write is one sentence."""
+        """Attach a handler whose write errors are reported in one sentence."""
 
         @wraps(handler)
         def named(*arguments: Any) -> None:
@@ -129,7 +128,7 @@ class Tracker(MLFlowHandler):
         engine.add_event_handler(event, named)
 
     def start(self, engine: Engine) -> None:
-        """Create this training's run, or take up the one that was resumed; then log what does not change."""
+        """Create the run, or continue that of a resumed training; then log parameters, description and config."""
         self._connect()
         self._set_experiment()
         if self.run_id is None or not self._is_there(self.run_id):
@@ -137,7 +136,7 @@ class Tracker(MLFlowHandler):
         else:
             self.client.update_run(self.run_id, status="RUNNING")
         self.cur_run = self.client.get_run(self.run_id)
-        by_engine = set(self.default_tracking_params)  # as it runs: an override may go past the config's key
+        by_engine = set(self.default_tracking_params)  # logged from the engine, which overrides may change directly
         parameters = {key: text for key, text in _parameters(self.config).items() if key not in by_engine}
         parameters["dataset_fingerprint"] = self.fingerprint
         self._delete_exist_param_in_dict(parameters)
@@ -149,7 +148,7 @@ class Tracker(MLFlowHandler):
         logger.info("MLflow: this run is at %s", page)
 
     def _connect(self) -> None:
-        """Only now, since a client of a database makes the file: what is refused before the start leaves nothing."""
+        """Initialise MONAI's handler at the start, because its client creates the database file."""
         name = f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         super().__init__(
             tracking_uri=self.address,
@@ -164,7 +163,7 @@ class Tracker(MLFlowHandler):
         self.experiment = self.client.get_experiment(name)
 
     def _is_there(self, run_id: str) -> bool:
-        """Whether the run of a resumed training is in this store; it is not where the address was another."""
+        """Whether the run of a resumed training is in this store."""
         try:
             found = self.client.get_run(run_id).info.lifecycle_stage
         except MlflowException:
@@ -175,7 +174,7 @@ class Tracker(MLFlowHandler):
         return bool(found == "active")
 
     def _describe(self, engine: Engine) -> None:
-        """Source, data sets, tags and the description, which a resumption adds to."""
+        """Log source, data sets, tags and the description, including changes on resumption."""
         bundle = self.config.get("_meta_", {}).get("version", "")
         tags = source_tags(f"monai.bundle run: {self.experiment_name} {bundle}".strip())
         tags |= {"bundle": self.experiment_name, "bundle_version": bundle, "datasets": ", ".join(self.datasets)}
@@ -190,7 +189,7 @@ class Tracker(MLFlowHandler):
             if text:
                 self.client.set_tag(self.run_id, key, text[:LONGEST_TAG])
         for key in run.data.tags.keys() - tags.keys():
-            if key.startswith(RESUMED):  # a resumption that finished no epoch
+            if key.startswith(RESUMED):  # resumptions that finished no epoch
                 self.client.delete_tag(self.run_id, key)
         if self.datasets:
             context = "training" if hasattr(engine, "loss_meanings") else "evaluation"
@@ -202,13 +201,13 @@ class Tracker(MLFlowHandler):
         text = f"`{self.experiment_name}` on {' + '.join(self.datasets) or 'no data set'} (eyes: {eyes})."
         best = getattr(getattr(self.evaluator, "state", None), "key_metric_name", None)
         if best:
-            text += f" The weights are those of the epoch with the best `{best}`."
+            text += f" The weights are from the epoch with the best `{best}`."
         meanings: Mapping[str, str] = getattr(engine, "loss_meanings", {})
         if meanings:
             rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in meanings.items())
             text += (
-                "\n\nLosses are means over an epoch, each already multiplied by its weight; a loss of weight 0 is not "
-                f"logged.\n\n| loss | meaning |\n|---|---|\n{rows}"
+                "\n\nLosses are means over an epoch, multiplied by their weights. Losses of weight 0 are not logged."
+                f"\n\n| loss | meaning |\n|---|---|\n{rows}"
             )
         return text
 
@@ -217,7 +216,7 @@ class Tracker(MLFlowHandler):
         self.client.log_artifact(self.run_id, str(self.file.path))
 
     def note_formulas(self, engine: Any) -> None:
-        """Keep what composite metrics consisted of, here and in the run."""
+        """Record the formulas of composite metrics in the config file and the run."""
         formulas: Mapping[str, str] = getattr(engine.state, "formulas", {})
         if self.file.note(formulas) and self.enabled:
             with one_sentence(self.address, "train"):
@@ -230,18 +229,18 @@ class Tracker(MLFlowHandler):
         self.log_pictures(evaluator)
 
     def log_pictures(self, engine: Engine) -> None:
-        """Log the files that other handlers left in ``state.pictures``."""
+        """Log the files listed in ``state.pictures`` by other handlers."""
         for path in getattr(engine.state, "pictures", ()):
             self.client.log_artifact(self.run_id, str(path), "pictures")
 
     def complete(self) -> None:
-        """Log the files that the engine leaves."""
+        """Log the files in ``artifacts`` that exist."""
         for path in self.files:
             if Path(path).is_file():
                 self.client.log_artifact(self.run_id, str(path))
 
     def fail(self) -> None:
-        """Mark the run as failed, so that nobody takes it for one that is still running."""
+        """Mark the run as failed, so that it does not appear as running."""
         if self.cur_run is not None:
             try:
                 self.client.set_terminated(self.run_id, status="FAILED")
@@ -250,7 +249,7 @@ class Tracker(MLFlowHandler):
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
-    """The plain top-level values; expressions and components are in the config's file."""
+    """The plain top-level values of a config, without expressions and components."""
     return {key: str(value)[:LONGEST_PARAMETER] for key, value in config.items() if _is_plain(value)}
 
 

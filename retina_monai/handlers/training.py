@@ -1,4 +1,4 @@
-"""The handlers that every training has, attached in the only order that works."""
+"""The handlers of every training, attached in the required order."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = ["TrainingHandlers"]
 
 
 class TrainingHandlers:
-    """Seeded epochs, decay, averaging, losses, validation, checkpoints, record, tracker and log line of a training.
+    """Attach seeding, decay, averaging, losses, validation, checkpoints, record, tracker and logging to a trainer.
 
-    The order matters. Weights are averaged before they are validated. An epoch is validated before its checkpoint is
-    saved, which holds the best metric, and the tracker reads what all others have written.
+    The order matters. Weights are averaged before validation. Validation precedes the checkpoint, which stores the best
+    metric. The tracker comes late because it logs the files of the other handlers.
 
     Args:
-        datalist: eyes by their split.
-        sampler: of the training eyes; has ``set_epoch``.
-        optimizers: by name.
+        datalist: eyes by split.
+        sampler: sampler of the training eyes; has ``set_epoch``.
+        optimizers: optimizers by name.
         averaged: :class:`retina_monai.engines.Averaged` of the network to release.
-        evaluator: validates.
-        tracker: :class:`Tracker`.
-        output_dir: where checkpoints and weights go.
-        seed: of the training.
-        linear_decay: whether the learning rates fall over the second half.
+        evaluator: the validator.
+        tracker: the :class:`Tracker`.
+        output_dir: folder for checkpoints and weights.
+        seed: seed of the training.
+        linear_decay: whether to decay the learning rates over the second half of the epochs.
         val_interval: epochs between validations.
         resume, keep_checkpoints, checkpoint_interval, released: as for :class:`Checkpoints`.
         started_from: as for :class:`TrainingRecord`.
-        more: further handlers, attached before the tracker.
+        more: additional handlers, attached before the tracker.
         first_rank: whether this process writes.
     """
 

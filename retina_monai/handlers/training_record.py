@@ -1,4 +1,4 @@
-"""What weights are trained on, beside the weights."""
+"""Record the training data next to the weights."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TrainingRecord:
     """Write ``training.json`` when training starts (:func:`retina_monai.data.listing.weights_origin.training_record`).
 
     Args:
-        datalist: eyes by their split.
-        output_dir: where to write.
-        seed: of the training.
+        datalist: eyes by split.
+        output_dir: output folder.
+        seed: seed of the training.
         started_from: files of weights that the training starts from or learns from; ``None`` entries are skipped.
         enabled: whether this process writes (rank 0).
     """

@@ -1,4 +1,4 @@
-"""When a training validates: every few epochs, and at its end."""
+"""Validate at regular intervals and after the last epoch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["EpochValidation"]
 
 
 class EpochValidation(ValidationHandler):
-    """MONAI's ``ValidationHandler`` that validates the last epoch too, whether or not ``interval`` divides it.
+    """MONAI's ``ValidationHandler`` that also validates after the last epoch, even if ``interval`` does not divide it.
 
-    Every training therefore ends with metrics, a picture grid and a comparison with the best weights so far, and no
-    epoch is validated twice. Attach it before :class:`Checkpoints`, whose file of an epoch holds the best metric.
+    Every training thus ends with metrics, a picture grid and a comparison with the best weights so far. No epoch is
+    validated twice. Attach it before :class:`Checkpoints`, which stores the best metric.
 
     Args:
-        interval: validate every this many epochs.
+        interval: epochs between validations.
         validator: the evaluator.
     """
 

@@ -1,4 +1,4 @@
-"""The networks that MONAI lacks."""
+"""Networks that MONAI does not provide."""
 
 from retina_monai.networks.conditioned_unet import ConditionedUNet
 from retina_monai.networks.controlled_unet import ControlledUNet

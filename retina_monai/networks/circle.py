@@ -1,4 +1,4 @@
-"""The circle inscribed in a picture: the default field of view of a fundus photograph that is cropped to it."""
+"""The circle inscribed in a picture, the default field of view of a cropped fundus photograph."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["inscribed_circle"]
 
 
 def inscribed_circle(image: Tensor) -> Tensor:
-    """Mask of a picture ``(..., H, W)``.
+    """Mask of the circle inscribed in a picture ``(..., H, W)``.
 
     Returns:
-        ``(H, W)``, of the picture's type: 1 on pixels whose centre lies in the circle inscribed in it, 0 elsewhere.
+        ``(H, W)`` in the dtype of the picture: 1 on pixels whose centre is inside the circle, 0 elsewhere.
     """
     height, width = image.shape[-2], image.shape[-1]
     rows = torch.arange(height, device=image.device, dtype=torch.float32) - (height - 1) / 2

@@ -1,7 +1,7 @@
-"""The U-Net of a diffusion model whose condition lies behind the noisy picture, channel by channel.
+"""U-Net of a diffusion model whose condition is concatenated to the noisy picture.
 
-Source: concatenation as by Saharia et al., "Palette", SIGGRAPH 2022, https://arxiv.org/abs/2111.05826; blocks of pixels
-as channels as by Hoogeboom et al., "simple diffusion", ICML 2023, https://arxiv.org/abs/2301.11093.
+Sources: concatenation as in Saharia et al., "Palette", SIGGRAPH 2022, https://arxiv.org/abs/2111.05826; pixel
+unshuffling as in Hoogeboom et al., "simple diffusion", ICML 2023, https://arxiv.org/abs/2301.11093.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["ConditionedUNet"]
 
 LONGEST_PERIOD = 10000
-GROUP = 4  # channels that are normalised together, in the outermost level
+GROUP = 4  # channels per normalisation group at the outermost level
 
 
 class ConditionedUNet(nn.Module):
-    """MONAI's ``DiffusionModelUNet`` on blocks of pixels, of a noisy picture and its condition.
+    """MONAI's ``DiffusionModelUNet`` on pixel-unshuffled noisy pictures and conditions.
 
-    It scripts as what is traced of it, since MONAI's attention blocks do not script. MONAI's network is run level by
-    level here, so that a trace fits every device and levels can be checkpointed.
+    MONAI's attention blocks cannot be scripted, so ``torch.jit.script`` returns a trace of this network. The levels of
+    MONAI's network are called one by one, so that a trace runs on every device and levels can be checkpointed.
 
     Args:
-        in_channels: of the condition.
-        out_channels: of the picture.
+        in_channels: channels of the condition.
+        out_channels: channels of the picture.
         features: channels of the outermost level, a multiple of 4.
-        multipliers: of ``features`` at each level, each of which but the last halves the size.
-        blocks: residual blocks at each level on the way down; one more on the way up.
-        attention: how many of the innermost levels have attention, beside the middle, which always has.
-        unshuffle: a block of so many pixels a side is one pixel of the U-Net; 1: pixels as they are.
-        gradient_checkpointing: keep only what enters a level while training, and compute the rest again for the
-            gradients: a fraction of the memory, for more of the time.
+        multipliers: multiple of ``features`` at each level. Each level but the last halves the size.
+        blocks: residual blocks per level of the encoder; the decoder has one more.
+        attention: number of innermost levels with attention; the middle block always has attention.
+        unshuffle: side length of the pixel blocks that become one pixel of the U-Net; 1 disables unshuffling.
+        gradient_checkpointing: whether to store only the inputs of each level in training and recompute the rest in the
+            backward pass, which saves memory and takes more time.
 
     Raises:
-        ValueError: ``unshuffle`` is no power of two, or ``features`` no multiple of 4.
+        ValueError: ``unshuffle`` is not a power of two, or ``features`` is not a multiple of 4.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class ConditionedUNet(nn.Module):
             "unshuffle": unshuffle,
         }
         if unshuffle < 1 or unshuffle & (unshuffle - 1):
-            raise ValueError(f"unshuffle must be a power of two, not {unshuffle}")
+            raise ValueError(f"unshuffle must be a power of two, got {unshuffle}")
         if features < GROUP or features % GROUP:
-            raise ValueError(f"features must be a multiple of {GROUP}, not {features}")
+            raise ValueError(f"features must be a multiple of {GROUP}, got {features}")
         self.channels = in_channels + out_channels
         self.out_channels = out_channels
         self.unshuffle = unshuffle
@@ -78,7 +78,7 @@ class ConditionedUNet(nn.Module):
         self.unet = DiffusionModelUNet(out_channels=out_channels * unshuffle**2, **self._settings())
 
     def _settings(self) -> dict[str, Any]:
-        """What MONAI's networks take."""
+        """Arguments of MONAI's networks."""
         arguments = self.arguments
         features, levels = arguments["features"], len(arguments["multipliers"])
         return {
@@ -92,12 +92,12 @@ class ConditionedUNet(nn.Module):
         }
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
-        """Predict what the process asks for.
+        """Predict the target of the diffusion process.
 
         Args:
-            x: noisy picture, and condition behind it: ``(B, out_channels + in_channels, H, W)``.
+            x: noisy picture followed by the condition, ``(B, out_channels + in_channels, H, W)``.
             timesteps: ``(B,)``, in [0, 1000].
-            context: as ``DiffusionInferer`` calls it; always ``None``.
+            context: always ``None``; part of the interface of ``DiffusionInferer``.
 
         Returns:
             ``(B, out_channels, H, W)``, float32.
@@ -112,13 +112,16 @@ class ConditionedUNet(nn.Module):
     def _encode(
         self, network: nn.Module, blocks: Tensor, timesteps: Tensor, hint: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """The encoder of MONAI's U-Net or ControlNet: embedding of the time, and features for each skip connection.
+        """Run the encoder of MONAI's U-Net or ControlNet.
 
         Args:
-            network: has the encoder.
-            blocks: ``(B, C, H, W)``.
+            network: network with the encoder.
+            blocks: pixel-unshuffled input ``(B, C, H, W)``.
             timesteps: ``(B,)``.
-            hint: what a ControlNet adds to its first features.
+            hint: embedded condition that a ControlNet adds to its first features.
+
+        Returns:
+            The embedding of the times, and the features of each skip connection.
         """
         parts: Any = network
         time = parts.time_embed(embed_times(timesteps, self.arguments["features"]).to(blocks.dtype))
@@ -129,7 +132,7 @@ class ConditionedUNet(nn.Module):
         return time, features
 
     def _decode(self, features: Tensor, skips: list[Tensor], time: Tensor) -> Tensor:
-        """Features of the middle, those of the skip connections and the embedded time -> the U-Net's output."""
+        """Run the decoder: middle features, skip features and time embedding -> output of the U-Net."""
         parts: Any = self.unet
         for level in parts.up_blocks:
             place = -len(level.resnets)
@@ -139,7 +142,7 @@ class ConditionedUNet(nn.Module):
         return predicted
 
     def _run(self, level: nn.Module, *inputs: Any) -> Any:
-        """One level, of which only the inputs are kept if gradients are checkpointed."""
+        """Run one level, with gradient checkpointing if enabled."""
         if self.training and self.gradient_checkpointing:
             return checkpoint(level, *inputs, use_reentrant=False)
         return level(*inputs)
@@ -149,17 +152,17 @@ class ConditionedUNet(nn.Module):
         side = 2**self.levels
         example = torch.zeros(1, self.channels, side, side, device=device), torch.zeros(1, device=device)
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of MONAI's looks at a shape
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # MONAI's code branches on shapes
             traced: nn.Module = torch.jit.trace(copy.deepcopy(self).eval(), example, check_trace=False)
         return traced
 
 
 def embed_times(timesteps: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of times, equal to MONAI's ``get_timestep_embedding``, whose trace runs on one device only.
+    """Sinusoidal embedding of times, equal to MONAI's ``get_timestep_embedding`` but traceable for any device.
 
     Args:
         timesteps: ``(B,)``.
-        width: of the embedding, even.
+        width: width of the embedding, even.
 
     Returns:
         ``(B, width)``, float32.

@@ -1,4 +1,4 @@
-"""The condition by a ControlNet, beside a U-Net that draws without one.
+"""An unconditional U-Net controlled by a ControlNet.
 
 Source: Zhang, Rao and Agrawala, "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023,
 https://arxiv.org/abs/2302.05543.
@@ -19,7 +19,7 @@ __all__ = ["ControlledUNet"]
 
 
 class ControlledUNet(ConditionedUNet):
-    """A U-Net that never sees the condition, and MONAI's ``ControlNet``, which sees it and corrects the U-Net's levels.
+    """A U-Net without the condition, and MONAI's ``ControlNet``, which gets the condition and corrects its features.
 
     Args:
         settings: as for :class:`ConditionedUNet`.
@@ -34,18 +34,17 @@ class ControlledUNet(ConditionedUNet):
         self.controlnet = ControlNet(**self._settings(), **embedding)
 
     def start_from(self, unet: Mapping[str, Tensor]) -> ControlledUNet:
-        """Start as the paper does: the U-Net has the given weights and keeps them, the ControlNet starts as their copy.
+        """Initialise as in the paper: the U-Net gets the given weights, frozen, and the ControlNet a copy of them.
 
         Args:
-            unet: state of a :class:`ConditionedUNet` of the same settings, which was trained without its condition now
-                and then.
+            unet: state of a :class:`ConditionedUNet` with the same settings, trained with condition dropout.
 
         Raises:
-            RuntimeError: the state is another network's.
+            RuntimeError: the state belongs to another network.
         """
         controlnet = {f"controlnet.{key}": value for key, value in self.controlnet.state_dict().items()}
-        if strange := sorted(set(unet) & set(controlnet)):
-            raise RuntimeError(f"a ControlNet is in it already: {strange[0]}")
+        if present := sorted(set(unet) & set(controlnet)):
+            raise RuntimeError(f"the weights already have a ControlNet: {present[0]}")
         self.load_state_dict({**unet, **controlnet})
         self.unet.requires_grad_(False)
         self.controlnet.load_state_dict(self.unet.state_dict(), strict=False)

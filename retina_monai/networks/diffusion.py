@@ -1,13 +1,13 @@
-"""Diffusion as a network: vessel map in, photograph out, by a stated number of steps of a U-Net.
+"""Noise schedules and samplers of diffusion models.
 
-Every sampler here is one loop of linear steps, whose coefficients are worked out in float64 when it is made:
+Every sampler is a loop of linear steps, whose coefficients are computed once in float64:
 
-- ``ddpm``: ancestral (Ho et al., NeurIPS 2020, https://arxiv.org/abs/2006.11239), between the times that are visited
+- ``ddpm``: ancestral sampling (Ho et al., NeurIPS 2020, https://arxiv.org/abs/2006.11239) on a subset of the times
   (Nichol and Dhariwal, ICML 2021, https://arxiv.org/abs/2102.09672);
-- ``ddim``: deterministic (Song et al., ICLR 2021, https://arxiv.org/abs/2010.02502);
-- ``pndm``: linear multistep (Liu et al., ICLR 2022, https://arxiv.org/abs/2202.09778), whose first steps, which
-  have no history yet, are of lower order;
-- ``euler``: of a rectified flow (Liu et al., ICLR 2023, https://arxiv.org/abs/2209.03003).
+- ``ddim``: deterministic sampling (Song et al., ICLR 2021, https://arxiv.org/abs/2010.02502);
+- ``pndm``: linear multistep (Liu et al., ICLR 2022, https://arxiv.org/abs/2202.09778); the first steps, which lack
+  history, are of lower order;
+- ``euler``: Euler's method for a rectified flow (Liu et al., ICLR 2023, https://arxiv.org/abs/2209.03003).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ SAMPLERS = {
     "velocity": ("ddim", "ddpm", "pndm"),
     "flow": ("euler",),
 }
-"""Process -> the samplers that go it backwards, its default first."""
+"""Process -> its samplers, the default first."""
 
 PROCESSES = tuple(SAMPLERS)
-"""What the U-Net predicts: noise; velocity, from a last time at which all is noise; the flow from noise to image."""
+"""Prediction of the U-Net: the noise; the velocity, with zero terminal SNR; or the flow from noise to image."""
 
 TIMES = 1000
 FIRST_BETA, LAST_BETA = 0.0015, 0.0195
@@ -47,20 +47,20 @@ ADAMS_BASHFORTH = ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -
 
 
 def noise_schedule(process: str) -> Tensor:
-    """Share of the image's variance that is left at each time, ``alpha bar``.
+    """Share of the image's variance that remains at each time, ``alpha bar``.
 
-    ``epsilon``: the square roots of beta run evenly from those of 0.0015 to 0.0195, as in latent diffusion (Rombach et
-    al., CVPR 2022). ``velocity``: the same, shifted and scaled so that nothing of the image is left at the last time
-    (Lin et al., WACV 2024, https://arxiv.org/abs/2305.08891, algorithm 1).
+    ``epsilon``: scaled linear betas from 0.0015 to 0.0195, whose square roots are evenly spaced, as in latent diffusion
+    (Rombach et al., CVPR 2022). ``velocity``: the same, rescaled to zero terminal SNR (Lin et al., WACV 2024,
+    https://arxiv.org/abs/2305.08891, algorithm 1).
 
     Returns:
         ``(1000,)``, float64.
 
     Raises:
-        ValueError: a process without a schedule.
+        ValueError: the process has no noise schedule.
     """
     if process not in ("epsilon", "velocity"):
-        raise ValueError(f"process must be epsilon or velocity, not {process!r}")
+        raise ValueError(f"process must be epsilon or velocity, got {process!r}")
     betas = torch.linspace(FIRST_BETA**0.5, LAST_BETA**0.5, TIMES, dtype=torch.float64).square()
     left = torch.cumprod(1 - betas, 0)
     if process == "epsilon":
@@ -71,7 +71,7 @@ def noise_schedule(process: str) -> Tensor:
 
 @NoiseSchedules.add_def("zero_terminal_snr", "Scaled linear betas, rescaled to zero terminal SNR (Lin et al. 2024)")
 def _zero_terminal_snr(num_train_timesteps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Betas, alphas and their product, as MONAI's schedulers take them."""
+    """Betas, alphas and their cumulative product, for MONAI's schedulers."""
     left = noise_schedule("velocity")
     alphas = torch.cat([left[:1], left[1:] / left[:-1]])
     return (1 - alphas).float(), alphas.float(), left.float()
@@ -90,15 +90,18 @@ def training_scheduler(process: str) -> DDPMScheduler | RFlowScheduler:
     if process == "epsilon":
         betas: dict[str, Any] = {"beta_start": FIRST_BETA, "beta_end": LAST_BETA}
         return DDPMScheduler(TIMES, "scaled_linear_beta", prediction_type="epsilon", **betas)
-    raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
+    raise ValueError(f"process must be one of {', '.join(PROCESSES)}, got {process!r}")
 
 
 class Plan(NamedTuple):
-    """What a sampler does at each of its steps, for a picture ``x`` and what the U-Net makes of it, ``out``.
+    """Coefficients of a sampler at each of its steps.
 
-    ``image = image_x * x + image_out * out``, clipped to what a photograph can be;
-    ``noise = noise_x * x + noise_image * image``, of which the last four are weighed by ``weights``, newest first; then
-    ``x`` becomes ``next_x * x + next_image * image + next_noise * weighed + fresh * z``, with ``z`` drawn anew.
+    With the noisy picture ``x`` and the prediction ``out`` of the U-Net:
+
+    - ``image = image_x * x + image_out * out``, clipped to the range of photographs;
+    - ``noise = noise_x * x + noise_image * image``;
+    - ``weighted``: sum of the last four ``noise`` with ``weights``, latest first;
+    - next ``x = next_x * x + next_image * image + next_noise * weighted + fresh * z`` with new noise ``z``.
     """
 
     times: list[float]
@@ -114,40 +117,40 @@ class Plan(NamedTuple):
 
 
 def spaced_times(steps: int) -> list[int]:
-    """Evenly spaced, from the last time on (Lin et al. 2024, *trailing*): 999, 749, 499, 249 of four steps.
+    """Evenly spaced times, starting at the last (*trailing*, Lin et al. 2024): 999, 749, 499, 249 for four steps.
 
     Raises:
-        ValueError: fewer than one step, or more than there are times.
+        ValueError: ``steps`` is out of range.
     """
     if not 1 <= steps <= TIMES:
-        raise ValueError(f"steps must be 1 to {TIMES}, not {steps}")
+        raise ValueError(f"steps must be in [1, {TIMES}], got {steps}")
     return [round(TIMES - index * TIMES / steps) - 1 for index in range(steps)]
 
 
 def default_sampler(process: str) -> str:
-    """The first of a process's samplers.
+    """Default sampler of a process.
 
     Raises:
-        ValueError: an unknown process.
+        ValueError: the process is unknown.
     """
     return _samplers(process)[0]
 
 
 def _samplers(process: str) -> tuple[str, ...]:
     if process not in PROCESSES:
-        raise ValueError(f"process must be one of {', '.join(PROCESSES)}, not {process!r}")
+        raise ValueError(f"process must be one of {', '.join(PROCESSES)}, got {process!r}")
     return SAMPLERS[process]
 
 
 def plan_steps(process: str, sampler: str, steps: int) -> Plan:
-    """The coefficients of a sampler.
+    """Compute the coefficients of a sampler.
 
     Raises:
-        ValueError: an unknown process, a sampler of another one, or as :func:`spaced_times`.
+        ValueError: the process is unknown, the sampler does not fit the process, or as :func:`spaced_times`.
     """
     known = _samplers(process)
     if sampler not in known:
-        raise ValueError(f"sampler of process {process} must be one of {', '.join(known)}, not {sampler!r}")
+        raise ValueError(f"sampler of process {process} must be one of {', '.join(known)}, got {sampler!r}")
     times = spaced_times(steps)
     if process == "flow":
         return _euler(steps)
@@ -159,17 +162,17 @@ def plan_steps(process: str, sampler: str, steps: int) -> Plan:
 
 
 def _row(process: str, sampler: str, now: float, then: float, index: int) -> tuple:
-    """Of a step between two shares of variance, in the order of :class:`Plan`.
+    """Coefficients of a step between two shares of variance, in the order of :class:`Plan`.
 
-    What is predicted of the image follows from ``x = alpha * image + sigma * noise``, and for ``velocity``, which is
-    ``alpha * noise - sigma * image`` (Salimans and Ho 2022), is ``alpha * x - sigma * velocity``.
+    The predicted image follows from ``x = alpha * image + sigma * noise``. With ``velocity``, defined as
+    ``alpha * noise - sigma * image`` (Salimans and Ho 2022), it is ``alpha * x - sigma * velocity``.
     """
     signal, noise = math.sqrt(now), math.sqrt(1 - now)
     image = (1 / signal, -noise / signal) if process == "epsilon" else (signal, -noise)
     direction = (1 / noise, -signal / noise)
     weights = [1.0, 0.0, 0.0, 0.0]
     if sampler == "ddpm":
-        kept = now / then  # alpha, of which beta is the rest
+        kept = now / then  # alpha = 1 - beta
         after = (kept**0.5 * (1 - then) / (1 - now), then**0.5 * (1 - kept) / (1 - now), 0.0)
         fresh = math.sqrt((1 - kept) * (1 - then) / (1 - now))
         return (*image, *direction, weights, *after, fresh)
@@ -182,7 +185,7 @@ def _row(process: str, sampler: str, now: float, then: float, index: int) -> tup
 
 
 def _euler(steps: int) -> Plan:
-    """Of a rectified flow, whose share of noise is ``time / TIMES`` and which predicts ``image - noise``."""
+    """Coefficients for a rectified flow, which has the noise share ``time / TIMES`` and predicts ``image - noise``."""
     shares = [1 - index / steps for index in range(steps)]
     pace = [then / now for now, then in zip(shares, [*shares[1:], 0.0], strict=True)]
     ones, zeros, weights = [1.0] * steps, [0.0] * steps, [[1.0, 0.0, 0.0, 0.0]] * steps

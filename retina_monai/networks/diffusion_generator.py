@@ -1,4 +1,4 @@
-"""A diffusion model as a generator: condition in, photograph out, in a stated number of steps."""
+"""A diffusion model as a generator: condition in, photograph out."""
 
 from __future__ import annotations
 
@@ -31,31 +31,30 @@ SETTINGS: dict[str, Rule] = {
 
 
 class DiffusionGenerator(nn.Module):
-    """A sampler, the U-Net that it asks, and the bridge from what they work on to photographs.
+    """A U-Net, a sampler, and a bridge between photographs and the data of the diffusion process.
 
     Each of the three can be replaced: ``sampler`` by :meth:`sample_by`, ``unet`` by any
     :class:`retina_monai.networks.sampler.Denoiser`, and ``bridge`` by a module with the methods of
     :class:`retina_monai.networks.pixel_bridge.PixelBridge`.
 
-    The noise to start from is given, or drawn from ``seed``: then each sample of each batch starts from the same.
-    Either way a sample depends on its own condition and noise alone, on any device, scripted or not.
+    The initial noise is given or drawn from ``seed``. In the latter case all samples start from the same noise. A
+    sample depends on its own condition and noise alone, on any device, scripted or not.
 
     Args:
-        unet: of noisy picture and condition, and the time.
-        process: what the U-Net was trained to predict, one of
-            :data:`retina_monai.networks.diffusion.PROCESSES`.
-        sampler: one of the process's (:data:`retina_monai.networks.diffusion.SAMPLERS`); ``None``: the first of them.
-        steps: of the sampler, 1 to 1000; ``None``: 16.
-        guidance: as for :class:`retina_monai.networks.sampler.Sampler`; ``None``: 1.
-        seed: of the noise where none is given.
-        mean, std: of the photographs per channel, on the [-1, 1] scale.
+        unet: predicts from the noisy picture with its condition, and the time.
+        process: prediction target of the U-Net, one of :data:`retina_monai.networks.diffusion.PROCESSES`.
+        sampler: a sampler of the process (:data:`retina_monai.networks.diffusion.SAMPLERS`); ``None`` uses the default.
+        steps: steps of the sampler, in [1, 1000]; ``None`` uses 16.
+        guidance: as for :class:`retina_monai.networks.sampler.Sampler`; ``None`` uses 1.
+        seed: seed of the noise if none is given.
+        mean, std: mean and standard deviation of the photographs per channel, on the [-1, 1] scale.
 
     Attributes:
-        arguments: of this network, and of the U-Net in it, for who builds it again.
-        fixed: those of them on which weights depend, though no shape of any tensor tells.
+        arguments: arguments of this network and its U-Net, with which it can be rebuilt.
+        fixed: names of arguments on which the weights depend, which tensor shapes cannot reveal.
 
     Raises:
-        ValueError: an unknown process, a sampler of another one, or steps out of range.
+        ValueError: the process is unknown, the sampler does not fit the process, or ``steps`` is out of range.
     """
 
     fixed = ("process", "mean", "std")
@@ -91,13 +90,13 @@ class DiffusionGenerator(nn.Module):
         self.sample_by()
 
     def sample_by(self, **chosen: Any) -> DiffusionGenerator:
-        """Sample otherwise from now on.
+        """Change the sampling settings.
 
         Args:
-            chosen: ``sampler``, ``steps``, ``guidance`` and ``seed`` as when it was built; ``None`` leaves what was.
+            chosen: ``sampler``, ``steps``, ``guidance`` and ``seed`` as for the constructor; ``None`` keeps a setting.
 
         Raises:
-            ValueError: a sampler of another process, or steps out of range.
+            ValueError: the sampler does not fit the process, or ``steps`` is out of range.
         """
         arguments = self.arguments | {key: value for key, value in chosen.items() if value is not None}
         self.sampler = Sampler(*(arguments[key] for key in ("process", "sampler", "steps", "guidance")))
@@ -105,10 +104,10 @@ class DiffusionGenerator(nn.Module):
         return self
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Start a training from the weights of a generator; :meth:`ControlledUNet.start_from` for a ControlNet.
+        """Initialise from the weights of a generator; with a ControlNet by :meth:`ControlledUNet.start_from`.
 
         Raises:
-            RuntimeError: the state is another network's.
+            RuntimeError: the state belongs to another network.
         """
         unet: Any = self.unet
         if hasattr(unet, "start_from"):
@@ -118,15 +117,15 @@ class DiffusionGenerator(nn.Module):
 
     @property
     def drawn_by(self) -> dict[str, Any]:
-        """On what a sample depends beside weights, condition and noise."""
+        """Settings on which a sample depends besides weights, condition and noise."""
         return {key: self.arguments[key] for key in ("sampler", "steps", "guidance")}
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Draw photographs.
+        """Sample photographs.
 
         Args:
             image: condition ``(B, in_channels, H, W)`` in [-1, 1].
-            noise: to start from, ``(B, 3, H, W)``, N(0, 1); ``None``: by the seed.
+            noise: initial noise ``(B, 3, H, W)``, N(0, 1); ``None`` draws it from the seed.
 
         Returns:
             ``(B, 3, H, W)`` in [-1, 1], black outside the circle inscribed in the picture.
@@ -138,7 +137,7 @@ class DiffusionGenerator(nn.Module):
         factor = 2**self.levels
         if height % factor != 0 or width % factor != 0:
             raise ValueError(
-                f"the size must be divisible by 2^{self.levels} = {factor}, not {height} x {width}: "
+                f"the size must be divisible by 2^{self.levels} = {factor}, got {height} x {width}: "
                 "resize the picture or build the network with fewer levels"
             )
         if noise is None:
@@ -148,5 +147,5 @@ class DiffusionGenerator(nn.Module):
         return self.bridge.decode(self.sampler(self.unet, noise.float(), image.float(), low, high))
 
     def noise(self, latents: Tensor, height: int, width: int) -> Tensor:
-        """What samples start from, in training as here: ``(B,)`` int64 -> ``(B, 3, height, width)``, N(0, 1)."""
+        """Noise of training and sampling: latents ``(B,)`` int64 -> ``(B, 3, height, width)``, N(0, 1)."""
         return self.sampler.noise(latents, self.bridge.channels, height, width)

@@ -1,9 +1,9 @@
-"""A small dilated residual network: features that see far, for perceptual losses of large unknown parts.
+"""A small dilated residual network with a large receptive field, for perceptual losses.
 
-The high-receptive-field perceptual loss compares pictures by features of a network with dilated convolutions, trained
-to segment (Suvorov et al., WACV 2022, https://arxiv.org/abs/2109.07161). Theirs is a ResNet-50 of everyday scenes,
-which has to be downloaded; this one is small enough to be trained on the eyes at hand: it finds their vessels and draws
-them again. Dilated residual blocks: Yu, Koltun and Funkhouser, CVPR 2017, https://arxiv.org/abs/1705.09914.
+The high-receptive-field perceptual loss compares the features of a segmentation network with dilated convolutions
+(Suvorov et al., WACV 2022, https://arxiv.org/abs/2109.07161). Theirs is a ResNet-50 for everyday scenes, which must be
+downloaded. This network is small enough to be trained with the generator: it segments vessels and reconstructs the
+photographs. Dilated residual blocks: Yu, Koltun and Funkhouser, CVPR 2017, https://arxiv.org/abs/1705.09914.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["DilatedEncoder"]
 
 STRIDE = 8
 DILATIONS = (1, 2, 4, 8)
-RESIDUE = 0.5  # of a block's output: without norms, sums of blocks would grow
+RESIDUE = 0.5  # scale of a block's output; without norms, sums of blocks would grow
 
 SETTINGS: dict[str, Rule] = {
     "perceptual_features": COUNT,
@@ -26,14 +26,14 @@ SETTINGS: dict[str, Rule] = {
 
 
 class DilatedEncoder(nn.Module):
-    """Three downsamplings, dilated residual blocks at an eighth of the size, and two upsamplings to tell vessels.
+    """Three downsamplings, dilated residual blocks at an eighth of the size, and two upsamplings to segment vessels.
 
-    The upsamplings have instance norms: without, a few hundred iterations teach it next to nothing of vessels. The
-    other layers have none, so that their features tell colours.
+    The upsamplings need instance norms to learn vessels within a few hundred iterations. The other layers have no
+    norms, so that their features retain colours.
 
     Args:
-        in_channels: of the picture.
-        features: of the first convolution, doubled twice.
+        in_channels: channels of the picture.
+        features: channels of the first convolution, doubled twice.
     """
 
     def __init__(self, in_channels: int = 3, features: int = 24) -> None:
@@ -52,26 +52,26 @@ class DilatedEncoder(nn.Module):
         self.tell_image = nn.Conv2d(widths[2], in_channels * STRIDE**2, 1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """``(B, in_channels, H, W)`` -> features after each layer; the last entry is ``(B, 1 + in_channels, H, W)``.
+        """``(B, in_channels, H, W)`` -> features after each layer, and the prediction ``(B, 1 + in_channels, H, W)``.
 
-        That tells the vessels' logit, from the finest features, and the picture again, from the coarsest.
+        The prediction is the vessel logit, from the finest features, and the reconstruction, from the coarsest.
         """
         features = [image]
         for layer in self.downsamplings:
             features.append(layer(features[-1]))
         for block in self.blocks:
             features.append(torch.relu(features[-1] + RESIDUE * block(features[-1])))
-        again = pixel_shuffle(self.tell_image(features[-1]), STRIDE)
+        reconstruction = pixel_shuffle(self.tell_image(features[-1]), STRIDE)
         for layer, fine in zip(self.upsamplings, (features[2], features[1]), strict=True):
             coarse = interpolate(features[-1], fine.shape[-2:], mode="nearest")
             features.append(layer(torch.cat([coarse, fine], dim=1)))
         vessel = pixel_shuffle(self.tell_vessel(features[-1]), 2)
-        predicted = [_fit(picture, image) for picture in (vessel, again)]
+        predicted = [_fit(picture, image) for picture in (vessel, reconstruction)]
         return [*features[1:], torch.cat(predicted, dim=1)]
 
 
 def _fit(picture: Tensor, image: Tensor) -> Tensor:
-    """To the size of the image, which need not be a multiple of the stride."""
+    """Resize to the size of the image, which need not be a multiple of the stride."""
     size = image.shape[-2:]
     return picture if picture.shape[-2:] == size else interpolate(picture, size, mode="bilinear")
 

@@ -1,8 +1,8 @@
-"""Fast Fourier convolution: local features by a 3x3 kernel, global ones by a product in the Fourier domain.
+"""Fast Fourier convolution: local features by a 3x3 kernel, global features by a convolution in the Fourier domain.
 
-Chi, Jiang and Mu, "Fast Fourier Convolution", NeurIPS 2020, without its local Fourier unit, which LaMa leaves out too.
-A channel is local or global; each layer maps both kinds to both kinds, and the path from global to global sees the
-whole picture at once.
+Chi, Jiang and Mu, "Fast Fourier Convolution", NeurIPS 2020, without its local Fourier unit, which LaMa omits too. Each
+channel is local or global. A layer maps both kinds to both kinds, and its global-to-global path has a receptive field
+of the whole picture.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class FourierUnit(nn.Module):
-    """1x1 convolution, norm and ReLU of a picture's real Fourier transform: real and imaginary parts as channels.
+    """1x1 convolution, norm and ReLU on the real Fourier transform, with real and imaginary parts as channels.
 
-    In float32 under autocast: bfloat16 keeps three digits of amplitudes that differ by many.
+    Runs in float32 under autocast, because bfloat16 lacks the precision for amplitudes of very different magnitude.
 
     Args:
-        channels: of the picture, in and out.
+        channels: input and output channels.
         norm: ``batch``, as published, or ``instance``.
     """
 
@@ -37,14 +37,14 @@ class FourierUnit(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, C, H, W)`` -> the same shape and type."""
+        """``(B, C, H, W)`` -> same shape and dtype."""
         if torch.jit.is_scripting():
             return self.transform(image.float()).to(image.dtype)
         with torch.autocast(image.device.type, enabled=False):
             return self.transform(image.float()).to(image.dtype)
 
     def transform(self, image: Tensor) -> Tensor:
-        """The unit in float32."""
+        """Apply the unit in float32."""
         batch, channels, height, width = image.shape
         waves = torch.view_as_real(torch.fft.rfft2(image, norm="ortho"))
         parts = waves.permute(0, 1, 4, 2, 3).reshape(batch, 2 * channels, height, width // 2 + 1)
@@ -53,10 +53,10 @@ class FourierUnit(nn.Module):
 
 
 class SpectralTransform(nn.Module):
-    """A Fourier unit on half of the channels, with what it is given added, between two 1x1 convolutions.
+    """A residual Fourier unit on half of the channels, between two 1x1 convolutions.
 
     Args:
-        in_channels, out_channels: of the picture; ``out_channels`` is even.
+        in_channels, out_channels: input and output channels; ``out_channels`` must be even.
         norm: as for :class:`FourierUnit`.
     """
 
@@ -75,18 +75,18 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """Convolution, norm and ReLU of local and global channels, which lie one behind the other.
+    """Convolution, norm and ReLU of concatenated local and global channels.
 
     Args:
-        in_channels, out_channels: of both kinds together.
-        in_share, out_share: of them that are global, from 0 to below 1; they come last.
-        kernel_size, stride: of the convolutions; the picture is padded by reflection. With global channels on both
-            sides the stride is 1.
+        in_channels, out_channels: total number of input and output channels.
+        in_share, out_share: share of global channels, in [0, 1); the global channels come last.
+        kernel_size, stride: kernel size and stride of the convolutions, with reflection padding. The stride must be 1
+            if input and output both have global channels.
         norm: as for :class:`FourierUnit`.
 
     Raises:
-        ValueError: no local channel, a single global one behind global ones, or a stride with global channels on both
-            sides.
+        ValueError: there are no local channels; or, with global channels in input and output, there is a single global
+            output channel or a stride.
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class FourierConvolution(nn.Module):
         super().__init__()
         into, out = int(in_channels * in_share), int(out_channels * out_share)
         if into == in_channels or out == out_channels:
-            raise ValueError(f"of {in_channels} and {out_channels} channels none is local: give a smaller global share")
+            raise ValueError(f"no local channels among {in_channels} and {out_channels}: give a smaller global share")
         if into and out == 1:
-            raise ValueError("a single global channel cannot be halved: give a larger global share, or none")
+            raise ValueError("a single global channel cannot be halved: give a larger global share, or 0")
         if into and out and stride != 1:
-            raise ValueError(f"a stride of {stride} with global channels on both sides: the Fourier path has none")
+            raise ValueError(f"stride must be 1 with global channels in input and output, got {stride}")
         self.split = in_channels - into
 
         def convolve(inputs: int, outputs: int) -> nn.Conv2d:
@@ -121,13 +121,13 @@ class FourierConvolution(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` -> ``(B, out_channels, H', W')``."""
-        local, wide = image[:, : self.split], image[:, self.split :]
-        found = self.local_to_local(local)
+        local_in, global_in = image[:, : self.split], image[:, self.split :]
+        out = self.local_to_local(local_in)
         if self.global_to_local is not None:
-            found = found + self.global_to_local(wide)
+            out = out + self.global_to_local(global_in)
         if self.local_to_global is not None:
-            seen = self.local_to_global(local)
+            global_out = self.local_to_global(local_in)
             if self.global_to_global is not None:
-                seen = seen + self.global_to_global(wide)
-            found = torch.cat([found, seen], dim=1)
-        return torch.relu(self.norm(found))
+                global_out = global_out + self.global_to_global(global_in)
+            out = torch.cat([out, global_out], dim=1)
+        return torch.relu(self.norm(out))

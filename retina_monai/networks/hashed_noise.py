@@ -1,8 +1,8 @@
-"""Noise by counting and hashing: the same on every device, in every batch, and in TorchScript.
+"""Counter-based noise: the same on every device, in every batch, and in TorchScript.
 
-A value depends on a latent (a sample's own number), a stream and its place alone (Salmon et al., "Parallel Random
-Numbers: As Easy as 1, 2, 3", SC 2011). The hash is the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014);
-two of its numbers make two normal ones (Box and Muller 1958).
+A value depends only on a latent (a number per sample), a stream and its position (Salmon et al., "Parallel Random
+Numbers: As Easy as 1, 2, 3", SC 2011). The hash is the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+Pairs of uniform values are transformed to pairs of normal values (Box and Muller 1958).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ __all__ = ["hashed_normal", "hashed_uniform"]
 
 
 def hashed_uniform(latents: Tensor, stream: int, count: int) -> Tensor:
-    """Independent values, evenly spread over [0, 1).
+    """Independent uniform values in [0, 1).
 
     Args:
-        latents: ``(B,)`` int64, one for each sample.
-        stream: another one is independent of it: a step of a sampler, say.
-        count: how many for each sample.
+        latents: ``(B,)`` int64, one per sample.
+        stream: index of an independent random stream, for example the step of a sampler.
+        count: number of values per sample.
 
     Returns:
-        ``(B, count)``, float64, on the device of the latents.
+        ``(B, count)``, float64, on the device of ``latents``.
     """
     step = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed number: 2^64 over the golden ratio
     places = torch.arange(count, device=latents.device, dtype=torch.int64)
@@ -38,10 +38,10 @@ def hashed_normal(latents: Tensor, stream: int, channels: int, height: int, widt
 
     Args:
         latents, stream: as for :func:`hashed_uniform`.
-        channels, height, width: of the noise.
+        channels, height, width: shape of the noise.
 
     Returns:
-        ``(B, channels, height, width)``, float32, on the device of the latents.
+        ``(B, channels, height, width)``, float32, on the device of ``latents``.
     """
     count = channels * height * width
     pairs = (count + 1) // 2
@@ -59,5 +59,5 @@ def _mixed(bits: Tensor) -> Tensor:
 
 
 def _shifted(bits: Tensor, places: int) -> Tensor:
-    """Right, with zeros from the left, as unsigned integers are."""
+    """Logical right shift, which fills with zeros as for unsigned integers."""
     return (bits >> places) & ((1 << (64 - places)) - 1)

@@ -1,8 +1,8 @@
-"""Starting weights of the pix2pix family.
+"""Weight initialisation of the pix2pix family.
 
-``normal`` is the published one (Isola et al. 2017, section 6.2; the batch-norm part is DCGAN's). The others scale with
-the size of a layer: ``xavier`` (Glorot, Bengio, AISTATS 2010, eq. 12, in its normal form), ``kaiming`` (He et al., ICCV
-2015, eq. 10) and ``orthogonal`` (Saxe et al., ICLR 2014).
+``normal`` is the published initialisation (Isola et al. 2017, section 6.2; batch norm as in DCGAN). The others scale
+with the size of a layer: ``xavier`` (Glorot, Bengio, AISTATS 2010, eq. 12, in its normal form), ``kaiming`` (He et al.,
+ICCV 2015, eq. 10) and ``orthogonal`` (Saxe et al., ICLR 2014).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ INITIALIZATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def initialize_weights(network: nn.Module, std: float = 0.02, initialization: str = "normal") -> nn.Module:
-    """Draw the weights of convolutions, norm weights from N(1, std), set biases to 0; return the network.
+    """Initialise convolutions and norms at random, set biases to 0, and return the network.
 
     Args:
-        network: changed in place; seed torch first for a repeatable start.
-        std: standard deviation of norm weights, and of convolutions where ``initialization`` is ``normal``: N(0, std).
-        initialization: ``normal``, ``xavier``, ``kaiming`` or ``orthogonal``.
+        network: network to change in place; seed torch first for reproducible weights.
+        std: standard deviation of norm weights, N(1, std), and with ``normal`` of convolution weights, N(0, std).
+        initialization: initialisation of convolution weights: ``normal``, ``xavier``, ``kaiming`` or ``orthogonal``.
 
     Raises:
-        ValueError: an unknown initialization.
+        ValueError: the initialisation is unknown.
     """
     if initialization not in INITIALIZATIONS:
-        raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}, not {initialization!r}")
+        raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}, got {initialization!r}")
     draw = INITIALIZATIONS[initialization]
     for module in network.modules():
         if isinstance(module, (*CONVOLUTIONS, nn.BatchNorm2d, nn.InstanceNorm2d)) and module.weight is not None:

@@ -1,8 +1,8 @@
-"""LaMa's generator: a few downsamplings, residual blocks of fast Fourier convolutions, as many upsamplings.
+"""LaMa's generator: downsamplings, residual blocks of fast Fourier convolutions, and upsamplings.
 
 Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022
-(https://arxiv.org/abs/2109.07161): with 64 features, 3 downsamplings and 9 blocks 27.05 M weights, with 18 blocks
-50.98 M.
+(https://arxiv.org/abs/2109.07161). With 64 features and 3 downsamplings it has 27.05 M weights for 9 blocks and 50.98 M
+for 18 blocks.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ SETTINGS: dict[str, Rule] = {
 
 
 class LamaGenerator(nn.Module):
-    """Paints what of a picture is not known.
+    """Inpaint the unknown pixels of a picture.
 
-    While it trains, it paints known pixels as well, for the losses to look at; in evaluation mode these are as they
-    came in, bit for bit.
+    In training mode it paints known pixels as well, for the losses. In evaluation mode it returns known pixels
+    unchanged, bit for bit.
 
     Args:
-        in_channels: of the picture and its mask, which comes last.
-        out_channels: of the picture.
-        features: of the first convolution, doubled by each downsampling.
-        downsamplings: how often the picture is halved, and doubled again.
-        blocks: residual blocks of two Fourier convolutions each.
-        global_share: of a residual block's channels that are global; 0: plain convolutions.
-        norm: ``batch``, as published, or ``instance``, the same in training and in use whatever the batch.
+        in_channels: channels of the picture and its mask, which comes last.
+        out_channels: channels of the picture.
+        features: channels of the first convolution, doubled by each downsampling.
+        downsamplings: number of downsamplings and of upsamplings.
+        blocks: number of residual blocks with two Fourier convolutions each.
+        global_share: share of global channels in a residual block; 0 gives plain convolutions.
+        norm: ``batch``, as published, or ``instance``, which does not depend on the batch or on running statistics.
         upsampling: ``transpose`` (3x3 transposed convolution, as published) or ``smooth`` (nearest neighbour, a 3x3
             convolution and a binomial blur, as in :class:`retina_monai.networks.Pix2PixUNet`).
-        blend: pixels over which known and painted blend inside the border of what is known, the black outside of the
-            field of view too; 0: a hard edge.
+        blend: width in pixels over which known and painted pixels are blended, inside the border of the known pixels,
+            including the black outside the field of view; 0 gives a hard edge.
 
     Raises:
-        ValueError: an unknown norm or kind of upsampling, or a negative blend.
+        ValueError: the norm or the kind of upsampling is unknown, or ``blend`` is negative.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class LamaGenerator(nn.Module):
             "blend": blend,
         }
         if norm not in NORMS:
-            raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
         if upsampling not in UPSAMPLINGS:
-            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
+            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, got {upsampling!r}")
         if blend < 0:
-            raise ValueError(f"blend must be at least 0, not {blend}")
+            raise ValueError(f"blend must be at least 0, got {blend}")
         self.factor = 2**downsamplings
         self.blend = blend
         widths = [features * 2**level for level in range(downsamplings + 1)]
@@ -99,21 +99,21 @@ class LamaGenerator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Picture and mask ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
 
-        The mask is -1 where the picture is known and above 0 where it is to be painted: 1, or less near vessels
-        (:class:`retina_monai.transforms.OutpaintingConditiond`). What the picture holds where it is to be painted does
-        not count. Inside, all is in [0, 1] with 0 for the unknown, as published. Sizes that are no multiple of
-        ``2 ** downsamplings`` are padded by reflection and cut again.
+        The mask is -1 on known pixels and above 0 on pixels to paint: 1, or less near vessels
+        (:class:`retina_monai.transforms.OutpaintingConditiond`). The picture is ignored on pixels to paint. Internally
+        values are in [0, 1], with 0 for unknown pixels, as published. Sizes that are not a multiple of
+        ``2 ** downsamplings`` are padded by reflection and cropped afterwards.
         """
         height, width = image.shape[-2], image.shape[-1]
         positive, known = (image + 1) / 2, (image[:, -1:] <= 0).to(image.dtype)
         shown = torch.cat([positive[:, :-1] * known, positive[:, -1:]], dim=1)
         below, right = -height % self.factor, -width % self.factor
         logits: Tensor = self.layers(pad(shown, [0, right, 0, below], mode="reflect"))
-        painted = torch.sigmoid(logits[:, :, :height, :width].float()) * 2 - 1  # bfloat16 has whole grey levels alone
+        painted = torch.sigmoid(logits[:, :, :height, :width].float()) * 2 - 1  # bfloat16 cannot resolve grey levels
         return painted if self.training else self._composite(painted, image[:, :-1], known)
 
     def _composite(self, painted: Tensor, picture: Tensor, known: Tensor) -> Tensor:
-        """Known pixels from the picture, the others painted; a blend of both near the border of the known."""
+        """Known pixels of the picture and painted pixels elsewhere, blended near the border of the known pixels."""
         weight = known
         if self.blend > 0:
             weight = known * avg_pool2d(known, 2 * self.blend + 1, 1, self.blend, count_include_pad=False)
@@ -121,7 +121,7 @@ class LamaGenerator(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """What it is given, and two Fourier convolutions of it."""
+    """Two Fourier convolutions with a residual connection."""
 
     def __init__(self, channels: int, global_share: float, norm: str) -> None:
         super().__init__()
@@ -129,9 +129,9 @@ class _ResidualBlock(nn.Module):
         self.convolutions = nn.Sequential(*convolutions)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, channels, H, W)`` -> the same shape."""
-        mended: Tensor = self.convolutions(image)
-        return image + mended
+        """``(B, channels, H, W)`` -> same shape."""
+        residual: Tensor = self.convolutions(image)
+        return image + residual
 
 
 def _upsample(inputs: int, outputs: int, kind: str) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Networks by the names of their classes, so that weights outlive the file in which a class is defined."""
+"""Store networks by class name instead of module path, so that saved weights survive moved code."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ OLD_PREFIXES = ("retina_monai.networks.", "monai.networks.")
 
 
 def describe_network(network: nn.Module) -> dict[str, Any]:
-    """Class name and arguments of a network, as ``network.json`` stores them.
+    """Class name and arguments of a network, in the form of ``network.json``.
 
     Args:
-        network: has ``arguments``, plain data with which its class builds it again.
+        network: its ``arguments`` are the plain data with which its class rebuilds it.
     """
     arguments: Any = network
     return {"_target_": type(network).__name__, **arguments.arguments}
 
 
 def find_network_class(name: str) -> type[nn.Module] | None:
-    """The class of that name among the networks of this library and of MONAI.
+    """Find a network class of this library or MONAI by name.
 
     Args:
-        name: of a class, such as ``Pix2PixUNet``. The older form names the module too
-            (``retina_monai.networks.unet.Pix2PixUNet``): it is accepted, whether or not the class still lies there.
+        name: name of a class, such as ``Pix2PixUNet``. The older form with a module
+            (``retina_monai.networks.unet.Pix2PixUNet``) is accepted even if the class has moved.
 
     Returns:
-        ``None`` if there is no such class: nothing else that those packages import is found.
+        The class, or ``None`` if there is no such network.
     """
     module, _, last = name.rpartition(".")
     if module and not name.startswith(OLD_PREFIXES):

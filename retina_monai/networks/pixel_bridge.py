@@ -1,4 +1,4 @@
-"""Between photographs and what a diffusion model works on: here pixels, each channel brought to one scale."""
+"""Conversion between photographs and the data of a diffusion model: standardized pixels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from retina_monai.networks.circle import inscribed_circle
 
 __all__ = ["PixelBridge"]
 
-SPREAD = 0.5  # standard deviation of standardized photographs, beside noise of 1
+SPREAD = 0.5  # standard deviation of standardized photographs; that of the noise is 1
 
 
 class PixelBridge(nn.Module):
-    """Standardize photographs per channel, inside of the circle inscribed in them.
+    """Standardize photographs per channel inside the inscribed circle.
 
-    Training encodes and sampling decodes with it, so that both work on the same data.
+    Training uses :meth:`encode` and sampling uses :meth:`decode`.
 
     Args:
-        mean, std: of the photographs per channel, on the [-1, 1] scale.
+        mean, std: mean and standard deviation of the photographs per channel, on the [-1, 1] scale.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -39,7 +39,7 @@ class PixelBridge(nn.Module):
         return image * inside + (inside - 1)
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Black and white on the scale of ``x`` ``(B, C, H, W)``, two of ``(C, H, W)``; both 0 outside the circle."""
+        """Standardized black and white for ``x`` ``(B, C, H, W)``: two ``(C, H, W)``, both 0 outside the circle."""
         mean, scale, inside = _per_channel(self.mean, x), _per_channel(self.scale, x), inscribed_circle(x)
         return (-1 - mean) / scale * inside, (1 - mean) / scale * inside
 
@@ -49,5 +49,5 @@ class PixelBridge(nn.Module):
 
 
 def _per_channel(values: list[float], image: Tensor) -> Tensor:
-    """``(C, 1, 1)``; not a buffer, which would be among the weights of the scripted network."""
+    """Tensor ``(C, 1, 1)``. It is not a buffer, because buffers are part of the weights of a scripted network."""
     return torch.tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1)

@@ -1,9 +1,9 @@
-"""Resize-convolution (Odena et al., Distill 2016, https://doi.org/10.23915/distill.00003) as a transposed one.
+"""Resize-convolution (Odena et al., Distill 2016, https://doi.org/10.23915/distill.00003) as a transposed convolution.
 
-Doubling a picture by nearest neighbour and convolving it with a 3x3 kernel leaves no checkerboard, but takes nine
-products per pixel of a picture four times as large. The two linear maps together are one transposed convolution with
-stride 2, whose 4x4 kernel is the 3x3 one summed over blocks of 2x2: four products per pixel, no enlarged picture. On
-pictures so small that summing the kernels would cost more than it saves, the two steps are taken as they are.
+Nearest-neighbour upsampling followed by a 3x3 convolution avoids checkerboard artefacts, but takes nine products per
+pixel of the enlarged picture. The two linear maps together equal one transposed convolution with stride 2, whose 4x4
+kernel is the 3x3 kernel summed over 2x2 blocks. It takes four products per pixel and no enlarged picture. For very
+small pictures, where summing the kernel costs more than it saves, the two steps are run separately.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ SMALL = 512  # pixels
 
 
 class ResizeConvolution(nn.Module):
-    """3x3 convolution (padding 1) of a picture doubled by nearest neighbour, in one transposed convolution.
+    """Nearest-neighbour upsampling by 2 and 3x3 convolution (padding 1), as one transposed convolution.
 
     Args:
-        in_channels, out_channels: of the convolution.
-        bias: whether it has one.
+        in_channels, out_channels: channels of the convolution.
+        bias: whether the convolution has a bias.
 
     Attributes:
-        weight: ``(in_channels, out_channels, 3, 3)``, the 3x3 kernel turned by 180 degrees, as transposed
-            convolutions keep theirs.
+        weight: ``(in_channels, out_channels, 3, 3)``, the 3x3 kernel rotated by 180 degrees, as in transposed
+            convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:

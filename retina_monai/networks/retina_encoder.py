@@ -1,8 +1,8 @@
 """The retina encoder: a small convolutional network whose pooled features describe a fundus photograph.
 
-What compares two sets of photographs (KID, FID, precision and recall, nearest neighbours) compares their features.
-Those of Inception-v3 were learned on everyday objects; these on eyes, by telling what is in a photograph and what was
-done to it (:class:`MultiTaskEncoder`).
+Metrics of sets of photographs (KID, FID, precision and recall, nearest neighbours) compare their features. Those of
+Inception-v3 were learned on everyday objects. These are learned on eyes, by predicting the contents and degradations of
+photographs (:class:`MultiTaskEncoder`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from retina_monai.settings import COUNT, Rule
 
 __all__ = ["MultiTaskEncoder", "RetinaEncoder"]
 
-DARK = 0.12  # of the range from -1: a pixel without a brighter channel counts as black
-MOMENTUM = 0.01  # of running statistics, per batch
-SLOW = 0.001  # per photograph
-FAINT = 0.01  # variance below which a direction is not stretched to 1
+DARK = 0.12  # above -1; a pixel without a brighter channel is treated as black
+MOMENTUM = 0.01  # of the running mean and variance, per batch
+SLOW = 0.001  # momentum of the running covariance, per photograph
+FAINT = 0.01  # added to the variance, so that directions of smaller variance are not scaled up to 1
 TINY = 1e-4
 
 SETTINGS: dict[str, Rule] = {
@@ -31,25 +31,26 @@ SETTINGS: dict[str, Rule] = {
 
 
 class RetinaEncoder(nn.Module):
-    """Photograph -> features: five halvings with batch norm in between, then the mean over the picture.
+    """Photograph -> features: four downsampling stages with batch norm, then global average pooling.
 
-    What is outside of the field of view does not enter: pixels as dark as there (JPEG leaves no exact black) are made
-    black first. Over photographs as they are the features have mean 0, variance 1 and hardly any correlation: then a
-    distance counts each of them alike, and what no photograph varies in counts for much.
+    Pixels as dark as the background (which JPEG does not keep exactly black) are set to black first, so that pixels
+    outside the field of view have no influence. Over unmodified photographs the features are whitened: mean 0, variance
+    1 and hardly any correlation. A distance thus weights all directions equally, and deviations in directions in which
+    photographs hardly vary count for much.
 
     Args:
-        features: D, how many.
-        width: channels after the first convolution; up to eight times as many further on.
-        size: the side in pixels that every picture is brought to, a multiple of 16.
+        features: number of features D.
+        width: channels of the first convolution; up to eight times as many in later layers.
+        size: side length in pixels to which every picture is resized, a multiple of 16.
 
     Raises:
-        ValueError: a size that is no multiple of 16.
+        ValueError: ``size`` is not a multiple of 16.
     """
 
     def __init__(self, features: int = 96, width: int = 16, size: int = 256) -> None:
         super().__init__()
         if size < 16 or size % 16:
-            raise ValueError(f"size must be a multiple of 16, not {size}")
+            raise ValueError(f"size must be a multiple of 16, got {size}")
         self.arguments = {"features": features, "width": width, "size": size}
         self.features = features
         self.trunk = nn.Sequential(
@@ -71,12 +72,12 @@ class RetinaEncoder(nn.Module):
 
 
 class MultiTaskEncoder(nn.Module):
-    """The encoder with what it is trained by: linear heads that tell what is in a photograph and what was done to it.
+    """The encoder with linear heads for its training tasks.
 
     Args:
-        encoder: what is trained, and kept.
-        maps: how many kinds of structures are located, each in a grid of cells of 16 pixels.
-        traits: how many numbers about the photograph as a whole are told from its features.
+        encoder: the encoder to train; the heads are only used in training.
+        maps: number of kinds of structures to locate, each on a grid of cells of 16 pixels.
+        traits: number of traits of the whole photograph to predict from its features.
     """
 
     def __init__(self, encoder: RetinaEncoder, maps: int, traits: int) -> None:
@@ -86,9 +87,9 @@ class MultiTaskEncoder(nn.Module):
         self.describe = nn.Linear(encoder.features, traits)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """``(B, 3, H, W)`` -> ``features`` (B, D) before they are decorrelated, ``maps`` and ``traits``.
+        """``(B, 3, H, W)`` -> ``features`` ``(B, D)`` before whitening, ``maps`` and ``traits``.
 
-        ``maps`` (B, K, S / 16, S / 16) are logits, ``traits`` are (B, T).
+        ``maps`` ``(B, K, S / 16, S / 16)`` are logits, ``traits`` are ``(B, T)``.
         """
         cells = self.encoder.trunk(image)
         features = self.encoder.pool(cells)
@@ -96,7 +97,7 @@ class MultiTaskEncoder(nn.Module):
 
 
 class _Frame(nn.Module):
-    """Resize without aliasing, and black outside of the field of view."""
+    """Resize with antialiasing, and set pixels outside the field of view to black."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -111,9 +112,9 @@ class _Frame(nn.Module):
 
 
 class _Standardise(nn.Module):
-    """``(B, D)`` by running mean and variance, in training too: a batch may be of one picture.
+    """Standardise ``(B, D)`` by running mean and variance, in training too, because a batch may have one picture.
 
-    In a process group they run over the batches of all processes, as those of one process do.
+    In a process group the running statistics cover the batches of all processes.
     """
 
     def __init__(self, features: int) -> None:
@@ -132,7 +133,7 @@ class _Standardise(nn.Module):
 
     @torch.jit.unused
     def observe(self, values: Tensor) -> None:
-        """Take a batch into the running mean and variance."""
+        """Update the running mean and variance with a batch."""
         values = whole_batch(values.detach())
         mean = values.mean(0)
         spread = ((values - self.mean) * (values - mean)).mean(0) if len(values) > 1 else self.variance
@@ -141,7 +142,7 @@ class _Standardise(nn.Module):
 
 
 class _Whiten(nn.Module):
-    """``(B, D)`` times the inverse root of the covariance that was observed, and of a little more in each direction."""
+    """Whiten ``(B, D)`` by the running covariance, regularised by ``FAINT``."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -153,7 +154,7 @@ class _Whiten(nn.Module):
 
     @torch.jit.unused
     def observe(self, values: Tensor) -> None:
-        """Take features ``(B, D)`` of photographs as they are into the running mean and covariance."""
+        """Update the running mean and covariance with features ``(B, D)`` of unmodified photographs."""
         with torch.no_grad():
             for value in values.detach().float():
                 away = value - self.mean

@@ -29,31 +29,31 @@ SETTINGS: dict[str, Rule] = {
 
 
 class Pix2PixUNet(nn.Module):
-    """U-Net of pix2pix: 4x4 stride-2 convolutions down, their mirror up, skips by concatenation, tanh at the end.
+    """U-Net of pix2pix: 4x4 stride-2 convolutions, a mirrored decoder, concatenated skips, and a final tanh.
 
-    The outermost and the bottleneck layers carry no norm, so batch 1 works where the bottleneck is one pixel. Eight
-    levels with 64 features and batch norm are the published generator (54.4 M parameters).
+    The outermost and the bottleneck layers have no norm, so that batch size 1 works with a bottleneck of one pixel. The
+    published generator has eight levels, 64 features and batch norm (54.4 M parameters).
 
     Args:
         in_channels: channels of the condition.
         out_channels: channels of the image.
-        levels: how often the size is halved, at least 2.
+        levels: number of times the size is halved, at least 2.
         features: channels after the first convolution; doubled at each level up to eight times this number.
-        dropout: probability in the three innermost decoder blocks (the one that leaves the bottleneck included).
+        dropout: dropout probability in the three innermost decoder blocks, including that of the bottleneck.
         norm: ``batch``, ``instance`` or ``none``.
-        upsampling: ``transpose`` (4x4 transposed convolution, as published), ``resize`` (nearest neighbour, then a
-            3x3 convolution: less of a checkerboard, Odena et al. 2016) or ``smooth`` (the same, then a binomial blur,
-            which lets nothing through that alternates from pixel to pixel: Zhang, ICML 2019,
+        upsampling: ``transpose`` (4x4 transposed convolution, as published), ``resize`` (nearest neighbour, then a 3x3
+            convolution, which reduces checkerboard artefacts: Odena et al. 2016) or ``smooth`` (the same, then a
+            binomial blur, which removes patterns that alternate from pixel to pixel: Zhang, ICML 2019,
             https://arxiv.org/abs/1904.11486).
-        detail: channels of a branch at full resolution, which sees the condition as it is, where the outermost skip has
-            half of it: vessels of a pixel keep their course. 0 for none, as published.
-        circular_fov: paint black (-1) whatever lies outside the circle inscribed in the picture, the default field of
-            view of a fundus photograph that is cropped to it and padded square.
-        inside_map: paint black whatever the first channel of the condition, a map of covered shares, covers less than
-            half of: what is generated is a colour vessel mask.
+        detail: channels of a branch at full resolution, which preserves vessels one pixel wide; the outermost skip has
+            half the resolution. 0 disables it, as published.
+        circular_fov: whether to set pixels outside the inscribed circle to black (-1), the default field of view of a
+            fundus photograph that is cropped and padded square.
+        inside_map: whether to set pixels to black where the first channel of the condition, the share covered by
+            vessels, is less than one half. The output is then a colour vessel mask.
 
     Raises:
-        ValueError: fewer than two levels, or an unknown norm or kind of upsampling.
+        ValueError: ``levels`` is less than 2, or the norm or the kind of upsampling is unknown.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class Pix2PixUNet(nn.Module):
             "inside_map": inside_map,
         }
         if levels < 2:
-            raise ValueError(f"levels must be at least 2, not {levels}")
+            raise ValueError(f"levels must be at least 2, got {levels}")
         if norm not in NORMS:
-            raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
         if upsampling not in UPSAMPLINGS:
-            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
+            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, got {upsampling!r}")
         self.levels = levels
         self.circular_fov = circular_fov
         self.inside_map = inside_map
@@ -117,7 +117,7 @@ class Pix2PixUNet(nn.Module):
         height, width = image.shape[-2], image.shape[-1]
         if height % factor != 0 or width % factor != 0:
             raise ValueError(
-                f"the size must be divisible by 2^{self.levels} = {factor}, not {height} x {width}: "
+                f"the size must be divisible by 2^{self.levels} = {factor}, got {height} x {width}: "
                 "resize the picture or build the network with fewer levels"
             )
         skips: list[Tensor] = []
@@ -140,10 +140,10 @@ class Pix2PixUNet(nn.Module):
 
 
 class Binomial(nn.Module):
-    """Blur with (1, 2, 1) x (1, 2, 1) / 16; at the border, with as much of it as lies inside."""
+    """Blur with (1, 2, 1) x (1, 2, 1) / 16; at the border only pixels inside the picture are averaged."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, C, H, W)`` -> the same shape."""
+        """``(B, C, H, W)`` -> same shape."""
         between = avg_pool2d(image, 2, stride=1, padding=1, count_include_pad=False)
         return avg_pool2d(between, 2, stride=1)
 

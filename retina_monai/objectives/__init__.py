@@ -1,4 +1,4 @@
-"""The papers' losses, one file per family, for the trainers of :mod:`retina_monai.engines`."""
+"""Training objectives, one file per paper, for the trainers of :mod:`retina_monai.engines`."""
 
 from retina_monai.objectives.deep_supervision import DeepSupervision
 from retina_monai.objectives.encoder_losses import EncoderTasks

@@ -1,7 +1,7 @@
-"""Supervise each iteration's vessel map, inside the field of view (IterNet: Li et al., WACV 2020, section 3.3).
+"""Deep supervision of the vessel maps of all iterations (IterNet: Li et al., WACV 2020, section 3.3).
 
-Source: https://arxiv.org/abs/1912.05763. Beside its cross-entropy a soft Dice term (Milletari et al., 3DV 2016,
-https://arxiv.org/abs/1606.04797): vessels are a tenth of an eye.
+Source: https://arxiv.org/abs/1912.05763. A soft Dice term (Milletari et al., 3DV 2016,
+https://arxiv.org/abs/1606.04797) is added to the cross-entropy, since vessels cover only a tenth of an eye.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SETTINGS: dict[str, Rule] = {
 
 
 class DeepSupervision:
-    """Mean over the iterations of cross-entropy and ``1 - Dice``, of the pixels inside the field of view.
+    """Cross-entropy and ``1 - Dice`` inside the field of view, averaged over the iterations.
 
     Args:
-        network: photographs ``(B, 3, H, W)`` -> logits ``(B, iterations, H, W)`` while it trains.
-        cross_entropy_weight: of the first term.
-        dice_weight: of the second.
-        image_key, vessel_key, fov_key: entries of the batch; masks are ``(B, 1, H, W)`` in {0, 1}.
+        network: photographs ``(B, 3, H, W)`` -> logits ``(B, iterations, H, W)`` in training mode.
+        cross_entropy_weight: weight of the cross-entropy.
+        dice_weight: weight of ``1 - Dice``.
+        image_key, vessel_key, fov_key: keys of the batch; masks are ``(B, 1, H, W)`` in {0, 1}.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -62,7 +62,7 @@ class DeepSupervision:
         return {"pred": self.networks["segmenter"](batch[self.image_key]).float()}
 
     def losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Both terms; the field of view and the Dice are of the batch as a whole, so that empty patches count less."""
+        """Both terms, computed over the batch as a whole, so that empty patches count less."""
         logits, fov = outputs["pred"], batch[self.fov_key]
         vessel = batch[self.vessel_key].expand_as(logits)
         entropy = binary_cross_entropy_with_logits(logits, vessel, reduction="none") * fov
@@ -74,7 +74,7 @@ class DeepSupervision:
 
 
 def _soft_dice(probability: Tensor, vessel: Tensor, fov: Tensor) -> Tensor:
-    """Of ``(B, K, H, W)``, over the batch: ``(K,)``; 1 where neither has a vessel."""
+    """Soft Dice over the batch: ``(B, K, H, W)`` -> ``(K,)``; 1 if there are no vessels in either."""
     common = whole_sum((probability * vessel * fov).sum(dim=(0, 2, 3)))
     both = whole_sum(((probability + vessel) * fov).sum(dim=(0, 2, 3)))
     return torch.div(2 * common + 1, both + 1)

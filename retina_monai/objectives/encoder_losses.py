@@ -1,8 +1,8 @@
-"""What the retina encoder is trained for: to locate structures, and to tell of a photograph what was done to it.
+"""Objective of the retina encoder: locate structures, and predict traits and degradations of a photograph.
 
-Several tasks at once over one set of features (Caruana, Multitask Learning, Machine Learning 28, 1997), some with
-labels that phantoms and vessel maps give, some that supervise themselves: how strongly a photograph was spoilt is known
-whatever it shows (after Doersch and Zisserman, Multi-task self-supervised visual learning, ICCV 2017).
+Multi-task learning on shared features (Caruana, Multitask Learning, Machine Learning 28, 1997). Some tasks have labels
+from phantoms and vessel maps. Others are self-supervised: the strength of a synthetic degradation is known for any
+photograph (after Doersch and Zisserman, Multi-task self-supervised visual learning, ICCV 2017).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from retina_monai.settings import WEIGHT, Rule
 
 __all__ = ["EncoderTasks"]
 
-KNEE = 0.1  # of the smooth L1: errors below it count by their square
+KNEE = 0.1  # of the smooth L1, which is quadratic below it
 
 SETTINGS: dict[str, Rule] = {
     "map_weight": WEIGHT,
@@ -29,16 +29,16 @@ SETTINGS: dict[str, Rule] = {
 
 
 class EncoderTasks:
-    """Cross-entropy of the located structures and smooth L1 of the traits, over what is known of each photograph.
+    """Cross-entropy of the located structures and smooth L1 of the traits, over the known labels.
 
     Args:
-        network: ``(B, 3, H, W)`` -> ``maps`` (logits) and ``traits``, as :class:`MultiTaskEncoder` gives them.
-        map_weight: of the first term.
-        trait_weight: of the second.
-        observe: gets the features ``(B, D)`` of the photographs of each batch that were left as they are (``plain``);
-            in a process group those of the batches of all, in the order of one process.
-        image_key: entry of the batch that the network gets; ``maps`` and ``traits`` are what it is to tell, NaN where
-            that is not known.
+        network: ``(B, 3, H, W)`` -> ``features``, ``maps`` (logits) and ``traits``, as :class:`MultiTaskEncoder`.
+        map_weight: weight of the cross-entropy.
+        trait_weight: weight of the smooth L1.
+        observe: called with the features ``(B, D)`` of the unmodified photographs of each batch (``plain``); in a
+            process group with those of all ranks, in the order of one process.
+        image_key: key of the network's input in the batch. The targets are ``maps`` and ``traits``, with NaN for
+            unknown labels.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -61,14 +61,14 @@ class EncoderTasks:
         self.image_key = image_key
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """All that the network predicts for the batch's photographs."""
+        """Predictions of the network for the batch, with the prefix ``pred_``."""
         predicted: dict[str, Tensor] = self.networks["encoder"](batch[self.image_key])
         if self.observe is not None:
             self.observe(whole_batch(predicted["features"])[whole_batch(batch["plain"])])
         return {f"pred_{name}": value for name, value in predicted.items()}
 
     def losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """The two terms, each a mean over what is known."""
+        """Both terms, each a mean over the known labels."""
         maps = _known_mean(binary_cross_entropy_with_logits, outputs["pred_maps"], batch["maps"])
         traits = _known_mean(_smooth_l1, outputs["pred_traits"], batch["traits"])
         return {"e_maps": self.map_weight * maps, "e_traits": self.trait_weight * traits}

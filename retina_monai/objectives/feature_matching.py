@@ -1,4 +1,4 @@
-"""Match what a discriminator sees of two pictures, in every layer and at every scale.
+"""Match the discriminator's features of two pictures, in every layer and at every scale.
 
 Source: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs" (pix2pixHD), CVPR
 2018, https://arxiv.org/abs/1711.11585, eq. 4.
@@ -15,11 +15,11 @@ __all__ = ["discriminator_features", "feature_distance"]
 
 
 def discriminator_features(discriminator: nn.Module, picture: Tensor) -> list[list[Tensor]]:
-    """Feature maps of every scale of a discriminator, the last map of each being the patch logits.
+    """Feature maps of a discriminator at every scale; the last map of each scale holds the patch logits.
 
     Args:
-        discriminator: picture -> list of feature maps (the form of MONAI's ``PatchDiscriminator``), or such a list for
-            each scale (:class:`retina_monai.networks.PyramidDiscriminator`).
+        discriminator: picture -> list of feature maps (as MONAI's ``PatchDiscriminator``), or one such list per scale
+            (:class:`retina_monai.networks.PyramidDiscriminator`).
         picture: ``(B, C, H, W)``.
     """
     features = discriminator(picture)
@@ -29,11 +29,11 @@ def discriminator_features(discriminator: nn.Module, picture: Tensor) -> list[li
 def feature_distance(
     fake: list[list[Tensor]], real: list[list[Tensor]], penalty: Callable[[Tensor], Tensor] = torch.abs
 ) -> Tensor:
-    """Mean over scales and layers of the penalised difference of features, the logits left out.
+    """Mean penalty of the feature differences over scales and layers, without the logits.
 
     Args:
-        fake, real: of :func:`discriminator_features`.
-        penalty: of each element's difference: ``torch.abs`` as in pix2pixHD, ``torch.square`` as in LaMa.
+        fake, real: results of :func:`discriminator_features`.
+        penalty: elementwise penalty: ``torch.abs`` as in pix2pixHD, ``torch.square`` as in LaMa.
 
     Returns:
         A scalar, float32.

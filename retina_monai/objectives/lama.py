@@ -1,8 +1,8 @@
-"""The objective of LaMa (Suvorov et al., WACV 2022, https://arxiv.org/abs/2109.07161), for round pictures.
+"""The objective of LaMa (Suvorov et al., WACV 2022, https://arxiv.org/abs/2109.07161) for fundus photographs.
 
-A generator paints what is not known of a picture. Published: L1 on what is known, a non-saturating adversarial loss
-with a gradient penalty on real pictures, the discriminator's features matched, and a perceptual loss over features that
-see far. Here what is known may be as little as the vessels of a retina.
+A generator inpaints the unknown pixels of a picture. The published losses are L1 on known pixels, a non-saturating
+adversarial loss with a gradient penalty on real pictures, feature matching, and a perceptual loss with a large
+receptive field. Here the known pixels may be as few as the vessels of a retina.
 """
 
 from __future__ import annotations
@@ -41,39 +41,40 @@ SETTINGS: dict[str, Rule] = {
 
 
 class Lama:
-    """Paint around what is known, so that neither discriminator nor perceptual network tells it from a photograph.
+    """Train a generator to paint around known pixels, against a discriminator and a perceptual network.
 
     Args:
-        generator: picture and mask ``(B, 4, H, W)`` in [-1, 1] -> picture ``(B, 3, H, W)``; while it trains, all of it
-            is painted.
-        discriminator: picture -> list of feature maps, the last of which are the patch logits, or such a list for each
+        generator: picture and mask ``(B, 4, H, W)`` in [-1, 1] -> picture ``(B, 3, H, W)``; in training mode it paints
+            all pixels.
+        discriminator: picture -> list of feature maps, the last of which holds the patch logits; or one such list per
             scale.
-        perceptual: picture -> list of feature maps, and its prediction for each pixel as the last entry: the vessels'
-            logit, and the picture again (:class:`retina_monai.networks.DilatedEncoder`).
-        known_weight: of the L1 on known pixels.
-        unknown_weight: of the L1 on painted pixels; 0 as published.
-        color_weight: of the difference of mean and standard deviation of each channel inside the field of view.
+        perceptual: picture -> list of feature maps, the last of which holds its prediction for each pixel: the vessel
+            logit and a reconstruction of the picture (:class:`retina_monai.networks.DilatedEncoder`).
+        known_weight: weight of the L1 on known pixels.
+        unknown_weight: weight of the L1 on painted pixels; 0 as published.
+        color_weight: weight of the difference in mean and standard deviation per channel inside the field of view.
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
-        spectrum_weight: of :func:`retina_monai.objectives.spectra.spectrum_distance`; 0 as published.
-        adversarial_weight, feature_matching_weight, perceptual_weight: of these terms.
-        gradient_penalty: weight of the squared gradient of the discriminator's verdicts on real pictures, ``R1``
-            (Mescheder et al., ICML 2018, https://arxiv.org/abs/1801.04406, eq. 9); in float32. The verdicts of a
-            picture's patches are summed, as the authors of LaMa do, so it grows with the square of their number.
-        penalty_share: probability that an iteration has the penalty, which is then by its inverse as strong (lazily, as
-            in StyleGAN2: Karras et al., CVPR 2020, https://arxiv.org/abs/1912.04958, section 3.1).
-        perceptual_learns: whether the perceptual network is trained along, on the real photographs alone: to find
-            their vessels and to draw them again.
-        composite: the discriminator and the perceptual network see known pixels as they are, as inference gives them;
-            if not, as they are painted, as published.
-        first_stage: vessel map ``(B, 1, H, W)`` -> colour vessel mask ``(B, 3, H, W)``, both in [-1, 1]; is never
+        spectrum_weight: weight of :func:`retina_monai.objectives.spectra.spectrum_distance`; 0 as published.
+        adversarial_weight, feature_matching_weight, perceptual_weight: weights of these terms.
+        gradient_penalty: weight of the R1 penalty in float32, the squared gradient of the discriminator's logits on
+            real pictures (Mescheder et al., ICML 2018, https://arxiv.org/abs/1801.04406, eq. 9). The logits of a
+            picture's patches are summed as in the authors' code, so it grows with the square of their number.
+        penalty_share: probability that an iteration applies the penalty, which is then divided by ``penalty_share``
+            (lazy regularisation as in StyleGAN2: Karras et al., CVPR 2020, https://arxiv.org/abs/1912.04958,
+            section 3.1).
+        perceptual_learns: whether to train the perceptual network too, on real photographs only: it segments their
+            vessels and reconstructs them.
+        composite: whether the discriminator and the perceptual network see the given known pixels, as at inference; if
+            not, they see the painted ones, as published.
+        first_stage: vessel map ``(B, 1, H, W)`` -> colour vessel mask ``(B, 3, H, W)``, both in [-1, 1]; never
             trained.
-        condition_key, image_key, vessel_key, fov_key: entries of the batch: ``condition`` is picture and mask.
+        condition_key, image_key, vessel_key, fov_key: keys of the batch; the condition is picture and mask.
 
     Attributes:
-        generated_share: probability that the known colours are the first stage's and not the photograph's.
+        generated_share: probability that the known colours come from the first stage instead of the photograph.
 
     Raises:
-        ValueError: ``perceptual_weight`` without ``perceptual``, or ``spectrum_weight`` without ``spectrum``.
+        ValueError: ``perceptual_weight`` is given without ``perceptual``, or ``spectrum_weight`` without ``spectrum``.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -115,9 +116,9 @@ class Lama:
         fov_key: str = "fov",
     ) -> None:
         if perceptual_weight and perceptual is None:
-            raise ValueError("perceptual_weight needs a perceptual network to compare by")
+            raise ValueError("perceptual_weight needs a perceptual network")
         if spectrum_weight and spectrum is None:
-            raise ValueError("spectrum_weight needs a spectrum to weigh")
+            raise ValueError("spectrum_weight needs a spectrum function")
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         steps = [Step("generator", ("generator",), self.generator_losses)]
         if adversarial_weight:
@@ -140,7 +141,7 @@ class Lama:
         self.vessel_key, self.fov_key = vessel_key, fov_key
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """``known``, ``mask`` (1 where to paint), ``painted`` all over, and both together: ``pred``."""
+        """Generate: ``known``, ``mask`` (1 where to paint), ``painted`` everywhere, and their composite ``pred``."""
         known, mask = self._known(batch), (batch[self.condition_key][:, 3:] > 0).float()
         condition = torch.cat([known, batch[self.condition_key][:, 3:]], dim=1)
         painted = self.networks["generator"](condition).float()
@@ -149,12 +150,12 @@ class Lama:
 
     @torch.no_grad()
     def condition(self, batch: Batch) -> Tensor:
-        """Picture and mask as a chain of both stages has them: with the first stage's colours, if there is one."""
+        """Picture and mask as in a chain of both stages: with the colours of the first stage, if there is one."""
         known = batch[self.condition_key] if self.first_stage is None else self._staged(batch, self.first_stage)
         return torch.cat([known[:, :3], batch[self.condition_key][:, 3:]], dim=1)
 
     def perceptual_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Find the vessels of real photographs, and draw them again."""
+        """Losses of the perceptual network: vessel segmentation and reconstruction of real photographs."""
         image, fov = batch[self.image_key], batch[self.fov_key]
         predicted = self.networks["perceptual"](image)[-1].float()
         share = (batch[self.vessel_key] + 1) / 2
@@ -162,7 +163,7 @@ class Lama:
         return {"p_vessel": masked_mean(entropy, fov), "p_image": masked_mean((predicted[:, 1:] - image).abs(), fov)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Patches of photographs are real; of pictures that were painted on, those are fake that show some of it."""
+        """Losses of the discriminator: patches of photographs are real, patches with painted pixels are fake."""
         real = self._features(batch[self.image_key])
         fake = self._features(self._shown(outputs).detach())
         losses = {"d_real": _mean_softplus(real, -1.0), "d_fake": _masked_softplus(fake, outputs["mask"])}
@@ -172,7 +173,7 @@ class Lama:
         return losses
 
     def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Keep what is known, fool the discriminator, and look like the photograph to both networks."""
+        """Losses of the generator."""
         image, fov, mask = batch[self.image_key], batch[self.fov_key], outputs["mask"]
         shown, painted = self._shown(outputs), outputs["painted"]
         losses = {"g_known": self.known_weight * masked_mean((painted - outputs["known"]).abs(), 1 - mask)}
@@ -195,7 +196,7 @@ class Lama:
         return losses
 
     def _known(self, batch: Batch) -> Tensor:
-        """The known colours: the photograph's, or by chance, picture by picture, what the first stage makes of them."""
+        """Known colours: the photograph's or, drawn per picture, those of the first stage."""
         known = batch[self.condition_key][:, :3]
         if self.first_stage is None or self.generated_share <= 0:
             return known
@@ -210,11 +211,11 @@ class Lama:
         return torch.where(inside & vessel, colored, batch[self.condition_key][:, :3])
 
     def _squared_gradient(self, real: Tensor) -> Tensor:
-        """Of the sum of verdicts, by the pixels; a mean over pictures, in float32."""
+        """Squared gradient of the summed logits with respect to the pixels, in float32; a mean over pictures."""
         image = real.detach().float().requires_grad_(True)
         with torch.autocast(image.device.type, enabled=False):
-            verdict = torch.stack([scale[-1].sum() for scale in self._features(image)]).sum()
-            (gradient,) = torch.autograd.grad(verdict, image, create_graph=True)
+            logits = torch.stack([scale[-1].sum() for scale in self._features(image)]).sum()
+            (gradient,) = torch.autograd.grad(logits, image, create_graph=True)
         return gradient.square().sum(dim=(1, 2, 3)).mean()
 
     def _shown(self, outputs: Mapping[str, Tensor]) -> Tensor:
@@ -224,10 +225,10 @@ class Lama:
         return discriminator_features(self.networks["discriminator"], image)
 
     def _perceptual_distance(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Mean over layers of the squared difference of features, relative to their variance over the photograph.
+        """Squared difference of features relative to their variance over the photograph; a mean over layers.
 
-        Relative, so that the weight means the same whatever network it is, and however far it has learned: 1 is what a
-        picture of the photograph's mean features has.
+        Because it is relative, its scale does not depend on the network or its training: a picture with constant
+        features equal to the photograph's mean has a distance of 1.
         """
         with torch.no_grad():
             targets = [layer.float() for layer in self.networks["perceptual"](real)[:-1]]
@@ -240,7 +241,7 @@ class Lama:
 
 
 def _variance(features: Tensor) -> Tensor:
-    """Of each picture, over its places; a mean over channels."""
+    """Spatial variance of each picture; a mean over channels."""
     return (features - features.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3))
 
 
@@ -249,7 +250,7 @@ def _mean_softplus(features: list[list[Tensor]], sign: float) -> Tensor:
 
 
 def _masked_softplus(features: list[list[Tensor]], mask: Tensor) -> Tensor:
-    """Fake is a patch that shows some of what was painted, real one that shows none (section 2.3, mask-aware)."""
+    """Mask-aware loss (section 2.3): patches with painted pixels are fake, all others real."""
     return torch.stack([_masked(scale[-1].float(), mask) for scale in features]).mean()
 
 
@@ -259,6 +260,6 @@ def _masked(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def _color_distance(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
-    """Absolute difference of mean and of standard deviation inside the field of view, a mean over channels."""
+    """Absolute differences in mean and standard deviation inside the field of view, summed; a mean over channels."""
     ours, theirs = channel_statistics(pred, fov), channel_statistics(image, fov)
     return torch.stack([(one - other).abs().mean() for one, other in zip(ours, theirs, strict=True)]).sum()

@@ -1,4 +1,4 @@
-"""The objective of pix2pix, inside the field of view (Isola et al., CVPR 2017, https://arxiv.org/abs/1611.07004)."""
+"""The objective of pix2pix inside the field of view (Isola et al., CVPR 2017, https://arxiv.org/abs/1611.07004)."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ SETTINGS: dict[str, Rule] = {
 
 
 class Pix2Pix:
-    """Conditional adversarial + L1 objective of pix2pix (eq. 1 to 4), for round pictures.
+    """Conditional adversarial + L1 objective of pix2pix (eq. 1 to 4), for fundus photographs.
 
-    Whatever lies outside the field of view is black (-1) in the generated picture before any loss sees it, and the L1
-    term is the mean over the pixels inside, so neither network spends anything on the border.
+    Pixels outside the field of view are set to black (-1) in the generated picture before any loss, and the L1 term is
+    averaged over the pixels inside. Neither network spends capacity on the border.
 
     Args:
         generator: condition ``(B, C, H, W)`` -> image ``(B, 3, H, W)``, both in [-1, 1].
-        discriminator: ``cat(condition, image)``, ``(B, C + 3, H, W)`` -> list of feature maps, the last of which are
-            the patch logits (the form of MONAI's ``PatchDiscriminator``), or such a list for each scale
+        discriminator: ``cat(condition, image)``, ``(B, C + 3, H, W)`` -> list of feature maps, the last of which holds
+            the patch logits (as MONAI's ``PatchDiscriminator``); or one such list per scale
             (``PyramidDiscriminator``).
         l1_weight: lambda of eq. 4.
-        adversarial_weight: weight of the generator's adversarial term; at 0 the discriminator is neither asked nor
+        adversarial_weight: weight of the generator's adversarial term; at 0 the discriminator is neither evaluated nor
             trained (the L1-only row of the paper's table 1).
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
-        spectrum_weight: weight of :func:`retina_monai.objectives.spectra.spectrum_distance`: an L1 blur loses the fine
-            rings first.
-        feature_matching_weight: weight of the mean absolute difference of the discriminator's features of the generated
-            and of the real picture (pix2pixHD, Wang et al., CVPR 2018, eq. 4): texture without L1's blur.
-        segmenter: image ``(B, 3, H, W)`` -> logits ``(B, 1, H, W)`` of the vessels; needed if ``faithfulness_weight``
-            is not 0. It learns along, from the real photographs alone.
-        faithfulness_weight: weight of the cross-entropy between the vessels that the segmenter finds in the generated
-            picture and those of the condition that it finds in the photograph (the smaller of the two, pixel by pixel):
-            a vessel is drawn where the map has one, as visible as it is in photographs, and nowhere else.
-        appearance: ``(picture, fov)`` -> the picture brought to the appearance that the training photographs were
-            brought to, before any loss sees it: what an output is given afterwards is then what it was trained for.
-        condition_key, image_key, fov_key: entries of the batch; the field of view is ``(B, 1, H, W)`` in {0, 1}.
+        spectrum_weight: weight of :func:`retina_monai.objectives.spectra.spectrum_distance`, which counters the loss of
+            fine detail by the blur of L1.
+        feature_matching_weight: weight of the mean absolute difference between the discriminator's features of the
+            generated and the real picture (pix2pixHD, Wang et al., CVPR 2018, eq. 4): texture without the blur of L1.
+        segmenter: image ``(B, 3, H, W)`` -> vessel logits ``(B, 1, H, W)``; needed if ``faithfulness_weight`` is not 0.
+            It is trained too, on real photographs only.
+        faithfulness_weight: weight of the cross-entropy between the segmented vessels of the generated picture and the
+            visible vessels of the condition, the pixelwise minimum of the condition and the segmented vessels of the
+            photograph. Vessels are thus drawn only where the map has them, and as visible as in photographs.
+        appearance: ``(picture, fov)`` -> picture in the canonical appearance of the training photographs. It is applied
+            before any loss, as it is at inference.
+        condition_key, image_key, fov_key: keys of the batch; the field of view is ``(B, 1, H, W)`` in {0, 1}.
 
     Raises:
-        ValueError: ``spectrum_weight`` without ``spectrum``, or ``faithfulness_weight`` without ``segmenter``.
+        ValueError: ``spectrum_weight`` is given without ``spectrum``, or ``faithfulness_weight`` without ``segmenter``.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -88,9 +88,9 @@ class Pix2Pix:
         fov_key: str = "fov",
     ) -> None:
         if spectrum_weight and spectrum is None:
-            raise ValueError("spectrum_weight needs a spectrum to weigh")
+            raise ValueError("spectrum_weight needs a spectrum function")
         if faithfulness_weight and segmenter is None:
-            raise ValueError("faithfulness_weight needs a segmenter that finds vessels")
+            raise ValueError("faithfulness_weight needs a segmenter")
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         steps = [Step("generator", ("generator",), self.generator_losses)]
         if adversarial_weight:
@@ -116,23 +116,23 @@ class Pix2Pix:
         return {"pred": pred * fov + (fov - 1) if self.appearance is None else self.appearance(pred, fov)}
 
     def segmenter_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Find the vessels of real photographs."""
+        """Loss of the segmenter on real photographs."""
         vessel = (batch[self.condition_key] + 1) / 2
         return {"s_real": self._segmentation(batch, batch[self.image_key], vessel)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Real pairs to 1, generated pairs to 0; halved as in section 3.3."""
+        """Losses of the discriminator: target 1 for real pairs and 0 for generated pairs; halved as in section 3.3."""
         real = self._features(batch, batch[self.image_key])
         fake = self._features(batch, outputs["pred"].detach())
-        return {"d_real": 0.5 * _verdict(real, 1.0), "d_fake": 0.5 * _verdict(fake, 0.0)}
+        return {"d_real": 0.5 * _cross_entropy(real, 1.0), "d_fake": 0.5 * _cross_entropy(fake, 0.0)}
 
     def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
-        """Stay near the photograph (eq. 3), fool the discriminator (eq. 1), keep spectrum, features and vessels."""
+        """Losses of the generator: L1 (eq. 3), adversarial (eq. 1), features, spectrum and faithfulness."""
         pred, image, fov = outputs["pred"], batch[self.image_key], batch[self.fov_key]
         losses = {"g_l1": self.l1_weight * masked_mean((pred - image).abs(), fov)}
         if self.adversarial_weight:
             fake = self._features(batch, pred)
-            losses["g_adversarial"] = self.adversarial_weight * _verdict(fake, 1.0)
+            losses["g_adversarial"] = self.adversarial_weight * _cross_entropy(fake, 1.0)
             if self.feature_matching_weight:
                 with torch.no_grad():
                     real = self._features(batch, image)
@@ -149,7 +149,7 @@ class Pix2Pix:
 
     @torch.no_grad()
     def _visible(self, batch: Batch) -> Tensor:
-        """What the photograph shows of the condition's vessels: many a thin one is on the map and hardly to be seen."""
+        """The condition's vessels as far as they are visible in the photograph; many thin ones hardly are."""
         found = self.networks["segmenter"](batch[self.image_key]).float().sigmoid()
         return torch.minimum(found, (batch[self.condition_key] + 1) / 2)
 
@@ -164,5 +164,5 @@ def _bce(logits: Tensor, target: float) -> Tensor:
     return binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, target, dtype=torch.float32))
 
 
-def _verdict(features: list[list[Tensor]], target: float) -> Tensor:
+def _cross_entropy(features: list[list[Tensor]], target: float) -> Tensor:
     return torch.stack([_bce(scale[-1], target) for scale in features]).mean()

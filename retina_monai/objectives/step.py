@@ -1,4 +1,4 @@
-"""What an adversarial objective is made of: networks, a generating pass, and the steps that update who by what."""
+"""Interface of adversarial objectives: networks, a forward pass, and optimization steps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """One player's move: the networks that it updates and the terms that it minimises.
+    """One optimization step: the networks to update and the losses to minimise.
 
     Args:
-        name: the step's name; its optimizer goes by the same.
-        updates: names of the networks whose parameters move.
-        losses: ``(batch, outputs of forward)`` -> named scalar terms; their sum is minimised.
+        name: name of the step and of its optimizer.
+        updates: names of the networks to update.
+        losses: ``(batch, outputs of forward)`` -> named scalar losses, whose sum is minimised.
     """
 
     name: str
@@ -30,14 +30,16 @@ class Step:
 
 
 class Objective(Protocol):
-    """A paper's equations. It knows nothing of optimizers, devices, precision, logging or distribution.
+    """The equations of a paper, independent of optimizers, devices, precision, logging and distribution.
 
-    A term is a mean over pictures, or made of sums over the whole batch (:func:`retina_monai.group.whole_sum`), so that
-    the gradients of equal batches, averaged, are those of one.
+    A loss is a mean over pictures, or is computed from sums over the global batch
+    (:func:`retina_monai.group.whole_sum`). Averaging the gradients of equal batches then gives those of the global
+    batch.
 
-    ``meanings`` explains every loss by its name, for whoever reads the curves. ``networks`` is all that is moved,
-    averaged and saved; ``forward`` is the generating pass that the steps share;
-    only the ``forward`` of a network is ever called, so that wrapping one changes nothing.
+    Attributes:
+        meanings: description of each loss by name.
+        networks: all networks to move, synchronise and save. Only their ``forward`` is called, so they may be wrapped.
+        steps: optimization steps, in order.
     """
 
     meanings: ClassVar[Mapping[str, str]]
@@ -45,5 +47,5 @@ class Objective(Protocol):
     steps: tuple[Step, ...]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Generate: ``batch`` -> named tensors, ``pred`` among them."""
+        """Run the forward pass shared by all steps: ``batch`` -> named tensors, including ``pred``."""
         ...

@@ -1,4 +1,4 @@
-"""Squared error of what counts: its weights come with the target, as MONAI's engines hand a loss no more than that."""
+"""Weighted squared error. The weights are part of the target, because MONAI's engines pass nothing else to a loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["WeightedError"]
 class WeightedError(nn.Module):
     """Mean over all pixels of ``weight * (pred - target)^2``.
 
-    The mean is over pixels without weight too, so that the gradients of equal batches, averaged, are those of one.
+    The mean includes pixels of weight 0, so that averaging the gradients of equal batches gives those of the global
+    batch.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -21,6 +22,6 @@ class WeightedError(nn.Module):
     }
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Prediction ``(B, C, H, W)``, target ``(B, C + 1, H, W)`` whose last channel holds weights -> scalar."""
+        """Prediction ``(B, C, H, W)``, target ``(B, C + 1, H, W)`` with weights in the last channel -> scalar."""
         error = (pred - target[:, :-1]).square() * target[:, -1:]
         return error.mean()

@@ -1,4 +1,4 @@
-"""Generation with loaded bundles, and with chains of them."""
+"""Generate samples with bundles and with chains of bundles."""
 
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.chains import Chain, PhotographGenerator

@@ -1,4 +1,4 @@
-"""Pictures given as arrays: the same checks as those of files."""
+"""Check pictures given as arrays by the same rules as pictures read from files."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ __all__ = ["as_mask", "as_numbers"]
 
 
 def as_numbers(value: Any, name: str) -> NDArray:
-    """An array, a tensor or a picture of Pillow as an array of finite numbers.
+    """Convert an array, a tensor or a Pillow picture to an array of finite numbers.
 
     Args:
-        value: what the user gave.
-        name: of the argument, for the error.
+        value: the user's input.
+        name: name of the argument, for error messages.
 
     Raises:
-        RetinaError: a path, anything else that holds no numbers, an empty array, or values that are negative, NaN,
-            infinite or beyond 16 bits.
+        RetinaError: ``value`` is a path, is not numeric, is empty, or has values that are negative, NaN, infinite or
+            beyond 16 bits.
     """
     if isinstance(value, str | Path):
         raise RetinaError(
-            f"{name} is a path, {value}, where an array belongs: give numpy.asarray(PIL.Image.open({str(value)!r}))"
+            f"{name} must be an array, got the path {value}: give numpy.asarray(PIL.Image.open({str(value)!r}))"
         )
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or not array.size:
-        raise RetinaError(f"{name} holds no numbers ({array.dtype}, shape {array.shape}): give an array of a picture")
+        raise RetinaError(f"{name} must be a non-empty numeric array, got {array.dtype} of shape {array.shape}")
     refuse_values(array, name)
     return array
 
 
 def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
-    """A mask as the reader of files brings it, without a tolerance for what lies between 0 and 1.
+    """Convert an array to a mask as read from a file, but reject fractions between 0 and 1.
 
     Args:
-        value: ``(H, W)``, ``(1, H, W)`` or ``(H, W, 1)``: Boolean, {0, 1}, or in [0, 255] with what is marked at 128 or
-            more.
-        name: of the argument, a key of :data:`retina_monai.kinds.MASKS`.
+        value: ``(H, W)``, ``(1, H, W)`` or ``(H, W, 1)``: Boolean, {0, 1}, or in [0, 255] with foreground at 128 or
+            above.
+        name: name of the argument, a key of :data:`retina_monai.kinds.MASKS`.
 
     Returns:
-        ``(1, H, W)`` of {0, 1}.
+        Mask ``(1, H, W)`` in {0, 1}.
 
     Raises:
         RetinaError: as :func:`as_numbers` and :func:`retina_monai.data.files.masks.to_mask`; another shape; fractions.
@@ -59,5 +59,5 @@ def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
             f"{name} has shape {np.shape(value)}: give the {MASKS[name].name} as (H, W) or (1, H, W), not a photograph"
         )
     if array.max() <= 1 and not np.isin(array, (0, 1)).all():
-        raise RetinaError(f"{name} holds values between 0 and 1: give a mask, {name} >= 0.5 say")
+        raise RetinaError(f"{name} holds values between 0 and 1: give a mask, such as {name} >= 0.5")
     return to_mask(array, name, name)

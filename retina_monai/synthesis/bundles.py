@@ -1,4 +1,4 @@
-"""A bundle as a function: its network, and what its ``inference.json`` does before and after it."""
+"""A bundle as a function: its network with the preprocessing and postprocessing of its ``inference.json``."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class LoadedBundle:
     """A network with the preprocessing and postprocessing of its bundle.
 
     Args:
-        bundle: name of a bundle of this library, or the path of one.
-        checkpoint: other weights than the released ones.
-        trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
+        bundle: name of a bundle of this library, or path of a bundle.
+        checkpoint: weights to use instead of the released ones.
+        trust: whether a bundle from outside this library may run its code (:func:`retina_monai.bundle.find_bundle`).
 
     Attributes:
-        takes: kinds of picture (:mod:`retina_monai.kinds`) that it is given.
-        makes: kinds that it makes.
+        takes: kinds of its input pictures (:mod:`retina_monai.kinds`).
+        makes: kinds of its output pictures.
         root: folder of the bundle.
-        name: of that folder.
-        size: pixels a side of the pictures that it takes.
-        network: in evaluation mode.
+        name: name of that folder.
+        size: side length of its input pictures in pixels.
+        network: the network, in evaluation mode.
 
     Raises:
-        RetinaError: no such bundle, or weights that do not fit it.
+        RetinaError: there is no such bundle, or the weights do not fit its network.
     """
 
     def __init__(self, bundle: str | Path, checkpoint: str | Path | None = None, trust: bool = False) -> None:
@@ -47,9 +47,7 @@ class LoadedBundle:
         self._parser.read_config(self.root / "configs" / "inference.json")
         self._parser["bundle_root"] = str(self.root)
         if checkpoint is not None:
-            self._parser["checkpoint"] = Path(
-                checkpoint
-            ).expanduser()  # in text, MONAI gives meanings of its own to $, @, % and #
+            self._parser["checkpoint"] = Path(checkpoint).expanduser()  # MONAI would interpret $, @, % and # in a str
         self.size, self._device = self.part("size"), self.part("device")
         chain = ("preprocessing", "network", "inferer", "postprocessing")
         self._preprocessing, self.network, self._inferer, self._postprocessing = map(self.part, chain)
@@ -61,40 +59,40 @@ class LoadedBundle:
 
     @cached_property
     def weights(self) -> str:
-        """SHA-256 of the file from which they were loaded."""
+        """SHA-256 of the file of weights."""
         return digest(self.part("checkpoint"))
 
     @property
     def drawn_by(self) -> dict[str, Any]:
-        """How a network that starts from noise samples, on which what it draws depends; of others nothing."""
+        """Sampling settings of a network that starts from noise; empty for other networks."""
         drawn_by: dict[str, Any] = getattr(self.network, "drawn_by", {})
         return drawn_by
 
     def draw_as(self, settings: Mapping[str, Any]) -> None:
-        """From now on sample as a set was drawn; of a network that starts from no noise nothing changes.
+        """Use the sampling settings of an existing set from now on. Has no effect on networks without noise.
 
         Args:
-            settings: of ``settings.json`` in that set.
+            settings: contents of ``settings.json`` of that set.
         """
-        if told := {key: settings[key] for key in self.drawn_by if key in settings}:
-            self.network.sample_by(**told)
+        if sampling := {key: settings[key] for key in self.drawn_by if key in settings}:
+            self.network.sample_by(**sampling)
 
     def part(self, name: str) -> Any:
-        """A part of ``inference.json``, evaluated.
+        """Evaluate a part of ``inference.json``.
 
         Raises:
             RetinaError: there is no such part, or as :func:`part`.
         """
         if name not in self._parser:
             path = self.root / "configs" / "inference.json"
-            raise RetinaError(f"{path} has no {name}: take it from a bundle of this library")
+            raise RetinaError(f"{path} has no {name}: copy it from a bundle of this library")
         return part(self._parser, name)
 
     def options(self, **values: Any) -> ConfigParser:
-        """Its ``inference.json`` with other settings and the network that is loaded.
+        """Its ``inference.json`` with changed settings and the loaded network.
 
         Args:
-            values: of the keys that are to be changed.
+            values: new values by key.
         """
         parser = ConfigParser(copy(self._parser.config))
         parser["network"] = self.network
@@ -103,16 +101,16 @@ class LoadedBundle:
         return parser
 
     def draw(self, sample: Mapping[Any, Any], latent: int = 0) -> dict[Any, Any]:
-        """Add to a sample what the network makes of it.
+        """Add the network's output to a sample.
 
         Args:
-            sample: pictures ``(C, H, W)`` by kind, among them those that it takes: masks in {0, 1}, all others in
-                [0, 255]. A network that only finds masks takes pictures of any size.
-            latent: from which the noise of a network that starts from noise is drawn.
+            sample: pictures ``(C, H, W)`` by kind, including all of ``takes``: masks in {0, 1}, others in [0, 255].
+                A segmentation network takes photographs of any size.
+            latent: seeds the noise of a network that starts from noise.
 
         Returns:
-            The sample, with what :meth:`retina_monai.data.sets.network_format.NetworkOutput.__call__` adds to it, and
-            for each mask that was found in a picture, ``<kind>_by``: the bundle and the digest of its weights.
+            The sample with the entries added by :meth:`retina_monai.data.sets.network_format.NetworkOutput.__call__`.
+            Each mask segmented from a photograph also gets ``<kind>_by``: the bundle and the digest of its weights.
         """
         given = {kind: np.asarray(sample[kind], np.float32) for kind in self.takes} if self.resizes else sample
         side = given[self.takes[0]].shape[-1] if self.resizes else self.size
@@ -125,17 +123,16 @@ class LoadedBundle:
 
     @property
     def resizes(self) -> bool:
-        """Whether it takes pictures of any size: it finds masks in photographs, and draws nothing."""
+        """Whether it takes pictures of any size, as networks that only segment photographs do."""
         return self.takes == ("image",) and self.network_output.masks_only
 
     def run(self, image: NDArray[np.float32], latent: int = 0) -> NDArray[np.float32]:
-        """Prepare the network's input, run the network on it, and bring what it makes to its scale.
+        """Preprocess one input, run the network, and postprocess its prediction.
 
-        One sample at a time: the convolutions of a batch add up in another order, and a grey level here and there is
-        another.
+        Samples are never batched: convolutions sum in another order in a batch, which changes single grey levels.
 
         Args:
-            image: as the preprocessing takes it.
+            image: input of the preprocessing.
             latent: as for :meth:`draw`.
 
         Returns:
@@ -151,14 +148,14 @@ class LoadedBundle:
 
 
 def part(parser: ConfigParser, name: str) -> Any:
-    """A part of a config, evaluated.
+    """Evaluate a part of a config.
 
     Raises:
-        RetinaError: the part refuses its settings.
+        RetinaError: the part rejects its settings.
     """
     try:
         return parser.get_parsed_content(name)
-    except Exception as error:  # whatever a part raises, MONAI wraps it
+    except Exception as error:  # MONAI wraps any exception
         if mistake := root_error(error):
             raise RetinaError(str(mistake)) from error
         raise

@@ -1,9 +1,9 @@
-"""Chains of bundles: each adds to a sample what its network makes of it.
+"""Chains of bundles, each of which adds the output of its network to a sample.
 
-A sample is a dictionary of pictures by kind (:mod:`retina_monai.kinds`). A chain is valid if every bundle finds the
-kinds that it takes among those that were given and those that the bundles before it made. ``load("a+b")`` makes one of
-any two bundles; :data:`CHAINS` gives names to some. Any object with ``draw(sample, latent)`` can stand for a bundle: to
-clean vessel maps of specks first, say,
+A sample is a dictionary of pictures by kind (:mod:`retina_monai.kinds`). A chain is valid if the inputs of every bundle
+are among the given kinds and the outputs of the bundles before it. ``load("a+b")`` chains any two bundles;
+:data:`CHAINS` names some chains. Any object with ``draw(sample, latent)`` can replace a bundle, for example to remove
+specks from vessel maps first:
 
     class Cleaned(LoadedBundle):
         def draw(self, sample, latent=0):
@@ -41,36 +41,36 @@ __all__ = ["CHAINS", "Chain", "PhotographGenerator"]
 
 VESSELS = {"vessel", "vessel_share"}
 CHAINS = {"two_stage": ("pix2pix_color_vessel", "lama_fundus")}
-"""Names of chains: the vessels in colour first, then all else around them, which leaves them untouched."""
+"""Named chains. ``two_stage`` draws the vessels in colour, then paints the photograph around them."""
 
 
 class Chain:
-    """Loaded bundles, one after the other.
+    """Run several loaded bundles in sequence.
 
     Args:
-        name: of the chain.
-        bundles: that it is made of, in their order.
+        name: name of the chain.
+        bundles: its bundles, in order.
 
     Attributes:
-        takes: kinds that have to be given.
-        makes: kinds that its bundles make.
-        size: pixels a side of what it draws.
-        drawing: the last bundle that makes photographs, or else the last; its ``writer`` writes what the chain makes.
-        root: folder of that bundle, in whose ``runs`` is written what has no other place.
+        takes: kinds of its input pictures.
+        makes: kinds of its output pictures.
+        size: side length of its output in pixels.
+        drawing: the last bundle that makes photographs, else the last bundle; its ``writer`` writes the samples.
+        root: folder of that bundle, whose ``runs`` is the default place for output.
 
     Raises:
-        RetinaError: the bundles are of different sizes or share a name, one makes again what another made, or a network
-            cannot take its size.
+        RetinaError: the bundles differ in size, share a name or make the same kind, or a network does not support its
+            size.
     """
 
     def __init__(self, name: str, *bundles: LoadedBundle) -> None:
         self.name, self.bundles = name, bundles
         sizes = {bundle.name: bundle.size for bundle in bundles if not bundle.resizes}
         if len({bundle.name for bundle in bundles}) < len(bundles):
-            raise RetinaError(f"{name} is made of bundles of one name, {bundles[0].name}: give each a name of its own")
+            raise RetinaError(f"{name} has several bundles named {bundles[0].name}: give each a different name")
         if len(set(sizes.values())) > 1:
             named = " and ".join(f"{bundle} of {size}" for bundle, size in sizes.items())
-            raise RetinaError(f"{name} is made of bundles of different sizes, {named} pixels: give both one size")
+            raise RetinaError(f"{name} has bundles of different sizes, {named} pixels: give both the same size")
         for bundle in bundles:
             check_size(bundle.network, bundle.size)
         self.takes, self.makes = _ends(name, bundles)
@@ -79,12 +79,12 @@ class Chain:
 
     @property
     def network_output(self) -> NetworkOutput:
-        """What its bundles make, as if one network did."""
+        """The outputs of all bundles, as of one network."""
         return NetworkOutput(tuple(channel for bundle in self.bundles for channel in bundle.network_output.channels))
 
     @cached_property
     def appearances(self) -> Appearances | None:
-        """That its photographs can be given; ``None`` where it makes none, or each as it is to stay."""
+        """Appearances to choose from; ``None`` if it makes no photographs or keeps their appearance."""
         appearances: Appearances | None = None
         if "appearances" in self.drawing.options():
             appearances = self.drawing.part("appearances")
@@ -92,31 +92,31 @@ class Chain:
 
     @property
     def checkpoint(self) -> str | Path | dict[str, str | Path]:
-        """File of the weights; of several bundles by their names."""
+        """File of the weights; for several bundles a dictionary by bundle name."""
         files = {bundle.name: bundle.part("checkpoint") for bundle in self.bundles}
         return files if len(files) > 1 else self.bundles[0].part("checkpoint")
 
     @property
     def roots(self) -> Path | dict[str, Path]:
-        """Folder of the bundle; of several by their names."""
+        """Folder of the bundle; for several bundles a dictionary by bundle name."""
         return {bundle.name: bundle.root for bundle in self.bundles} if len(self.bundles) > 1 else self.root
 
     @cached_property
     def weights(self) -> str | dict[str, str]:
-        """SHA-256 of the weights; of several bundles by their names."""
+        """SHA-256 of the weights; for several bundles a dictionary by bundle name."""
         weights = {bundle.name: bundle.weights for bundle in self.bundles}
         return weights if len(weights) > 1 else self.bundles[0].weights
 
     def draw(self, sample: Mapping[Any, Any], latent: int = 0) -> dict[Any, Any]:
-        """Add to a sample what the bundles make of it.
+        """Add the output of every bundle to a sample.
 
         Args:
-            sample: pictures ``(C, size, size)`` by kind, among them those in ``takes``: masks in {0, 1}, all others in
+            sample: pictures ``(C, size, size)`` by kind, including all of ``takes``: masks in {0, 1}, others in
                 [0, 255].
-            latent: from which the noise of networks that start from noise is drawn.
+            latent: seeds the noise of networks that start from noise.
 
         Returns:
-            The sample with more pictures; photographs are in the canonical appearance, and not rounded.
+            The sample with the pictures added. Photographs are in the canonical appearance and not rounded.
         """
         drawn = dict(sample)
         for bundle in self.bundles:
@@ -142,9 +142,9 @@ class PhotographGenerator(Chain):
         Args:
             vessel: vessel map ``(H, W)`` or ``(1, H, W)`` of any size: Boolean, {0, 1}, or uint8 with
                 vessels above 127.
-            fov: field of view of the same shape, by the same rule; ``None``: the circle inscribed in the frame.
+            fov: field of view of the same shape and encoding; defaults to the circle inscribed in the frame.
             appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
-            seed, index: of a random appearance, of the texture, and of the noise of a network that starts from noise.
+            seed, index: seed a random appearance, the texture, and the noise of a network that starts from noise.
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
@@ -157,7 +157,7 @@ class PhotographGenerator(Chain):
         mask = as_mask(vessel, "vessel")
         inside = None if fov is None else as_mask(fov, "fov")
         if inside is not None and inside.shape != mask.shape:
-            raise RetinaError(f"fov is {inside.shape[1:]} and vessel {mask.shape[1:]}: give arrays of one size")
+            raise RetinaError(f"fov is {inside.shape[1:]} and vessel is {mask.shape[1:]}: give arrays of the same size")
         names = {"vessel": "vessel"} | ({} if inside is None else {"fov": "fov"})
         check_masks({"vessel": mask}, names, inside)
         fitted = fit_vessel_map(mask, inside, self.size)
@@ -171,13 +171,13 @@ class PhotographGenerator(Chain):
         random: np.random.Generator | None = None,
         latent: int = 0,
     ) -> NDArray[np.uint8]:
-        """Paint around a vessel map that is of the network's size and form already.
+        """Paint around a vessel map that already has the network's size and encoding.
 
         Args:
             sample: ``vessel_share``, float32 ``(1, size, size)`` in [0, 255], and ``fov``, ``(1, size, size)`` in
                 {0, 1}.
-            appearance: that the photograph gets; ``None``: it stays as the network paints it.
-            random: of the appearance's texture; ``None``: no texture.
+            appearance: appearance of the photograph; ``None`` keeps it as the network paints it.
+            random: draws the texture of the appearance; ``None`` omits the texture.
             latent: as for :meth:`draw`.
 
         Returns:
@@ -191,33 +191,34 @@ class PhotographGenerator(Chain):
 
 
 def with_both_vessels(sample: dict[Any, Any]) -> dict[Any, Any]:
-    """A sample that has a vessel map, as a mask or as shares, with both, and with a field of view.
+    """Complete a sample so that it has the vessel map as a mask and as shares, and a field of view.
 
     Args:
-        sample: pictures ``(C, H, W)`` by kind; without a field of view it is the circle inscribed in the frame.
+        sample: pictures ``(C, H, W)`` by kind, including ``vessel`` or ``vessel_share``. The default field of view is
+            the circle inscribed in the frame.
     """
-    made: dict[Any, Any] = {}
+    added: dict[Any, Any] = {}
     if "vessel_share" not in sample:
-        made["vessel_share"] = np.float32(255) * sample["vessel"]
+        added["vessel_share"] = np.float32(255) * sample["vessel"]
     if "vessel" not in sample:
-        made["vessel"] = (np.asarray(sample["vessel_share"]) >= HALF).astype(np.uint8)
+        added["vessel"] = (np.asarray(sample["vessel_share"]) >= HALF).astype(np.uint8)
     if "fov" not in sample:
-        made["fov"] = circle((sample | made)["vessel"].shape[-1])[None].astype(np.uint8)
-    return sample | made
+        added["fov"] = circle((sample | added)["vessel"].shape[-1])[None].astype(np.uint8)
+    return sample | added
 
 
 def _ends(name: str, bundles: tuple[LoadedBundle, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The kinds that have to be given to a chain, and those that it makes."""
+    """The input kinds and the output kinds of a chain."""
     takes: dict[str, None] = {}
     makes: dict[str, None] = {}
     for bundle in bundles:
         takes |= dict.fromkeys(kind for kind in bundle.takes if kind not in _with_vessels(makes))
         if again := [kind for kind in bundle.makes if kind in _with_vessels(takes | makes)]:
-            raise RetinaError(f"{name}: {bundle.name} makes {again[0]}, which its samples have already")
+            raise RetinaError(f"{name}: {bundle.name} makes {again[0]}, which the samples already have")
         makes |= dict.fromkeys(bundle.makes)
     return tuple(takes), tuple(makes)
 
 
 def _with_vessels(kinds: Collection[str]) -> set[str]:
-    """Kinds, with those that :func:`with_both_vessels` adds."""
+    """``kinds`` with those that :func:`with_both_vessels` adds."""
     return {*kinds} | ({*VESSELS, "fov"} if VESSELS & {*kinds} else set())

@@ -1,11 +1,11 @@
-"""A labelled synthetic set by one call: of what the first bundle of a chain takes, in any number of processes.
+"""Generate a labelled synthetic set with a bundle or chain, in any number of processes.
 
-The ``inference.json`` of the first bundle says what samples are made from (``source``), that of the last one that draws
-photographs how they are written (``writer``): the same objects with which ``monai.bundle run`` writes a set.
+The ``source`` in the ``inference.json`` of the first bundle yields the inputs, and the ``writer`` of the last bundle
+that makes photographs writes the samples. ``monai.bundle run`` uses the same objects.
 
-Sample ``i`` depends on ``(seed, i)`` alone, and is the same byte by byte however many are made at a time, in however
-many processes and after whatever interruption: a network sees one sample at a time, on one of torch's threads, since
-the samples of a batch and the threads of a sum both change the last digit of what comes out.
+Sample ``i`` depends on ``(seed, i)`` and its input alone. It is identical byte by byte for any batch size, number of
+processes or interruption. For this, a network processes one sample at a time in a single torch thread: batching and
+multi-threaded sums both change the last digit of the output.
 """
 
 from __future__ import annotations
@@ -57,37 +57,38 @@ def synthesize(
     fov_dir: str | Path | None = None,
     keep_names: bool | str = False,
 ) -> Path:
-    """Generate a photograph for each vessel map of a folder, or for vessel trees that the phantom grows.
+    """Generate one photograph per vessel map of a folder or per phantom vessel tree.
 
-    An interrupted set is completed by the same call. Processes that torchrun starts share the samples, each with a GPU
-    of its own where there are some.
+    The same call resumes an interrupted run. Processes started by torchrun share the samples and use one GPU each, if
+    available.
 
     Args:
-        bundle: what :func:`retina_monai.load` takes, for synthesis; or a chain.
-        input_dir: a folder of vessel maps, or a data set whose layout is recognised; ``None``: phantoms.
-        output_dir: where the set is written; ``None``: a folder of its own in ``runs`` of the (last) bundle.
-        count: how many phantoms; only where there is no ``input_dir``.
-        seed: of phantoms, random appearances, textures and warps.
+        bundle: a chain, or a bundle for synthesis as for :func:`retina_monai.load`.
+        input_dir: folder of vessel maps, or a data set with a recognised layout; ``None`` uses phantoms.
+        output_dir: output folder; ``None`` creates a folder in ``runs`` of the (last) bundle.
+        count: number of phantoms; only without ``input_dir``.
+        seed: seed of phantoms, random appearances, textures and warps.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
-        checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
-        batch_size: photographs that a process makes at the same time, each on a thread of its own: time and memory
-            depend on it, the photographs do not. ``None``: its share of the processors.
-        skip_unreadable: leave out vessel maps that cannot be read, and log which.
-        split: ``training``, ``validation`` or ``test``: vessel maps of that split of ``input_dir`` only; ``all``.
-        augment: warp each map so many times, and generate from the warped ones only; 0: maps as they are.
-        texture: draw the appearance's texture, by the seed; without it photographs are as the network paints them.
-        trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
-        fov_dir: a folder of fields of view, one for each vessel map of ``input_dir`` and of its name.
-        keep_names: keep names of patients, eyes and files that nobody has published; otherwise they become pseudonyms
+        checkpoint: weights to use instead of the released ones; for a chain a dictionary by bundle name.
+        batch_size: photographs that a process generates in parallel, each on its own thread. It affects time and
+            memory, but not the photographs. Defaults to the process's share of the processors.
+        skip_unreadable: whether to skip unreadable vessel maps and log their names.
+        split: use only the vessel maps of this split of ``input_dir``: ``training``, ``validation``, ``test`` or
+            ``all``.
+        augment: number of warped copies of each map, which replace the map; 0 uses the maps unchanged.
+        texture: whether to add the texture of the appearance, drawn from the seed.
+        trust: whether a bundle from outside this library may run its code (:func:`retina_monai.bundle.find_bundle`).
+        fov_dir: folder with one field of view per vessel map of ``input_dir``, under the same name.
+        keep_names: whether to keep unpublished names of patients, eyes and files. Otherwise they become pseudonyms
             (:mod:`retina_monai.data.listing.pseudonyms`).
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``vessel_shares``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
 
     Raises:
-        RetinaError: no such bundle or chain; ``count`` beside ``input_dir``, or ``split`` without it; settings out of
-            range; weights or vessel maps that cannot be used; an ``output_dir`` that holds another set, cannot be
-            written, or is written to by another run.
+        RetinaError: there is no such bundle or chain; ``count`` is given with ``input_dir``, or ``split`` without it;
+            a setting is out of range; weights or vessel maps are unusable; or ``output_dir`` holds another set, cannot
+            be written or is in use by another run.
     """
     options = {
         "seed": seed,
@@ -112,7 +113,7 @@ def synthesize(
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a set is to be made of: the arguments of :func:`synthesize`."""
+    """The arguments of :func:`synthesize`."""
 
     bundle: str | Path | Chain
     checkpoint: Weights | None
@@ -123,23 +124,21 @@ class _Choice:
     options: Mapping[str, Any]
 
     def check(self, batch_size: int | None) -> None:
-        """Refuse what needs no look at any file but ``output_dir``."""
+        """Reject invalid arguments without reading any file but ``output_dir``."""
         options = self.options
         for switch in SWITCHES:
             parse_switch(options[switch], switch)
         parse_switch(self.trust, "trust")
         if self.input_dir is not None and self.count is not None:
-            raise RetinaError("count is the number of phantoms to grow: give it, or --input_dir, not both")
+            raise RetinaError("count is the number of phantoms: give either --count or --input_dir")
         if self.input_dir is None and options["split"] != "all":
-            raise RetinaError(
-                f"split {options['split']} is of a data set: give one with --input_dir, or leave --split out"
-            )
+            raise RetinaError(f"split {options['split']} needs a data set: give --input_dir, or leave out --split")
         if self.input_dir is None and options["fov_dir"] is not None:
-            raise RetinaError("fov_dir is for the vessel maps of a folder: give one with --input_dir, or leave it out")
+            raise RetinaError("fov_dir needs a folder of vessel maps: give --input_dir, or leave out --fov_dir")
         paths = {"input_dir": self.input_dir, "output_dir": self.output_dir}
         for key, path in (paths | {key: options[key] for key in ("fov_dir", "appearance")}).items():
             check_path(key, path)
-        if options["appearance"].startswith(("$", "@", "%")):  # which mean more to MONAI in inference.json
+        if options["appearance"].startswith(("$", "@", "%")):  # MONAI would interpret these in inference.json
             raise RetinaError(
                 f"appearance {options['appearance']} is unknown: give ./{options['appearance']} if it is the path of a "
                 "photograph"
@@ -159,7 +158,7 @@ class _Choice:
         return load_chain(self.bundle, self.checkpoint, parse_switch(self.trust, "trust"))
 
     def for_bundle(self, bundle: LoadedBundle) -> dict[str, Any]:
-        """The options that its ``inference.json`` has."""
+        """The options that the bundle's ``inference.json`` has."""
         count = {"phantom_count": self.count, "count": self.count} if self.count is not None else {}
         given = {**self.options, **count, "input_dir": self.input_dir}
         given |= {key: Path(given[key]) for key in ("input_dir", "fov_dir") if given[key] is not None}
@@ -167,7 +166,7 @@ class _Choice:
         return {key: value for key, value in given.items() if key in bundle.options()}
 
     def refuse_unused(self, chain: Chain) -> None:
-        """Refuse options that no bundle of the chain has."""
+        """Reject options that no bundle of the chain has."""
         usual = signature(synthesize).parameters
         known = {key for bundle in chain.bundles for key in self.for_bundle(bundle)}
         given = {"input_dir": self.input_dir, **self.options}
@@ -179,7 +178,7 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the first process found: the samples that are not there yet, how many are, and where they go."""
+    """Result of the first process's checks: the missing samples, the number of finished ones, and the output folder."""
 
     source: Sequence[Mapping[Any, Any]]
     finished: int
@@ -188,7 +187,7 @@ class _Plan:
 
 
 class _Work:
-    """A set in the making, as one process sees it."""
+    """One process's part in writing a set."""
 
     def __init__(self, choice: _Choice) -> None:
         self.choice = choice
@@ -199,7 +198,7 @@ class _Work:
         return self.choice.load()
 
     def begin(self, batch_size: int | None) -> _Plan:
-        """Look at all that a user may have wrong, and only then take the folder."""
+        """Check all inputs, and lock the folder only afterwards."""
         self.choice.check(batch_size)
         prepare(self.choice.options["seed"])
         chain = self.chain
@@ -219,7 +218,7 @@ class _Work:
         return _Plan(source, len(finished_samples(folder)), folder, settings)
 
     def run(self, plan: _Plan, batch_size: int, ranks: Ranks) -> None:
-        """Make this process's share of the samples; the first then brings all together."""
+        """Generate this process's share of the samples; the first process then completes the set."""
         target = self.target = self.target or self._target(plan.folder, plan.settings)
 
         def make(place: int) -> dict[str, Any]:
@@ -229,7 +228,7 @@ class _Work:
         left = len(plan.source)
         total = left + plan.finished
         own = range(ranks.rank, left, ranks.count)
-        hidden = None if ranks.rank == 0 else True  # None: where there is no screen
+        hidden = None if ranks.rank == 0 else True  # None hides the bar only where there is no terminal
         with (
             _threads(batch_size) as threads,
             tqdm(total=total, initial=plan.finished, desc="generating", unit="sample", disable=hidden) as bar,
@@ -244,23 +243,23 @@ class _Work:
         ranks.wait()
 
     def release(self) -> None:
-        """Let others write to the folder."""
+        """Unlock the folder."""
         if self.target is not None:
             self.target.release()
 
     def _source(self, folder: Path) -> Any:
-        """What samples are made from, by the first bundle: those that are not finished.
+        """The first bundle's source of inputs for unfinished samples.
 
         Raises:
-            RetinaError: it does not give what the chain takes.
+            RetinaError: the source does not provide all inputs of the chain.
         """
         first = self.chain.bundles[0]
         phantoms = {"phantom_dir": self.chain.root / "runs" / "phantom"} if "phantom_dir" in first.options() else {}
         source = part(first.options(**self.choice.for_bundle(first), **phantoms, output_dir=folder), "source")
         if missing := [kind for kind in self.chain.takes if kind not in source.kinds]:
             raise RetinaError(
-                f"{self.chain.name} takes {missing[0]}, which no bundle before makes: {first.name} is given "
-                f"{', '.join(source.kinds) or 'noise'}"
+                f"{self.chain.name} takes {missing[0]}, which no earlier bundle makes: the source of {first.name} "
+                f"provides {', '.join(source.kinds) or 'noise'}"
             )
         return source
 
@@ -280,7 +279,7 @@ class _Work:
 
 @contextmanager
 def _threads(batch_size: int) -> Iterator[ThreadPoolExecutor]:
-    """As many threads as there are processors for, on each of which torch computes with one; as before afterwards."""
+    """Up to one thread per processor, in each of which torch computes single-threaded; restored afterwards."""
     before = torch.get_num_threads()
     most = min(batch_size, os.cpu_count() or 1)
     try:

@@ -1,4 +1,4 @@
-"""Any bundle as a function, by the kinds that it takes and makes, and any chain of bundles by its name."""
+"""Load bundles and chains of bundles as functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FUNCTIONS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {
     (("vessel_share",), ("color_vessel",)): VesselColorer,
     (("color_vessel", "vessel_share"), ("image",)): Outpainter,
 }
-"""Functions on arrays, by the kinds that a bundle takes and makes."""
+"""Input and output kinds of a bundle -> its function on arrays."""
 
 
 def load(
@@ -29,24 +29,27 @@ def load(
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
     trust: bool = False,
 ) -> Any:
-    """Load a bundle, or a chain of several, as a function.
+    """Load a bundle or a chain of bundles as a function.
 
     Args:
-        bundle: name of a bundle of this library, or the path of a bundle (``./mine``); several joined by ``+``; or the
-            name of a chain (``two_stage``), or ``FOLDER/two_stage``, the chain made of the bundles in ``FOLDER``.
-        checkpoint: other weights than the released ones; of a chain a dictionary, by the names of its bundles.
-        trust: whether a bundle of another origin may run its code (:func:`retina_monai.bundle.find_bundle`).
+        bundle: name of a bundle of this library, or path of a bundle (``./mine``); several joined by ``+``; name of a
+            chain (``two_stage``); or ``FOLDER/two_stage`` for the chain of the bundles in ``FOLDER``.
+        checkpoint: weights to use instead of the released ones; for a chain a dictionary by bundle name.
+        trust: whether a bundle from outside this library may run its code (:func:`retina_monai.bundle.find_bundle`).
 
     Returns:
-        For a bundle or a chain that paints photographs around vessel maps, vessel map -> photograph
-        (:class:`PhotographGenerator`); for a bundle for segmentation, photograph -> probabilities of vessels
-        (:class:`VesselSegmenter`); for colouring, vessel map -> colour vessel mask (:class:`VesselColorer`); for
-        outpainting, colour vessel mask, vessel map and field of view -> photograph in the canonical appearance
-        (:class:`Outpainter`); for all others a :class:`Chain`, whose ``draw`` takes and gives samples.
+        The function depends on what the bundle or chain does:
+
+        - it paints photographs: vessel map -> photograph (:class:`PhotographGenerator`);
+        - it segments vessels: photograph -> vessel probabilities (:class:`VesselSegmenter`);
+        - it colours vessels: vessel map -> colour vessel mask (:class:`VesselColorer`);
+        - it outpaints: colour vessel mask, vessel map and field of view -> photograph in the canonical appearance
+          (:class:`Outpainter`);
+        - anything else: a :class:`Chain`, whose ``draw`` maps samples to samples.
 
     Raises:
-        RetinaError: no such bundle, one of another origin without ``trust``, one that makes no picture, bundles that do
-            not fit together, or weights that do not fit.
+        RetinaError: there is no such bundle, it is from outside this library and not trusted, it makes no picture, the
+            bundles do not fit together, or the weights do not fit.
     """
     names = _bundles_of(bundle)
     if len(names) == 1 and checkpoint is not None and isinstance(checkpoint, Mapping):
@@ -54,8 +57,8 @@ def load(
     kinds = [bundle_kinds(find_bundle(name, trust)) for name in names]
     if len(names) == 1 and kinds[0] in FUNCTIONS:
         return FUNCTIONS[kinds[0]](names[0], checkpoint, trust)
-    if lonely := [name for name, (_, makes) in zip(names, kinds, strict=True) if not makes]:
-        raise RetinaError(f"bundle {lonely[0]} makes no picture: run it by python -m monai.bundle run")
+    if imageless := [name for name, (_, makes) in zip(names, kinds, strict=True) if not makes]:
+        raise RetinaError(f"bundle {imageless[0]} makes no picture: run it with python -m monai.bundle run")
     single = None if isinstance(checkpoint, Mapping) else checkpoint
     weights = [single] if len(names) == 1 else _weights_of(bundle, [Path(name).name for name in names], checkpoint)
     loaded = [LoadedBundle(name, file, trust) for name, file in zip(names, weights, strict=True)]
@@ -70,7 +73,7 @@ def load_chain(
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
     trust: bool = False,
 ) -> Chain:
-    """As :func:`load`, always as a :class:`Chain`.
+    """As :func:`load`, but always return a :class:`Chain`.
 
     Raises:
         RetinaError: as :func:`load`.
@@ -80,7 +83,7 @@ def load_chain(
 
 
 def _bundles_of(bundle: str | Path) -> list[str | Path]:
-    """Names or paths of the bundles that are meant."""
+    """Names or paths of the bundles of a chain, or of the single bundle."""
     path = Path(bundle)
     if path.name in CHAINS and is_bare(bundle):
         return list(CHAINS[path.name])
@@ -92,12 +95,12 @@ def _bundles_of(bundle: str | Path) -> list[str | Path]:
 def _weights_of(
     chain: str | Path, bundles: list[str], checkpoint: str | Path | Mapping[str, str | Path] | None
 ) -> list[str | Path | None]:
-    """Of each bundle the weights that are given, or none."""
+    """Given weights of each bundle; ``None`` for the released ones."""
     given = {} if checkpoint is None else checkpoint
     if not isinstance(given, Mapping) or not set(given) <= set(bundles):
         names = " and ".join(bundles)
         raise RetinaError(
-            f"{Path(chain).name} is made of {names}: give --checkpoint as {{'{bundles[-1]}': 'FILE'}}, of one of them "
-            "or of both"
+            f"{Path(chain).name} consists of {names}: give --checkpoint as {{'{bundles[-1]}': 'FILE'}} with one entry "
+            "per bundle to replace"
         )
     return [given.get(bundle) for bundle in bundles]

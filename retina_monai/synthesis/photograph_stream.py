@@ -1,4 +1,4 @@
-"""Samples with their labels, as many as one asks for."""
+"""Generate labelled samples without a data set."""
 
 from __future__ import annotations
 
@@ -23,30 +23,32 @@ PHANTOM_SIZE = 512
 def generate(
     bundle: str | Path = "pix2pix_vessel", n: int = 1, seed: int = 0, appearance: str = "random", trust: bool = False
 ) -> list[dict[str, Any]]:
-    """Photographs with their labels: around vessel trees that the phantom grows, or of a chain that starts from noise.
+    """Generate photographs with labels, from phantom vessel trees or from noise.
 
     Sample ``i`` depends on (seed, i) alone.
 
     Args:
         bundle, trust: as for :func:`retina_monai.load`.
-        n: how many.
-        seed: of trees, noise and appearances.
+        n: number of samples.
+        seed: seed of vessel trees, noise and appearances.
         appearance: as for :class:`PhotographGenerator`.
 
     Returns:
-        Per sample pictures ``(C, size, size)`` by kind: ``image`` uint8 in [0, 255], masks (``vessel`` and ``fov``
-        around vessel trees) uint8 in {0, 1}; around vessel trees ``laterality``, too. Nothing in them is of a patient.
+        For each sample its pictures ``(C, size, size)`` by kind: ``image`` uint8 in [0, 255] and masks uint8 in {0, 1}.
+        Samples from vessel trees have ``vessel``, ``fov`` and ``laterality``. No sample contains patient data.
 
     Raises:
-        RetinaError: as :func:`load_chain`, ``n`` below 1, or a bundle that is given photographs.
+        RetinaError: as :func:`load_chain`; ``n`` is below 1; or the bundle needs photographs as input.
     """
     if n < 1:
-        raise RetinaError(f"n is the number of photographs and must be at least 1, not {n}")
+        raise RetinaError(f"n must be at least 1, got {n}")
     chain = load_chain(bundle, trust=trust)
     if isinstance(chain, PhotographGenerator):
         return [_around_phantom(chain, seed, index, appearance) for index in range(n)]
     if chain.takes:
-        raise RetinaError(f"{chain.name} takes {' and '.join(chain.takes)}: give it to load({chain.name!r})")
+        raise RetinaError(
+            f"{chain.name} takes {' and '.join(chain.takes)} as input: use load({chain.name!r}) instead of generate"
+        )
     return [_from_noise(chain, seed, index) for index in range(n)]
 
 

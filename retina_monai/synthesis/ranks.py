@@ -1,4 +1,4 @@
-"""Processes that torchrun starts to share a run: they wait for the first, which looks, and then go on by themselves."""
+"""Processes of one torchrun job: rank 0 prepares the run, then all ranks work independently."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from torch import distributed
 __all__ = ["Ranks", "joined"]
 
 PATIENCE = timedelta(days=365)
-"""For which a process waits for another that still works; one that ended is noticed at once."""
+"""Timeout while waiting for a rank that still works; a rank that exited is noticed at once."""
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among those that share a run.
+    """Rank of this process and number of processes.
 
     Attributes:
         rank: from 0.
-        count: of the processes.
+        count: number of processes.
     """
 
     rank: int = 0
     count: int = 1
 
     def from_first(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns in the first process, in all of them.
+        """Call ``work`` on rank 0 and return its result on all ranks.
 
         Raises:
-            Exception: of ``work``, in the first process; the others end after it as :meth:`wait` says.
+            Exception: any exception of ``work``, on rank 0. The other ranks then exit as in :meth:`wait`.
         """
         if self.count == 1:
             return work()
-        told: list[Any] = [False, None]
+        shared: list[Any] = [False, None]
         try:
             if self.rank == 0:
-                told = [True, work()]
+                shared = [True, work()]
         finally:
             self.wait()
-            distributed.broadcast_object_list(told)
-        if not told[0]:
-            self.wait()  # torchrun ends all when one has ended, and the first has yet to say why
-        result: Result = told[1]
+            distributed.broadcast_object_list(shared)
+        if not shared[0]:
+            self.wait()  # torchrun stops all ranks when one exits, and rank 0 has yet to print its error
+        result: Result = shared[1]
         return result
 
     def wait(self) -> None:
-        """Until all are here; where one has failed, this one ends with status 1 and nothing to say."""
+        """Wait for all ranks. If one has failed, exit silently with status 1."""
         if self.count == 1:
             return
         try:
             distributed.monitored_barrier(timeout=PATIENCE)
-        except RuntimeError:  # a connection is closed
+        except RuntimeError:  # connection closed
             raise SystemExit(1) from None
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """The processes that torchrun describes, or this one alone.
+    """Join the processes started by torchrun, if any.
 
-    They exchange words and no tensors: by gloo, on GPUs too.
+    They exchange Python objects and no tensors, so the backend is gloo on GPUs too.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:

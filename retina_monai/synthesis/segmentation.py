@@ -1,4 +1,4 @@
-"""A loaded bundle as a function: photograph in, vessels out; the same code as the bundle's ``inference.json``."""
+"""Vessel segmentation of arrays with a bundle, by the same code as its ``inference.json``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["VesselSegmenter"]
 
 
 class VesselSegmenter(LoadedBundle):
-    """A bundle that finds vessels in photographs.
+    """A bundle that segments the vessels of photographs.
 
     Args:
         bundle, checkpoint, trust: as for :class:`LoadedBundle`.
 
     Raises:
-        RetinaError: no such bundle, or weights that do not fit it.
+        RetinaError: as :class:`LoadedBundle`.
     """
 
     def __init__(
@@ -34,25 +34,28 @@ class VesselSegmenter(LoadedBundle):
         super().__init__(bundle, checkpoint, trust)
 
     def __call__(self, photograph: NDArray[np.uint8], fov: NDArray | None = None) -> NDArray[np.float32]:
-        """Find the vessels of one photograph.
+        """Segment the vessels of one photograph.
 
         Args:
             photograph: uint8 ``(3, H, W)``, RGB, of any size.
-            fov: field of view, as :func:`retina_monai.synthesis.arrays.as_mask` takes it; ``None``: it is computed.
+            fov: field of view in the form accepted by :func:`retina_monai.synthesis.arrays.as_mask`; ``None`` computes
+                it from the photograph.
 
         Returns:
-            Probabilities, float32 ``(H, W)`` in [0, 1]; 0 outside of the field of view. Vessel is from 0.5 on.
+            Vessel probabilities, float32 ``(H, W)`` in [0, 1]; 0 outside the field of view. Threshold at 0.5.
 
         Raises:
-            RetinaError: arrays of other shapes or types; a photograph that is black; a field of view that is empty,
-                inverted, or leaves out most of what the photograph shows.
+            RetinaError: an array has another shape or type; the photograph is black; or the field of view is empty,
+                inverted or excludes most of the photograph.
         """
         image = as_numbers(photograph, "photograph")
         if image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
-            raise RetinaError(f"photograph is {image.dtype} {image.shape}: give uint8 (3, H, W), RGB")
+            raise RetinaError(f"photograph must be uint8 (3, H, W), RGB, got {image.dtype} {image.shape}")
         inside = compute_fov(image) if fov is None else as_mask(fov, "fov")
         if inside.shape[1:] != image.shape[1:]:
-            raise RetinaError(f"fov is {inside.shape[1:]} and photograph {image.shape[1:]}: give arrays of one size")
+            raise RetinaError(
+                f"fov is {inside.shape[1:]} and photograph is {image.shape[1:]}: give arrays of the same size"
+            )
         check_masks({}, {} if fov is None else {"fov": "fov"}, inside, image)
         fitted, box = fit_photograph(image, inside, self.size)
         return to_own_size(self.run(fitted), box, image.shape[1:])[0] * inside[0]

@@ -1,4 +1,4 @@
-"""The two stages as functions: vessels in colour, and the photograph around them."""
+"""The two stages of ``two_stage`` on arrays: colour the vessels, and paint the photograph around them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Outpainter", "VesselColorer"]
 
 
 class VesselColorer(LoadedBundle):
-    """A bundle that gives the vessels of a map their colours.
+    """A bundle that colours the vessels of a vessel map.
 
     Args:
         bundle, checkpoint, trust: as for :class:`LoadedBundle`.
@@ -33,20 +33,20 @@ class VesselColorer(LoadedBundle):
         """Colour one map.
 
         Args:
-            share: ``(size, size)`` in [0, 255], what of each pixel vessels cover.
+            share: ``(size, size)`` in [0, 255], the share of each pixel covered by vessels.
 
         Returns:
             Colour vessel mask ``(3, size, size)``, RGB: canonical colours on vessels, black elsewhere.
 
         Raises:
-            RetinaError: a map of another size, or one of 0 and 1.
+            RetinaError: the map has another size, or is scaled to [0, 1].
         """
         _check(self, share)
         return _rounded(self.run(share))
 
 
 class Outpainter(LoadedBundle):
-    """A bundle that paints the photograph around a colour vessel mask, whose vessels stay as they are.
+    """A bundle that paints the photograph around a colour vessel mask without changing the vessels.
 
     Args:
         bundle, checkpoint, trust: as for :class:`LoadedBundle`.
@@ -64,33 +64,33 @@ class Outpainter(LoadedBundle):
 
         Args:
             color: colour vessel mask ``(3, size, size)``, RGB.
-            share: ``(size, size)`` in [0, 255], what of each pixel vessels cover: vessel from half of it on.
+            share: ``(size, size)`` in [0, 255], the share of each pixel covered by vessels; vessel from one half up.
             fov: ``(1, size, size)`` in {0, 1}.
 
         Returns:
             ``(3, size, size)``, RGB, in the canonical appearance.
 
         Raises:
-            RetinaError: as :meth:`VesselColorer.__call__`; colours or field of view of another size.
+            RetinaError: as :meth:`VesselColorer.__call__`, or ``color`` or ``fov`` has another size.
         """
         _check(self, share)
         for name, array, channels in (("color", color, 3), ("fov", fov, 1)):
             if np.shape(array) != (channels, self.size, self.size):
-                raise RetinaError(f"{name} has shape {np.shape(array)}: give {(channels, self.size, self.size)}")
+                raise RetinaError(f"{name} must have shape {(channels, self.size, self.size)}, got {np.shape(array)}")
         return _rounded(self.run(outpainting_input({"color_vessel": color, "vessel_share": share[None], "fov": fov})))
 
 
 def _check(bundle: LoadedBundle, share: NDArray[np.float32]) -> None:
-    """Refuse a map of another size or scale, which would come out black, and what a map never shows."""
+    """Reject a map of another size or scale, whose output would be black, and implausible vessel maps."""
     as_numbers(share, "share")
     if np.shape(share) != (bundle.size, bundle.size):
         raise RetinaError(
-            f"share has shape {np.shape(share)}, and {bundle.name} takes {(bundle.size, bundle.size)}: "
-            "retina_monai.data.fit_vessel_map brings a vessel map there"
+            f"share must have shape {(bundle.size, bundle.size)} for {bundle.name}, got {np.shape(share)}: resize the "
+            "vessel map with retina_monai.data.fit_vessel_map"
         )
     if 0 < np.max(share) <= 1:
-        raise RetinaError("share is at most 1: give what of each pixel vessels cover on the scale of [0, 255]")
-    if (marked := rounded_share(share)[None] >= HALF).any():  # of thin vessels alone none may reach the half
+        raise RetinaError(f"share must be in [0, 255], got a maximum of {np.max(share):g}: multiply it by 255")
+    if (marked := rounded_share(share)[None] >= HALF).any():  # thin vessels alone may never reach one half
         check_masks({"vessel": marked.astype(np.uint8)}, {"vessel": "share"})
 
 

@@ -1,1 +1,1 @@
-"""What scripts/benchmark.py measures, one file each."""
+"""The measurements of scripts/benchmark.py, one file each."""

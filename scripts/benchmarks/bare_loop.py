@@ -18,8 +18,8 @@ class BareLoop:
 
     Args:
         generator, discriminator: trained in place.
-        fused: whether Adam is fused; if not, it is torch's default.
-        precision: ``fp32``, or ``bf16`` by autocast.
+        fused: whether Adam is fused; if not, torch's default is used.
+        precision: ``fp32``, or ``bf16`` with autocast.
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, fused: bool = False, precision: str = "fp32"):

@@ -1,4 +1,4 @@
-"""Photographs per second of the two-stage chain and of the direct generator, and what memory a large set takes."""
+"""Photographs per second of the two-stage chain and the direct generator, and peak memory of a large set."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ DIRECT, CHAINED = "pix2pix_vessel", "two_stage"
 BUNDLES = (DIRECT, "pix2pix_color_vessel", "lama_fundus")
 BATCHES = (1, 8)
 SMALL = {"size": 64, "levels": 4, "features": 4, "detail": 0, "downsamplings": 2, "blocks": 1}
-MAPS = 10  # from which sets of any size are warped
+MAPS = 10  # number of vessel maps that are warped to sets of any size
 
 
 class Rates(NamedTuple):
-    """Photographs per second: of a whole set, and of the networks alone, by the batch size."""
+    """Photographs per second by batch size, for a whole set and for the networks alone."""
 
     whole: dict[int, float]
     networks: dict[int, float]
 
 
 def write_bundles(folder: Path, overrides: Mapping[str, Any]) -> None:
-    """Copies of the bundles with starting weights, which take as long as released ones; of other sizes if need be."""
+    """Copy the bundles with initial weights, which are as fast as released ones, and with the given overrides."""
     for name in BUNDLES:
         shutil.copytree(find_bundle(name) / "configs", folder / name / "configs")
         path = folder / name / "configs" / "inference.json"
@@ -59,7 +59,7 @@ def load(name: str, bundles: Path) -> Chain:
 
 
 def time_chain(name: str, eyes: Path, samples: int, seconds: float, overrides: Mapping[str, Any]) -> Rates:
-    """Of warped maps of the eyes; all that happens once, happens before the clock starts."""
+    """Measure a chain on warped maps of the eyes, after a first run as warm-up."""
     with tempfile.TemporaryDirectory() as folder:
         write_bundles(Path(folder), overrides)
         chain, whole = load(name, Path(folder)), {}
@@ -74,7 +74,7 @@ def time_chain(name: str, eyes: Path, samples: int, seconds: float, overrides: M
 
 @torch.inference_mode()
 def network_rate(chain: Chain, batch: int, seconds: float) -> float:
-    """Of the networks alone, on a true batch, with torch's threads; the first pass warms up."""
+    """Photographs per second of the networks alone, on a true batch with torch's threads, after a warm-up."""
     shapes = [(batch, bundle.network.arguments["in_channels"], chain.size, chain.size) for bundle in chain.bundles]
     pairs = [(bundle.network, torch.rand(shape) * 2 - 1) for bundle, shape in zip(chain.bundles, shapes, strict=True)]
 
@@ -91,7 +91,7 @@ def network_rate(chain: Chain, batch: int, seconds: float) -> float:
 
 
 def weigh_set(samples: int) -> Cost:
-    """What it takes to write a set of small photographs, from loading the chain on."""
+    """Cost of loading the chain and writing a set of small photographs."""
     with tempfile.TemporaryDirectory() as folder:
         bundles, eyes = Path(folder) / "bundles", write_phantoms(Path(folder) / "eyes", MAPS, 2 * SMALL["size"], 0)
         write_bundles(bundles, SMALL)

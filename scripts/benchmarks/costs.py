@@ -12,14 +12,14 @@ from benchmarks.processes import in_own_process
 
 
 class Cost(NamedTuple):
-    """Of one job in a process of its own."""
+    """Cost of one job in a separate process."""
 
     eyes: int
     seconds: float
-    peak: float  # MiB, beyond what the process held before
+    peak: float  # MiB, beyond the memory of the process before the job
 
     def peak_over(self, other: Cost) -> str:
-        """How many times as much memory; nothing where the other's lies below what the process held before."""
+        """Ratio of the peaks; empty if the other job took no additional memory."""
         return f"{self.peak / other.peak:.2f}" if other.peak > 0 else ""
 
     def cells(self) -> tuple[str, str]:
@@ -27,20 +27,20 @@ class Cost(NamedTuple):
 
 
 def median_cost(job: Callable[[], Cost], rounds: int) -> Cost:
-    """Of a job that measures its own cost, each time in a process of its own."""
+    """Median cost of a job that measures its own cost, each time in a separate process."""
     runs = [in_own_process(job) for _ in range(rounds)]
     return Cost(runs[0].eyes, median(run.seconds for run in runs), median(run.peak for run in runs))
 
 
 def cost_of(eyes: int, job: Callable[[], Any]) -> Cost:
-    """What a job takes in this process."""
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports (man 5 proc)
+    """Cost of a job in this process."""
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak of the imports (man 5 proc)
     before, start = _memory("VmRSS"), time.perf_counter()
     job()
     return Cost(eyes, time.perf_counter() - start, _memory("VmHWM") - before)
 
 
 def _memory(field: str) -> float:
-    """MiB of this process: resident now (``VmRSS``) or at most since the peak was forgotten (``VmHWM``)."""
+    """Memory of this process in MiB: resident (``VmRSS``) or peak since the reset (``VmHWM``)."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024

@@ -23,7 +23,7 @@ from retina_monai.kinds import PICTURES
 
 
 def measure_datasets(eyes: Path, effort: Effort) -> str:
-    """Prepare and load each set that was given, or the phantoms where none was."""
+    """Prepare and load each given data set, or the phantoms if none is given."""
     folders = [Path(folder) for folder in effort.dataset_dirs] or [eyes]
     costs = {}
     for folder in tqdm(folders, "data sets"):
@@ -37,7 +37,7 @@ def measure_datasets(eyes: Path, effort: Effort) -> str:
 
 
 def time_preparing(folder: Path) -> Cost:
-    """Find, check and describe all eyes, as ``retina_monai prepare`` does."""
+    """Cost of ``retina_monai prepare``: find, check and describe all eyes."""
     items = _items(folder)
     _forget(items)
     with tempfile.TemporaryDirectory() as output:
@@ -45,7 +45,7 @@ def time_preparing(folder: Path) -> Cost:
 
 
 def time_loading_all(folder: Path, size: int, cache: Path, cold: bool, overrides: Mapping[str, Any]) -> Cost:
-    """Bring all eyes to the network's tensors; cold with nothing cached, by us or by the system, else from disk."""
+    """Cost of loading all eyes as tensors: cold without any cache, including the system's, else from the disk cache."""
     torch.set_num_threads(1)
     keep_big_blocks()
     transform = bundle_config("released", {**overrides, "size": size}).get_parsed_content("validate#preprocessing")
@@ -68,7 +68,7 @@ def _read_all(eyes: CachedEyes) -> None:
 
 
 def _forget(items: Iterable[Item]) -> None:
-    """Let the system drop the files that it has in memory, so that they come from the disk."""
+    """Drop the files from the system's page cache."""
     for path in (item[key] for item in items for key in PICTURES if key in item):
         file = os.open(path, os.O_RDONLY)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""``ddpm_vessel`` against ``diffusers`` with a network of equal size: a step of training, and sampling."""
+"""Compare training and sampling of ``ddpm_vessel`` and of ``diffusers`` with a network of equal size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN_FP32, LOADING = "ddpm_vessel, fp32", "ddpm_vessel, loading"
 
 
 class Job(NamedTuple):
-    """What is measured: whose, what, and how many pictures at a time."""
+    """A measurement: the library, training or sampling, and the batch size."""
 
     whose: str
     work: str
@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
 
 def measure_diffusion(eyes: Path, effort: Effort) -> str:
-    """A step of training at the bundle's batch, and sampling one picture and several."""
+    """Measure a training step at the bundle's batch size, and sampling with batch sizes 1 and 4."""
     settings = settings_of(effort)
     batch, several = int(settings["batch_size"]), 4
     jobs = [
@@ -74,7 +74,7 @@ def run(job: Job, eyes: Path, effort: Effort) -> float:
 
 
 def seconds_of(job: Job, eyes: Path, effort: Effort) -> float:
-    """Median over the steps, or the pictures, after the first ones."""
+    """Median seconds per training step or sampled batch, after a warm-up."""
     torch.manual_seed(0)
     own = job.whose != THEIRS
     if own:
@@ -98,7 +98,7 @@ def timed(work: Callable[[], Any], times: int, warm_up: int = WARM_UP) -> float:
 
 
 def own_training(job: Job, eyes: Path, effort: Effort) -> float:
-    """Median step of the bundle's training with all that a user gets, or all but loading."""
+    """Median seconds per step of the bundle's full training, with or without loading."""
     steps = WARM_UP + effort.diffusion_iterations
     precision = "fp32" if job.whose == OWN_FP32 else "auto"
     with tempfile.TemporaryDirectory() as output_dir:
@@ -124,7 +124,7 @@ def own_training(job: Job, eyes: Path, effort: Effort) -> float:
 
 
 def their_training(batch: int, effort: Effort) -> Callable[[], None]:
-    """A step of ``examples/unconditional_image_generation/train_unconditional.py`` with its defaults."""
+    """Training step of ``examples/unconditional_image_generation/train_unconditional.py`` with its defaults."""
     from diffusers import DDPMScheduler
 
     settings = settings_of(effort)
@@ -159,7 +159,7 @@ def own_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
 
 
 def their_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
-    """As ``DDIMPipeline`` samples, with the condition behind the picture."""
+    """Sampling as in ``DDIMPipeline``, with the condition concatenated to the picture."""
     from diffusers import DDIMScheduler
 
     settings = settings_of(effort)
@@ -179,7 +179,7 @@ def their_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
 
 
 def settings_of(effort: Effort) -> dict[str, Any]:
-    """Of the bundle's ``train.json``."""
+    """Settings of the bundle's ``train.json``, with overrides."""
     parser = ConfigParser()
     parser.read_config(CONFIG)
     return {**parser.get(), **effort.overrides}
@@ -191,21 +191,21 @@ def unet_of(settings: dict[str, Any]) -> ConditionedUNet:
 
 
 def their_unet(settings: dict[str, Any]) -> nn.Module:
-    """``UNet2DModel`` with the levels, blocks, groups and heads of ours, and its attention in the middle."""
+    """``UNet2DModel`` with the levels, blocks, groups and heads of our U-Net, and attention in the middle block."""
     from diffusers import UNet2DModel
 
     own = unet_of(settings)
-    told, levels = own._settings(), len(own.arguments["multipliers"])
+    arguments, levels = own._settings(), len(own.arguments["multipliers"])
     network: nn.Module = UNet2DModel(
         sample_size=int(settings["size"]) // own.unshuffle,
-        in_channels=told["in_channels"],
+        in_channels=arguments["in_channels"],
         out_channels=own.out_channels * own.unshuffle**2,
-        block_out_channels=tuple(told["channels"]),
-        layers_per_block=told["num_res_blocks"],
+        block_out_channels=tuple(arguments["channels"]),
+        layers_per_block=arguments["num_res_blocks"],
         down_block_types=("DownBlock2D",) * levels,
         up_block_types=("UpBlock2D",) * levels,
-        norm_num_groups=told["norm_num_groups"],
-        attention_head_dim=told["num_head_channels"],
+        norm_num_groups=arguments["norm_num_groups"],
+        attention_head_dim=arguments["num_head_channels"],
     )
     return network
 
@@ -219,6 +219,6 @@ def pictures(batch: int, size: int) -> dict[str, Tensor]:
 
 
 def blocked(batch: int, settings: dict[str, Any]) -> dict[str, Tensor]:
-    """Pictures in blocks, as both networks see them."""
+    """Pixel-unshuffled pictures, as input of both networks."""
     made = pictures(batch, int(settings["size"]))
     return {key: nn.functional.pixel_unshuffle(value, int(settings["unshuffle"])) for key, value in made.items()}

@@ -1,4 +1,4 @@
-"""LaMa's generator on fast Fourier convolutions against the same one on plain convolutions: seconds and memory."""
+"""Seconds and memory of LaMa's generator with fast Fourier convolutions and with plain convolutions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from retina_monai.engines import keep_big_blocks
 from retina_monai.networks import LamaGenerator
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "lama_fundus" / "configs" / "inference.json"
-WARM_UP = 2  # pictures before the clock starts
+WARM_UP = 2  # pictures
 
 
 class Variant(NamedTuple):
-    """What is measured: which convolutions, of what, at which size."""
+    """A measurement: the share of global channels, training or inference, and the size."""
 
     share: float
     training: bool
@@ -30,7 +30,7 @@ class Variant(NamedTuple):
 
 
 def measure_fourier(eyes: Path, effort: Effort) -> str:
-    """Painting a picture, and a step of training, at each size."""
+    """Measure inference and a training step at each size."""
     variants = [
         Variant(share, training, size)
         for size in effort.fourier_sizes
@@ -67,7 +67,7 @@ def row(variant: Variant, costs: dict[Variant, Cost], effort: Effort) -> tuple[s
 
 
 def cost(variant: Variant, effort: Effort) -> Cost:
-    """Of the pictures after the first ones."""
+    """Cost of the pictures after the warm-up."""
     keep_big_blocks()
     network = build(variant.share, effort).train(variant.training)
     image = torch.rand(1, 4, variant.size, variant.size, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -95,7 +95,7 @@ def build(share: float, effort: Effort) -> LamaGenerator:
 
 
 def arguments() -> dict[str, float]:
-    """Of the released network."""
+    """Arguments of the released network."""
     parser = ConfigParser()
     parser.read_config(CONFIG)
     network: LamaGenerator = parser.get_parsed_content("network_def")

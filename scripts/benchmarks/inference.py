@@ -1,4 +1,4 @@
-"""Pictures per second of the released generator: eager, channels_last, compiled; fp32 and bf16."""
+"""Pictures per second of the released generator: eager, channels_last and compiled, in fp32 and bf16."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from retina_monai.engines import keep_big_blocks
 
 
 class Painter(NamedTuple):
-    """A generator in one form: weights, memory layout, compiled or not."""
+    """A generator with its dtype and memory layout, compiled or not."""
 
     network: Callable[[Tensor], Tensor]
     dtype: torch.dtype = torch.float32
@@ -46,7 +46,7 @@ class Speed:
 
 
 def time_inference(effort: Effort) -> tuple[dict[str, Speed], str]:
-    """The speed of every form, eager as torch comes first; and why ``torch.compile`` was left out, if it was."""
+    """Speed of every variant, starting with plain eager mode, and the reason if ``torch.compile`` was skipped."""
     network = build_generator(effort)
     vessel = phantom_batch(pixels_of("released", effort), 8)["vessel"]
     eager = {"eager, fp32, default malloc": Painter(network)}
@@ -63,7 +63,7 @@ def time_inference(effort: Effort) -> tuple[dict[str, Speed], str]:
 
 
 def build_generator(effort: Effort) -> nn.Module:
-    """With the released weights, if they are there and fit."""
+    """Build the generator, with the released weights if they exist and fit."""
     network = build_networks("released", effort.overrides)[0].eval()
     weights = BUNDLE / "models" / "model.pt"
     return load_network(network, weights) if weights.is_file() and not effort.overrides else network
@@ -83,13 +83,13 @@ def build_painters(network: nn.Module, compiled: bool) -> dict[str, Painter]:
 
 
 def no_compiler() -> str:
-    """Why ``torch.compile`` cannot be used; nothing if it can."""
+    """Reason why ``torch.compile`` cannot be used; empty if it can."""
     names = (os.environ.get("CXX", "g++"), "g++", "clang++")
     return "" if any(map(shutil.which, names)) else f"no C++ compiler ({', '.join(names[1:])}) is installed"
 
 
 def call_first(painters: Mapping[str, Painter], vessel: Tensor) -> tuple[dict[str, float], str]:
-    """Seconds to the first picture of those that run; compiled ones that do not are left out, with the reason."""
+    """Seconds to the first picture of each variant; compiled ones that fail are skipped, with the reason."""
     seconds, failure = {}, ""
     for name, painter in tqdm(painters.items(), "first calls"):
         start = time.perf_counter()
@@ -105,7 +105,7 @@ def call_first(painters: Mapping[str, Painter], vessel: Tensor) -> tuple[dict[st
 
 
 def compare(painters: Mapping[str, Painter], expected: Tensor, vessel: Tensor, effort: Effort) -> dict[str, Speed]:
-    """Measure in turns; the first turn warms up."""
+    """Measure in turns; the first turn is a warm-up."""
     differences = {name: float((painter.paint(vessel) - expected).abs().max()) for name, painter in painters.items()}
     speeds = {name: Speed({}, difference) for name, difference in differences.items()}
     for batch in (1, len(vessel)):

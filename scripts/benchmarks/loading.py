@@ -1,4 +1,4 @@
-"""Eyes per second that the cached data set gives."""
+"""Eyes per second of the cached data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long to measure, the clock, the turns, and the table of what came out."""
+"""Settings of the benchmarks, a stopwatch, measurement in turns, and tables."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure, and how large.
+    """Duration and size of the measurements. All sizes are side lengths in pixels.
 
     Args:
-        rounds: turns of each variant.
-        warm_up: iterations of a process before its clock starts.
-        iterations: that are timed in a process.
+        rounds: rounds of each variant.
+        warm_up: iterations of a process before timing starts.
+        iterations: timed iterations per process.
         block: iterations of one variant before the next has its turn in the same process.
-        phantoms: eyes; those that train are ``warm_up + iterations``.
-        seconds: for each variant of inference in each round.
-        overhead_sizes: whose overhead is measured.
-        compiled: whether ``torch.compile`` is tried.
-        overrides: of the bundles' configs; tests make all of it tiny.
-        dataset_dirs: sets that are prepared and loaded; the phantoms if there are none.
-        dataset_sizes: of the network for which they are loaded, pixels a side.
-        reader_size: of the picture that the readers read, pixels a side.
-        metric_counts: photographs in the small and in the large set whose metrics are taken.
-        metric_size: of these photographs, pixels a side.
-        report_count: photographs on each side of the report that is timed.
-        report_families: that it asks for.
-        fourier_sizes: of the pictures that LaMa's generator paints, pixels a side.
-        fourier_pictures: that are timed in a process.
-        diffusion_iterations: steps of training that are timed in a process.
-        diffusion_samples: times that a batch is sampled in a process.
-        chain_samples: of the set whose seconds are taken, at least.
-        chain_counts: samples of the small and of the large set whose memory is taken.
+        phantoms: number of eyes, of which ``warm_up + iterations`` are training eyes.
+        seconds: duration of each inference variant per round.
+        overhead_sizes: network sizes whose overhead is measured.
+        compiled: whether to try ``torch.compile``.
+        overrides: overrides of the bundles' configs; tests use them to shrink everything.
+        dataset_dirs: data sets to prepare and load; defaults to the phantoms.
+        dataset_sizes: network sizes for which they are loaded.
+        reader_size: size of the picture for the readers.
+        metric_counts: number of photographs in the small and the large set for the metrics.
+        metric_size: size of these photographs.
+        report_count: photographs in each of the two sets of the report.
+        report_families: families of the report.
+        fourier_sizes: picture sizes for LaMa's generator.
+        fourier_pictures: timed pictures per process.
+        diffusion_iterations: timed training steps per process.
+        diffusion_samples: timed batches of samples per process.
+        chain_samples: minimum number of samples of the timed set.
+        chain_counts: number of samples of the small and the large set for peak memory.
     """
 
     rounds: int
@@ -68,20 +68,20 @@ class Effort:
     chain_counts: tuple[int, int] = (100, 10_000)
 
     def overrides_of(self, config: str | Sequence[str]) -> dict[str, Any]:
-        """Those of ``overrides`` that a config has; the others are of other bundles."""
+        """The overrides of keys in a config; other overrides belong to other bundles."""
         keys = ConfigParser.load_config_files(config)
         return {key: value for key, value in self.overrides.items() if key in keys}
 
 
 class Timing(NamedTuple):
-    """Seconds of one iteration, and of what happens once at the end of an epoch."""
+    """Seconds per iteration and at the end of an epoch."""
 
     iteration: float
     epoch_end: float = 0.0
 
     @property
     def with_end(self) -> float:
-        """Of an iteration with its share in the end of an epoch of ``EPOCH``."""
+        """Seconds per iteration, including its share of the end of an epoch of ``EPOCH`` iterations."""
         return self.iteration + self.epoch_end / EPOCH
 
 
@@ -89,7 +89,7 @@ class Stopwatch:
     """Time the iterations and the end of each epoch of an engine; attached after all other handlers.
 
     Args:
-        warm_up: first iterations of an epoch that do not count.
+        warm_up: untimed iterations at the start of an epoch.
     """
 
     def __init__(self, warm_up: int = 0) -> None:
@@ -114,7 +114,7 @@ class Stopwatch:
 
 
 def in_turns(jobs: Mapping[Key, Callable[[], Any]], rounds: int, title: str) -> dict[Key, list[Any]]:
-    """Run every job once a round, each round beginning with another one; the results of each, round by round."""
+    """Run every job once per round, starting each round with another job; return the results of each job by round."""
     results: dict[Key, list[Any]] = {name: [] for name in jobs}
     names = list(jobs)
     with tqdm(total=rounds * len(jobs), desc=title) as bar:

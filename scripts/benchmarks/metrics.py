@@ -45,12 +45,12 @@ SMALL, LARGE = "small", "large"
 
 
 class VariedEyes(Sequence[Eye]):
-    """As many eyes as are asked for out of a few phantoms, each drawn when it is asked for: mirrored and brightened.
+    """Any number of eyes made lazily from a few phantoms by mirroring and brightening.
 
     Args:
-        count: of the eyes.
-        size: pixels a side.
-        seed: other seeds are other phantoms.
+        count: number of eyes.
+        size: side length in pixels.
+        seed: seed of the phantoms.
     """
 
     def __init__(self, count: int, size: int, seed: int) -> None:
@@ -80,7 +80,7 @@ def _mirrored(picture: np.ndarray, turn: int) -> np.ndarray:
 
 
 def _image(count: int, size: int) -> Callable[[], object]:
-    """Pairs: each photograph with the next."""
+    """Compare each photograph with the next."""
     eyes = VariedEyes(count, size, 1)
     scales = sum(size >= 11 * 2**scale for scale in range(len(MS_WEIGHTS)))
     measures = (
@@ -114,7 +114,7 @@ def _distribution(count: int, size: int) -> Callable[[], object]:
 
 
 def _faithfulness(count: int, size: int) -> Callable[[], object]:
-    """What is taken of two vessel maps, the second being the first shifted by a pixel; the judge goes by itself."""
+    """Metrics of two vessel maps, the second of which is the first shifted by a pixel; the judge is measured apart."""
     eyes = VariedEyes(count, size, 1)
 
     def measure() -> None:
@@ -159,11 +159,11 @@ FAMILIES: Mapping[str, Callable[[int, int], Callable[[], object]]] = {
     "judge": _judge,
 }
 FEWER = {"judge": 10}
-"""Of a family that does the same for each photograph and takes long: its sets are smaller by that."""
+"""Divisors of the set size for slow families whose cost is proportional to the number of photographs."""
 
 
 def _network(bundle: str) -> nn.Module:
-    """With starting weights, which take as long as released ones."""
+    """Build the network with initial weights, which are as fast as released ones."""
     parser = ConfigParser()
     parser.read_config(find_bundle(bundle) / "configs" / "inference.json")
     torch.manual_seed(0)
@@ -172,7 +172,7 @@ def _network(bundle: str) -> nn.Module:
 
 
 def time_family(name: str, count: int, size: int) -> Cost:
-    """Of one family on ``count`` photographs; phantoms are drawn and networks made before the clock starts."""
+    """Cost of one family on ``count`` photographs, without drawing phantoms and building networks."""
     job = FAMILIES[name](count, size)
     with torch.inference_mode():
         FAMILIES[name](min(count, 1 if name in FEWER else 5), size)()  # what is made once, by the first call

@@ -1,4 +1,4 @@
-"""Networks, losses and batches of the sizes that are compared, from the bundle's own config."""
+"""Networks, losses and batches of the compared sizes, from the bundle's own config."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config_files(size: str) -> list[str]:
 
 
 def build_networks(size: str, overrides: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator as the bundle's config defines them, with starting weights."""
+    """Generator and discriminator of the bundle's config with initial weights."""
     torch.manual_seed(0)
     config = bundle_config(size, overrides)
     generator, discriminator = (config.get_parsed_content(f"{name}_def") for name in ("network", "discriminator"))

@@ -1,4 +1,4 @@
-"""What the engine and its handlers cost over the same networks in a bare loop."""
+"""Overhead of the engine and its handlers compared with a bare loop on the same networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from retina_monai.objectives import Pix2Pix
 
 
 def time_overhead(size: str, precision: str, effort: Effort) -> dict[str, list[Timing]]:
-    """Blocks of iterations of a bare loop and of two engines, in turns in one process; the first turn warms up."""
+    """Time blocks of a bare loop and of two engines in turns in one process; the first turn is a warm-up."""
     keep_big_blocks()
     batch, networks = phantom_batch(pixels_of(size, effort)), build_networks(size, effort.overrides)
     bare = BareLoop(*deepcopy(networks), fused=True, precision=precision)
@@ -40,7 +40,7 @@ def time_overhead(size: str, precision: str, effort: Effort) -> dict[str, list[T
 def build_trainer(
     networks: tuple[nn.Module, nn.Module], precision: str, batches: list[dict[str, Tensor]], averaged: bool, folder: str
 ) -> AdversarialTrainer:
-    """The engine with the handlers that act in each iteration, on batches that lie in memory."""
+    """The engine with the handlers that act in each iteration, on batches in memory."""
     objective = Pix2Pix(*networks)
     handlers = [
         SeededEpochs(seed=0, sampler=SeededSampler(batches)),
@@ -63,7 +63,7 @@ def build_trainer(
 
 
 def run_epoch(trainer: AdversarialTrainer, watch: Stopwatch) -> Timing:
-    """Go on for one epoch."""
+    """Train for one more epoch."""
     trainer.state.max_epochs = trainer.state.epoch + 1
     trainer.run()
     return watch.epochs[-1]

@@ -1,4 +1,4 @@
-"""The document: the machine, and a section for each part."""
+"""The page of benchmarks: a description of the machine, and one section per part."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECTIONS = (
 
 
 def machine() -> str:
-    """Processor, cores and versions; nothing that tells whose machine it is."""
+    """Processor, cores and versions, without anything that identifies the machine."""
     bf16 = "native" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "emulated"
     software = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai"))
     return (
@@ -37,7 +37,7 @@ def machine() -> str:
 
 
 def processor() -> str:
-    """The processor's name: Linux tells it in a file."""
+    """Name of the processor, on Linux from ``/proc/cpuinfo``."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -45,7 +45,7 @@ def processor() -> str:
 
 
 def page(sections: Mapping[str, str], previous: str) -> str:
-    """The whole document; sections that were measured before on the same machine stay."""
+    """Text of the page; keeps previous sections measured on the same machine."""
     kept = sections_of(previous) if machine() in previous else {}
     parts = kept | dict(sections)
     body = "\n".join(f"## {title}\n\n{parts[title].strip()}\n" for title in SECTIONS if title in parts)

@@ -1,4 +1,4 @@
-"""Processes of their own: allocator settings, threads and compiled code of one measurement do not reach another."""
+"""Run measurements in separate processes, so that they share no allocator settings, threads or compiled code."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Result = TypeVar("Result")
 
 
 def in_own_process(job: Callable[[], Result]) -> Result:
-    """What ``job`` returns when a new process runs it."""
+    """Run ``job`` in a new process, and return its result."""
     with plain_environment(), ProcessPoolExecutor(1, get_context("spawn"), initializer=quieten) as pool:
         return pool.submit(job).result()
 
 
 @contextmanager
 def plain_environment() -> Iterator[None]:
-    """The processor alone, as torch and glibc come, with a cache of compiled code that is empty and goes away."""
+    """Use the CPU only, default settings of torch and glibc, and an empty temporary cache of compiled code."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as cache:
         for name in [name for name in os.environ if name.startswith(NOT_INHERITED)]:

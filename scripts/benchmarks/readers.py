@@ -1,4 +1,4 @@
-"""Pictures per second of the readers, beside MONAI's."""
+"""Pictures per second of this library's readers and MONAI's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rates = dict[tuple[str, str], list[float]]
 
 
 def write_pictures(folder: Path, size: int) -> dict[str, Path]:
-    """One phantom's photograph in every format that is read; formats by their title."""
+    """Write a phantom's photograph in every supported format; return the paths by title of the format."""
     pixels = np.ascontiguousarray(generate_phantom(0, size)["image"].transpose(1, 2, 0))
     picture = Image.fromarray(pixels)
     paths = {name: folder / f"eye.{name.lower()}" for name in ("PNG", "TIFF", "PPM", "BMP")}
@@ -46,14 +46,14 @@ def write_pictures(folder: Path, size: int) -> dict[str, Path]:
 
 
 def monai_reader(path: Path) -> LoadImage | None:
-    """MONAI's reader of the format; ``None`` where it has none, or none for colours (ITK's vectors of bytes)."""
+    """MONAI's reader of the format; ``None`` if it does not support the format or its colours (ITK's byte vectors)."""
     if path.name.endswith((".ppm.gz", ".mha")):
         return None
     return LoadImage(reader=NibabelReader() if path.suffix == ".gz" else PILReader(), image_only=True)
 
 
 def time_readers(size: int, effort: Effort) -> Rates:
-    """Pictures per second, round by round, of each format and reader; one thread."""
+    """Pictures per second by round, for each format and reader, with one thread."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         jobs: dict[tuple[str, str], Callable[[], float]] = {}
@@ -74,7 +74,7 @@ def _rate(read: Callable[[Path], object], path: Path, seconds: float) -> float:
 
 
 def measure_readers(eyes: Path, effort: Effort) -> str:
-    """Of one size whatever the sets: as large as a photograph of CHASE_DB1."""
+    """Measure the readers on a phantom of the size of a CHASE_DB1 photograph."""
     return describe_readers(in_own_process(partial(time_readers, effort.reader_size, effort)), effort.reader_size)
 
 

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a whole quick report, as a user asks for one."""
+"""Seconds and peak memory of a quick report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from retina_monai.synthesis import synthesize
 
 
 def measure_report(eyes: Path, effort: Effort) -> str:
-    """Of phantoms in the part of real eyes, and of photographs painted around the vessels of as many others."""
+    """Measure a report on phantoms as real eyes, and photographs generated from the vessels of as many others."""
     count = effort.report_count
     seconds, peak = in_own_process(partial(time_report, count, effort.report_families))
     row = (f"{count} + {count}", effort.report_families, str(torch.get_num_threads()), f"{seconds:.0f}", f"{peak:.0f}")
@@ -31,7 +31,7 @@ included; making the sets is not. Usefulness is not judged in this mode. Peak me
 
 
 def time_report(count: int, families: str) -> tuple[float, float]:
-    """Seconds, and the largest MiB that the process held."""
+    """Seconds, and peak memory of the process in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         real, grown = (write_phantoms(Path(folder) / f"seed{seed}", count, 512, seed=seed) for seed in (0, 1))
         synthetic = synthesize(input_dir=grown, appearance="random", output_dir=Path(folder) / "synthetic")

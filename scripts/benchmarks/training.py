@@ -1,4 +1,4 @@
-"""Iterations per second of the bundle's training against the reference loop."""
+"""Iterations per second of the bundle's training and of a reference loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PUBLISHED = {
 
 
 def time_reference(size: str, effort: Effort) -> Timing:
-    """The reference loop on one batch that lies in memory: it loads nothing, saves nothing, logs nothing."""
+    """Time the reference loop on one batch in memory, without loading, saving or logging."""
     loop = BareLoop(*build_networks(size, PUBLISHED | dict(effort.overrides)))
     batch = phantom_batch(pixels_of(size, effort))
     loop.block(batch, effort.warm_up)
@@ -35,7 +35,7 @@ def time_reference(size: str, effort: Effort) -> Timing:
 
 
 def time_bundle(size: str, precision: str, eyes: Path, effort: Effort) -> Timing:
-    """The bundle's training with all that a user gets: loading, augmentation, average, checkpoint, MLflow."""
+    """Time the bundle's full training: loading, augmentation, averaging, checkpoint and MLflow."""
     with tempfile.TemporaryDirectory() as output_dir:
         settings = {"dataset_dir": str(eyes), "cache_dir": f"{eyes}-cache", "output_dir": output_dir}
         settings |= {"precision": precision, "ema": True, "max_epochs": 1}

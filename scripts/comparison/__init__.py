@@ -1,1 +1,1 @@
-"""Methods that paint photographs around vessel maps, trained and measured alike: scripts/two_stage.sh."""
+"""Train and compare methods that paint photographs around vessel maps; used by scripts/two_stage.sh."""

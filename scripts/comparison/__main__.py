@@ -1,4 +1,4 @@
-"""``python -m comparison DATA OUTPUT [METHOD ...]``, from scripts/two_stage.sh: all up to the page."""
+"""``python -m comparison DATA OUTPUT [METHOD ...]``, called by scripts/two_stage.sh: all steps before the page."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ REPORTS = ROOT / "docs" / "two_stage"
 
 
 def main(data: str, output: str, *methods: str, reports: str = str(REPORTS)) -> None:
-    """Train and measure; without names of methods all of them, and then the seconds and the pictures too.
+    """Train and measure methods. Without names of methods, all are run, followed by timings and pictures.
 
     Args:
-        data: where the data sets lie.
-        output: where trainings and sets go, a folder for each method.
-        methods: names.
-        reports: where reports go, a folder for each method; the pictures go to ``images`` beside it.
+        data: folder of the data sets.
+        output: folder for trainings and sets, with one folder per method.
+        methods: names of methods.
+        reports: folder for reports, with one folder per method; pictures go to ``images`` next to it.
     """
     if unknown := sorted(set(methods) - set(METHODS)):
         raise RetinaError(f"there is no method {unknown[0]}: give {', '.join(METHODS)}")

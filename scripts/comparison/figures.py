@@ -1,4 +1,4 @@
-"""What the reports of the methods hold: a figure for each method, data set and measure."""
+"""Read the reports of the methods: one figure per method, data set and measure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retina_monai.evaluation.families.image.images import AS_IS, MATCHED, OTHER
 
 
 class Figure(NamedTuple):
-    """A value with its 95 % interval, whose ends are NaN where it has none."""
+    """A value with its 95 % interval, whose ends are NaN if there is none."""
 
     value: float
     low: float = math.nan
@@ -24,12 +24,12 @@ class Figure(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Of one method.
+    """Results of one method.
 
     Attributes:
-        reports: by kind and data set (``test_HRF``).
-        minutes: of each training, and what it was.
-        seconds: of each photograph.
+        reports: reports by kind and data set (``test_HRF``).
+        minutes: settings and processor minutes of each training.
+        seconds: seconds per photograph.
     """
 
     reports: Mapping[str, Mapping[str, Any]]
@@ -42,14 +42,14 @@ class Results(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """What methods are compared by.
+    """A measure to compare methods.
 
     Attributes:
-        title: of it.
-        of: its figure of one method and data set.
-        better: 1 where more is better, -1 where less is.
-        form: of the value, as Python formats it.
-        ceiling: the same of real photographs, and the difference from it, where the report has them.
+        title: title of the measure.
+        of: results and data set -> figure.
+        better: 1 if more is better, -1 if less is better.
+        form: Python format of the value.
+        ceiling: results and data set -> figure of real photographs and difference from it, if the report has them.
     """
 
     title: str
@@ -60,10 +60,10 @@ class Measure(NamedTuple):
 
 
 def read_results(folder: Path) -> dict[str, Results]:
-    """Of each method that has reports, in the order of ``METHODS``.
+    """Results of each method that has reports, in the order of ``METHODS``.
 
     Raises:
-        RetinaError: none has, one lacks a file, or its photographs were not all painted with the same weights.
+        RetinaError: no method has reports, a file is missing, or the reports of a method are of different weights.
     """
     found = {name: _read(folder / name) for name in METHODS if (folder / name).is_dir()}
     if not found:
@@ -76,7 +76,7 @@ def _read(folder: Path) -> Results:
     reports = {name: _load(folder / f"{name}.json") for name in names}
     weights = [report["compared"]["synthetic"]["generator"]["weights"] for report in reports.values()]
     if any(other != weights[0] for other in weights):
-        raise RetinaError(f"{folder} has reports of different weights: make them anew with scripts/two_stage.sh")
+        raise RetinaError(f"{folder} has reports of different weights: make them again with scripts/two_stage.sh")
     return Results(reports, _load(folder / MINUTES), _load(folder / SECONDS)["seconds"])
 
 
@@ -84,16 +84,16 @@ def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RetinaError(f"{path} is not there or broken: make it with scripts/two_stage.sh") from error
+        raise RetinaError(f"{path} is missing or broken: make it with scripts/two_stage.sh") from error
 
 
 def agreement(name: str) -> Callable[[Results, str], Figure]:
-    """What the judge finds in photographs painted around test maps."""
+    """Agreement of the judge with the map on photographs of test maps."""
     return lambda results, dataset: interval(_agreement(results, dataset, name)["generated"])
 
 
 def ceiling(name: str) -> Callable[[Results, str], tuple[Figure, Figure]]:
-    """What it finds in real photographs, and how far the painted ones are from that."""
+    """Agreement on real photographs, and the difference of the generated ones from it."""
 
     def of(results: Results, dataset: str) -> tuple[Figure, Figure]:
         found = _agreement(results, dataset, name)
@@ -107,63 +107,63 @@ def _agreement(results: Results, dataset: str, name: str) -> Any:
 
 
 def branches(results: Results, dataset: str, calibre: str = "all") -> Any:
-    """What came of branches that were taken out of test maps; nothing for a calibre that none of them has.
+    """Result of removing branches from test maps; empty for a calibre without branches.
 
     Raises:
-        RetinaError: none was taken out, as where the generator is not at hand.
+        RetinaError: the report has no sensitivity test, because the generator was not available.
     """
     found = results.of("test", dataset, "faithfulness")["branches"]
     if not found:
-        raise RetinaError(f"the report test_{dataset} has no sensitivity test: make it anew with scripts/two_stage.sh")
+        raise RetinaError(f"the report test_{dataset} has no sensitivity test: make it again with scripts/two_stage.sh")
     return found.get(calibre, {})
 
 
 def passed(results: Results, dataset: str) -> Figure:
-    """Share of the branches that were shown, and went without anything else."""
+    """Share of the shown branches that disappear without any other change."""
     found = branches(results, dataset)
     return interval({**found, "mean": found["passed"]})
 
 
 def distribution(results: Results, dataset: str) -> Any:
-    """Figures of the first extractor, on photographs around warped training maps."""
+    """Figures of the first extractor on photographs of warped training maps."""
     return next(iter(results.of("warped", dataset, "distribution")["extractors"].values()))
 
 
 def kid(results: Results, dataset: str) -> Figure:
-    """With 1.96 standard errors on each side."""
+    """KID with 1.96 standard errors on each side."""
     found = distribution(results, dataset)["kid"]
     reach = 1.96 * found["standard_error"]
     return Figure(found["value"], found["value"] - reach, found["value"] + reach)
 
 
 def spectrum(results: Results, dataset: str, kind: str = MATCHED) -> Any:
-    """Of photographs around test maps, with the colours of the real ones."""
+    """Spectrum of photographs of test maps, by default with the colours of the real ones."""
     return results.of("test", dataset, "image")["spectrum"][dataset][kind]
 
 
 def rings(results: Results, dataset: str) -> Figure:
-    """Share of the rings of frequencies within 25 %."""
+    """Share of frequency rings within 25 %."""
     return Figure(spectrum(results, dataset)["within"])
 
 
 def paired(name: str, kind: str = MATCHED) -> Callable[[Results, str], Figure]:
-    """Likeness to the real photograph of the same test map."""
+    """Image quality relative to the real photograph of the same test map."""
     return lambda results, dataset: interval(results.of("test", dataset, "image")["by_dataset"][dataset][kind][name])
 
 
 def usefulness(results: Results, dataset: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Of each network, what it learned from synthetic, real and both kinds of eyes."""
+    """Results of each network trained on synthetic eyes, real eyes and both."""
     yield from results.of("warped", dataset, "usefulness")["results"].items()
 
 
 def learned(results: Results, dataset: str) -> Figure:
-    """Dice, on real test eyes, of the first network, which learned from synthetic eyes alone."""
+    """Dice on real test eyes of the first network, trained on synthetic eyes alone."""
     _, found = next(usefulness(results, dataset))
     return interval(found["arms"]["synthetic"]["dice"])
 
 
 def interval(found: Mapping[str, Any]) -> Figure:
-    """A mean as reports have it; of one patient there is no interval."""
+    """Mean and interval from a report; there is no interval for a single patient."""
     ends = (math.nan if found[key] is None else found[key] for key in ("low", "high"))
     return Figure(found["mean"], *ends)
 

@@ -1,4 +1,4 @@
-"""The methods that are compared, and how each is trained. Another one is another entry of METHODS."""
+"""The compared methods and their trainings. Add an entry to METHODS to compare another method."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Training(NamedTuple):
     """One training of a method.
 
     Attributes:
-        bundle: whose ``train.json`` runs.
+        bundle: bundle whose ``train.json`` is run.
         data: ``EYES`` or ``PHANTOMS``.
-        epochs: after the last of which it is validated, once, and those weights are taken, unless ``options`` say else.
-        weights: setting of the bundle -> an earlier training of the method, whose weights it is given.
-        options: other settings than the bundle's own.
+        epochs: number of epochs. By default it is validated after the last epoch only, whose weights are used.
+        weights: setting of the bundle -> earlier training of the method whose weights it gets.
+        options: overrides of the bundle's settings.
     """
 
     bundle: str
@@ -28,15 +28,15 @@ class Training(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A way from vessel map to photograph.
+    """A method to generate a photograph from a vessel map.
 
     Attributes:
-        title: in tables.
-        generator: what ``synthesize`` is asked for: the name of a bundle, or of a chain.
-        trainings: by name, in their order; none: the generator has its released weights.
-        released: bundle of the generator -> the training whose weights it gets.
-        about: a sentence on the page.
-        size: pixels a side; methods of one size are compared with each other.
+        title: title in tables.
+        generator: name of the bundle or chain for ``synthesize``.
+        trainings: trainings by name, in order; if empty, the generator uses its released weights.
+        released: bundle of the generator -> training whose weights it gets.
+        about: description on the page.
+        size: side length in pixels; methods of the same size are compared.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The document."""
+"""The page of the comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONCLUSION = "conclusion.md"
 
 
 def page(folder: Path) -> str:
-    """Made of the reports in a folder, and of ``conclusion.md`` in it, which is written by hand.
+    """Text of the page, from the reports in a folder and its manually written ``conclusion.md``.
 
     Raises:
         RetinaError: a report is missing.
@@ -24,7 +24,7 @@ def page(folder: Path) -> str:
     path = folder / CONCLUSION
     conclusion = path.read_text(encoding="utf-8").strip() if path.is_file() else "Not drawn yet."
     return TEMPLATE.format(
-        methods="\n".join(fill(f"- **{title}**: {about}", 118) for title, about in told(results).items()),
+        methods="\n".join(fill(f"- **{title}**: {about}", 118) for title, about in descriptions(results).items()),
         pictures="\n\n".join(PICTURE.format(size=size_of(found)) for found in sizes),
         training=fill(
             TRAINING.format(
@@ -53,7 +53,7 @@ PARTS: Mapping[str, Callable[[Mapping[str, Results]], str]] = {
 
 
 def group(results: Mapping[str, Results], size: int) -> dict[str, Results]:
-    """Of the methods of one size."""
+    """Results of the methods of one size."""
     return {name: found for name, found in results.items() if METHODS[name].size == size}
 
 
@@ -65,8 +65,8 @@ def at_size(table: Callable[[Mapping[str, Results]], str], results: Mapping[str,
     return f"At {size_of(results)} px:\n\n{table(results)}"
 
 
-def told(results: Mapping[str, Results]) -> dict[str, str]:
-    """Of each method, which there may be at several sizes, the sentence about it."""
+def descriptions(results: Mapping[str, Results]) -> dict[str, str]:
+    """Title -> description of each method; a method may occur at several sizes."""
     return {METHODS[name].title: METHODS[name].about for name in results}
 
 
@@ -76,7 +76,7 @@ def training_eyes(results: Mapping[str, Results]) -> int:
 
 
 def released(results: Mapping[str, Results]) -> str:
-    """Which methods were not trained for this page."""
+    """Sentences on the generators that were not trained for this page."""
     generators = [METHODS[name].generator for name in results if not METHODS[name].trainings]
     scripts = (f"`scripts/release_{name}.sh` trained `{name}`, whose released weights are used." for name in generators)
     return "".join(f" {script}" for script in scripts)

@@ -1,4 +1,4 @@
-"""Train the methods and measure what they paint; what is finished is not done again."""
+"""Train and measure the methods; finished parts are skipped."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SETS: dict[str, tuple[str, Mapping[str, Any], str]] = {
     "test": ("{}", {"split": "test"}, "image,distribution,faithfulness"),
     "warped": ("random:{}", {"split": "training", "augment": 3}, "distribution,usefulness"),
 }
-"""Kind of set -> appearance (of the data set's name), settings of ``synthesize``, families of ``evaluate``."""
+"""Kind of set -> appearance (with the data set's name), settings of ``synthesize``, families of ``evaluate``."""
 KEPT = ("question", "light", "answer", "notes", "figures")
-"""Of a section of a report: its tables say the figures again, and its pictures lie elsewhere."""
+"""Kept keys of a report's section. Its tables repeat the figures, and its pictures are separate files."""
 
 
 def train(method: Method, data: Path, output: Path, folder: Path) -> None:
-    """Run the trainings of a method that are not finished; an interrupted one resumes.
+    """Run or resume the unfinished trainings of a method.
 
     Args:
-        method: whose.
-        data: where the data sets lie.
-        output: where the phantoms lie, and a cache that methods share.
-        folder: of the method: a folder for each training, and ``minutes.json``, processor time of each.
+        method: the method.
+        data: folder of the data sets.
+        output: folder of the phantoms and of the cache shared by all methods.
+        folder: folder of the method, with one folder per training and ``minutes.json`` with their processor times.
     """
     for name, training in method.trainings.items():
         record = read_minutes(folder).get(name, {})
@@ -57,7 +57,7 @@ def train(method: Method, data: Path, output: Path, folder: Path) -> None:
 
 
 def settings(training: Training, data: Path, output: Path, folder: Path) -> dict[str, Any]:
-    """Of a training: its data, where its epochs end, and the weights of earlier ones."""
+    """Settings of a training: its data, number of epochs, and weights of earlier trainings."""
     eyes = [str(data / name) for name in DATASETS]
     return {
         "config_file": ROOT / "bundles" / training.bundle / "configs" / "train.json",
@@ -77,18 +77,18 @@ def read_minutes(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def processor_minutes() -> float:
-    """Of the processes that were started here and have ended: on one core, what they take where nothing else runs."""
+    """Processor time of all finished child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (used.ru_utime + used.ru_stime) / 60
 
 
 def generator_of(method: Method, folder: Path) -> str | Path:
-    """What ``synthesize`` is asked for: a bundle of the library, or a copy with the weights that were trained."""
+    """Bundle for ``synthesize``: a bundle of the library, or a copy with the trained weights."""
     return folder / "bundles" / method.generator if method.trainings else method.generator
 
 
 def release(method: Method, folder: Path) -> None:
-    """Make copies of the method's bundles with the weights that were trained."""
+    """Copy the method's bundles with the trained weights."""
     bundles = folder / "bundles"
     for bundle, training in method.released.items():
         shutil.copytree(ROOT / "bundles" / bundle / "configs", bundles / bundle / "configs", dirs_exist_ok=True)
@@ -99,13 +99,13 @@ def release(method: Method, folder: Path) -> None:
 
 
 def measure(method: Method, data: Path, folder: Path, reports: Path) -> None:
-    """Paint photographs of each data set, evaluate them, and put the reports where the page is made from.
+    """Generate photographs for each data set, evaluate them, and write the reports for the page.
 
     Args:
-        method: whose.
-        data: where the data sets lie.
-        folder: of the method.
-        reports: of the method.
+        method: the method.
+        data: folder of the data sets.
+        folder: folder of the method.
+        reports: folder for the method's reports.
     """
     release(method, folder)
     generator = generator_of(method, folder)
@@ -131,7 +131,7 @@ def retina_monai(title: str, verb: str, places: Sequence[str | Path], values: Ma
 
 
 def shortened(report: Path, *folders: Path) -> dict[str, Any]:
-    """A report's figures and answers, with no path of this machine."""
+    """Figures and answers of a report, without local paths."""
     text = report.read_text(encoding="utf-8")
     for folder in folders:
         text = text.replace(f"{folder}/", "")
@@ -141,7 +141,7 @@ def shortened(report: Path, *folders: Path) -> dict[str, Any]:
 
 
 def run(title: str, arguments: Sequence[str]) -> None:
-    """A module of Python, from the repository's root."""
+    """Run a Python module from the repository's root."""
     print(f"\n== {title}", flush=True)
     if subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode:
-        raise RetinaError(f"{title} failed: mend what is said above and give the same command again")
+        raise RetinaError(f"{title} failed: fix the error above and repeat the command")

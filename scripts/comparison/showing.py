@@ -1,4 +1,4 @@
-"""What needs the trained methods side by side: seconds per photograph, in turns, and the picture."""
+"""Compare the trained methods side by side: seconds per photograph, and a picture."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SHOWN = 2  # eyes of each data set
 
 
 def load_methods(output: Path, names: Sequence[str]) -> dict[str, PhotographGenerator]:
-    """The generators with the weights that are compared."""
+    """Load the generators with the compared weights."""
     return {name: load(generator_of(METHODS[name], output / name), trust=True) for name in names}
 
 
 def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
-    """Of all data sets: pictures, texts and ``path`` of the photograph."""
+    """Test eyes of all data sets: pictures, facts and ``path`` of the photograph."""
     items = [item for name in DATASETS for item in find_datalist(str(data / name))["test"]]
     return [{**LoadEyed(size)(item), "path": item["image"]} for item in items]
 
 
 def paint(chain: PhotographGenerator, eye: Mapping[str, Any], index: int) -> np.ndarray:
-    """A photograph around an eye's vessel map, with its own appearance, and a texture and noise by its place."""
+    """Paint a photograph around an eye's vessel map in its own appearance; ``index`` seeds the texture and noise."""
     assert chain.appearances is not None
     appearance = chain.appearances.choose(eye["path"], 0, index)
     return chain.paint(sample_of(eye), appearance, texture_generator(0, index), draw_latent(0, index))
@@ -48,7 +48,7 @@ def sample_of(eye: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def measure_seconds(
     chains: Mapping[str, PhotographGenerator], eyes: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[float]]:
-    """Processor time of each photograph, one at a time, the methods in turns; the first round of all is not counted."""
+    """Processor time of each photograph, with the methods in turns; the first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in chains}
     for eye in (eyes[0], *eyes):
         for name, chain in chains.items():
@@ -60,7 +60,7 @@ def measure_seconds(
 
 
 def draw(chains: Mapping[str, PhotographGenerator], eyes: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The first two eyes of each data set: vessel map, what each method makes of it, photograph."""
+    """Draw the first two eyes of each data set: vessel map, output of each method, photograph."""
     rows = []
     for index, eye in enumerate(eyes):
         if sum(other["dataset"] == eye["dataset"] for other in eyes[:index]) < SHOWN:
@@ -75,7 +75,7 @@ def draw(chains: Mapping[str, PhotographGenerator], eyes: Sequence[Mapping[str, 
 
 
 def show(data: Path, output: Path, names: Sequence[str], reports: Path, pictures: Path) -> None:
-    """Write ``seconds.json`` of each method, and a picture for each size."""
+    """Write ``seconds.json`` for each method and a picture for each size."""
     for size in sorted({METHODS[name].size for name in names}):
         chains = load_methods(output, [name for name in names if METHODS[name].size == size])
         eyes = test_eyes(data, size)

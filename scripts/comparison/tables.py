@@ -1,4 +1,4 @@
-"""A table for each question: data sets from top to bottom, the methods among each other, real photographs below."""
+"""One table per question, with one row per data set and method, and a row for real photographs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REAL = "real photographs"
 
 
 def faithfulness(results: All) -> str:
-    """What the judge finds, and the ceiling."""
+    """Agreement of the judge, with that on real photographs."""
     lines = []
     for dataset in DATASETS:
         for title, found in titled(results):
@@ -41,7 +41,7 @@ def faithfulness(results: All) -> str:
 
 
 def sensitivity(results: All) -> str:
-    """What came of branches that were taken out."""
+    """Result of removing branches."""
     lines = []
     for dataset in DATASETS:
         for title, found in titled(results):
@@ -57,7 +57,7 @@ def sensitivity(results: All) -> str:
 
 
 def realism(results: All) -> str:
-    """KID beside its floor, recall beside that of real photographs."""
+    """KID with its floor, and precision and recall with those of real photographs."""
     lines = []
     for dataset in DATASETS:
         for title, found in titled(results):
@@ -78,7 +78,7 @@ def realism(results: All) -> str:
 
 
 def spectra(results: All) -> str:
-    """Rings of frequencies, generated over real."""
+    """Spectra by frequency ring, generated over real."""
     lines = []
     for dataset in DATASETS:
         sources = [(title, spectrum(found, dataset)) for title, found in titled(results)]
@@ -103,7 +103,7 @@ def likeness(results: All) -> str:
 
 
 def use(results: All) -> str:
-    """Dice on real test eyes, by what a network learned from."""
+    """Dice on real test eyes by training data."""
     lines = []
     for dataset in DATASETS:
         for title, found in titled(results):
@@ -116,7 +116,7 @@ def use(results: All) -> str:
 
 
 def cost(results: All) -> str:
-    """Epochs, validations and minutes of each training, their sum, and seconds of a photograph."""
+    """Epochs, validations and minutes of each training, total minutes, and seconds per photograph."""
     lines = []
     for name, found in results.items():
         for training in found.minutes.values():
@@ -139,7 +139,7 @@ def titled(results: All) -> Iterator[tuple[str, Results]]:
 
 
 def first(results: All) -> Results:
-    """Where figures of real photographs are taken from: they are the same in the reports of all methods."""
+    """Results for figures of real photographs, which are the same for all methods."""
     return next(iter(results.values()))
 
 

@@ -1,4 +1,4 @@
-"""What came out, said of the figures as they are: who is ahead, by how much, and whether the intervals tell."""
+"""Summary of the figures: which method is ahead, by how much, and whether the intervals overlap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ All = Mapping[str, Results]
 
 
 class Entry(NamedTuple):
-    """Of one method: its figure, and how it is written."""
+    """Figure of one method, and its text."""
 
     method: str
     figure: Figure
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 def outcome(results: All) -> str:
-    """A table of who is ahead, a sentence for each method, and a line for each measure that has a ceiling."""
+    """A ranking table, the number of wins per method, and a line for each measure with a ceiling."""
     columns = ["from best to worst", *DATASETS]
     rows = [[title(measure), *(ranked(measure, dataset, results) for dataset in DATASETS)] for measure in MEASURES]
     reached = [f"- {measure.title}: {'; '.join(against(measure, results))}." for measure in FAITHFUL]
@@ -50,7 +50,7 @@ def entries(measure: Measure, dataset: str, results: All) -> list[Entry]:
 
 
 def ranked(measure: Measure, dataset: str, results: All) -> str:
-    """They in a line, each told apart from the next by the intervals or not."""
+    """Ranking of the methods in one line, with signs for overlapping intervals."""
     found = entries(measure, dataset, results)
     text = f"{METHODS[found[0].method].title} {found[0].text}"
     for better, worse in pairwise(found):
@@ -60,12 +60,12 @@ def ranked(measure: Measure, dataset: str, results: All) -> str:
 
 
 def apart(one: Figure, other: Figure) -> bool:
-    """Whether both have intervals, and those do not overlap."""
+    """Whether both have intervals that do not overlap."""
     return max(one.low, other.low) > min(one.high, other.high)
 
 
 def sums(results: All) -> Iterator[str]:
-    """How often each method is ahead of all others."""
+    """Sentences on how often each method is ahead of all others."""
     ahead: Counter[str] = Counter()
     clearly: Counter[str] = Counter()
     for measure in MEASURES:
@@ -87,14 +87,14 @@ def sums(results: All) -> Iterator[str]:
 
 
 def against(measure: Measure, results: All) -> Iterator[str]:
-    """Of each method, on which sets it is better or worse than real photographs, by the interval of the difference."""
+    """For each method the data sets on which it is better or worse than real photographs, by interval."""
     for name, result in results.items():
         places: dict[str, list[str]] = {}
         for dataset in DATASETS:
             if measure.ceiling:
                 places.setdefault(place(measure, measure.ceiling(result, dataset)[1]), []).append(dataset)
-        told = (f"{where} on {listed(sets)}" for where, sets in places.items())
-        yield f"{METHODS[name].title} {', '.join(told)}"
+        parts = (f"{where} on {listed(sets)}" for where, sets in places.items())
+        yield f"{METHODS[name].title} {', '.join(parts)}"
 
 
 def place(measure: Measure, difference: Figure) -> str:

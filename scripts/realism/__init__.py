@@ -1,1 +1,1 @@
-"""What `scripts/phantom_realism.py` is made of."""
+"""Parts of `scripts/phantom_realism.py`."""

@@ -1,4 +1,4 @@
-"""Biomarkers of phantoms beside those of real eyes, and the table of the distances between them."""
+"""Compare the biomarkers of phantoms and real eyes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def pooled(eyes: Iterable[Biomarkers], key: str) -> np.ndarray:
 def comparison(phantoms: Sample, real: Mapping[str, Sample]) -> Iterator[str]:
     """Lines of a Markdown table.
 
-    The phantoms are treated as one more set: their mean Wasserstein distance to a real set stands beside the mean
-    distance of two real sets. By the triangle inequality the first is at least half of the second.
+    The phantoms are treated as another data set. Their mean Wasserstein distance to the real sets is compared with the
+    mean distance between two real sets. By the triangle inequality the former is at least half of the latter.
     """
     yield f"| | {' | '.join(real)} | phantoms | real to real | phantom to {', '.join(real)} | ratio | farthest |"
     yield "|---" * (len(real) + 6) + "|"

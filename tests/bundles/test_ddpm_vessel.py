@@ -79,7 +79,7 @@ def test_a_training_is_resumed_as_what_it_was(
     settings = FAST | {"output_dir": str(tmp_path / "run"), "resume": True, "max_epochs": 3, option: value}
     with pytest.raises(RuntimeError) as caught:
         run_config(TRAIN, **settings)
-    assert f"epoch_0002.pt holds weights of {option.removeprefix('appearance_')} " in str(root_error(caught.value))
+    assert f"epoch_0002.pt was saved with {option.removeprefix('appearance_')} " in str(root_error(caught.value))
     assert f"give the same --{option}," in str(root_error(caught.value))
 
 
@@ -297,7 +297,7 @@ def test_sampler_of_another_process_is_refused(
 ) -> None:
     with pytest.raises(RuntimeError) as caught:
         inference(run_config, training, phantoms, tmp_path / "set", sampler="euler")
-    assert "sampler of process velocity must be one of ddim, ddpm, pndm, not 'euler'" in str(root_error(caught.value))
+    assert "sampler of process velocity must be one of ddim, ddpm, pndm, got 'euler'" in str(root_error(caught.value))
     assert not (tmp_path / "set").exists()
 
 
@@ -335,8 +335,8 @@ def test_weights_of_another_process_are_refused(training: Path, run_config: RunC
     ):
         with pytest.raises(RuntimeError) as caught:
             run_config(config, **settings | overrides)
-        assert "holds weights of " in str(root_error(caught.value))
-        assert "is asked for: give the same --" in str(root_error(caught.value))
+        assert " was saved with " in str(root_error(caught.value))
+        assert "is configured: give the same --" in str(root_error(caught.value))
     bundle = shutil.copytree(CONFIGS, tmp_path / "bundle" / "configs").parent
     config = json.loads((bundle / "configs" / "inference.json").read_text())
     network = json.loads((training / "network.json").read_text()) | {"process": "epsilon"}
@@ -344,7 +344,7 @@ def test_weights_of_another_process_are_refused(training: Path, run_config: RunC
         part["_target_"] = f"retina_monai.networks.{part['_target_']}"
     config["network_def"] = network
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
-    with pytest.raises(RetinaError, match="holds weights of process velocity, and epsilon is asked for"):
+    with pytest.raises(RetinaError, match="was saved with process velocity, but epsilon is configured"):
         release(training, bundle, trust=True)
 
 
@@ -353,7 +353,7 @@ def test_weights_of_another_process_are_refused(training: Path, run_config: RunC
 )
 def test_released_weights_have_no_network_json_and_are_refused_too(other: dict[str, Any]) -> None:
     network = DiffusionGenerator(ConditionedUNet(), **other)
-    with pytest.raises(RetinaError, match=rf"model\.pt holds weights of {next(iter(other))} "):
+    with pytest.raises(RetinaError, match=rf"model\.pt was saved with {next(iter(other))} "):
         start_network(network, CONFIGS.parent / "models" / "model.pt")
 
 

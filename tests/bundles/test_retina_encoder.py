@@ -141,7 +141,7 @@ def test_mistakes_are_named_at_the_door(trained: Path, photographs: Path, run_co
     assert "there is no checkpoint" in refusal(run_config, trained, photographs, out, checkpoint=str(empty / "no.pt"))
     assert not out.exists()
     assert len(encode(run_config, trained, broken, out, skip_unreadable="true")["names"]) == 3
-    assert "out holds features.npz already" in refusal(run_config, trained, photographs, out)
+    assert "out already holds features.npz" in refusal(run_config, trained, photographs, out)
 
 
 def test_the_sensitivity_of_an_encoder_is_reported(

@@ -227,7 +227,7 @@ def test_a_first_stage_of_another_size_is_refused(run_config: RunConfig, color_w
     settings = {"generated_share": 0.5, "color_vessel_weights": str(color_weights), "size": 72}
     with pytest.raises(RuntimeError) as caught:
         run_config(CONFIGS["lama_fundus"] / "train.json", output_dir=str(tmp_path / "run"), **settings)
-    assert "size 72 does not go through a network that halves it 4 times" in str(root_error(caught.value))
+    assert "size must be a multiple of 16 for a network that halves it 4 times, got 72" in str(root_error(caught.value))
     assert not (tmp_path / "run").exists()
 
 

@@ -112,5 +112,5 @@ def test_a_restored_average_goes_on_as_the_first() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, 2])
 def test_a_decay_that_averages_nothing_is_refused(decay: float) -> None:
-    with pytest.raises(ValueError, match=f"decay must lie between 0 and 1, not {decay}"):
+    with pytest.raises(ValueError, match=rf"decay must be in \(0, 1\), got {decay}"):
         Averaged(Counter(), decay)

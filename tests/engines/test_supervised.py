@@ -90,7 +90,7 @@ def test_autocast_reaches_the_network_on_the_cpu(precision: str, made: torch.dty
 
 
 def test_precision_that_an_inferer_cannot_give_is_refused() -> None:
-    with pytest.raises(ValueError, match="precision 'fp16' is not for this training: choose fp32 or bf16"):
+    with pytest.raises(ValueError, match="precision must be fp32 or bf16 for this training, got 'fp16'"):
         Autocast(SimpleInferer(), "fp16", torch.device("cpu"))
 
 

@@ -70,7 +70,7 @@ def foreign(path: Path) -> None:
         (execute(), "deleted", r"^the MLflow experiment deleted in .* was deleted: restore it with mlflow experiments"),
         (OLDER, "kept", "belongs to another version of MLflow than .* mlflow db upgrade sqlite:///"),
         (WITHOUT_NEW_TABLES, "kept", "belongs to another version of MLflow than"),
-        (foreign, "kept", "is a database of something else than MLflow"),
+        (foreign, "kept", "is not a database of MLflow"),
         (replace(b"no database at all" * 99), "kept", r"cannot be opened \(.*file is not a database\)"),
     ],
 )

@@ -314,7 +314,7 @@ def test_a_data_set_of_someone_else_is_refused_and_left_alone(tmp_path: Path) ->
     write_png(tmp_path / "images" / "eye.png", np.zeros((3, 8, 8), np.uint8), synthetic=False)
     (tmp_path / "datalist.json").write_text("{}")
     before = files(tmp_path)
-    with pytest.raises(RetinaError, match=f"{tmp_path} holds a data set that was not made here"):
+    with pytest.raises(RetinaError, match=f"{tmp_path} holds another data set"):
         generate(tmp_path)
     assert files(tmp_path) == before
 

@@ -154,7 +154,7 @@ def test_nothing_is_written_where_the_experiment_was_deleted(folder: Path) -> No
 
 @pytest.mark.parametrize("address", ["nonsense", "file://mlruns", "ftp://127.0.0.1"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
-    with pytest.raises(RetinaError, match=f"tracking_uri {address} is not an address of MLflow"):
+    with pytest.raises(RetinaError, match=f"tracking_uri {address} is not an MLflow address"):
         Tracker(address, "bundle", tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_logged_ends_the_training_with_a_sentence(
     with pytest.raises(RetinaError) as caught:
         engine.run([0], max_epochs=1)
     assert str(caught.value) == (
-        f"MLflow cannot write to {sqlite_uri(tmp_path)} (no space left on its disk): mend that, give another "
+        f"MLflow cannot write to {sqlite_uri(tmp_path)} (no space left on its disk): fix that, give another "
         "--tracking_uri, or train with --mlflow false"
     )
     assert "could not be marked as failed" in caplog.text

@@ -166,17 +166,17 @@ def test_control_starts_as_the_blind_network_and_trains_alone() -> None:
 def test_control_refuses_weights_of_another_network() -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
         ControlledUNet(**SMALL).start_from(unet(features=16).state_dict())
-    with pytest.raises(RuntimeError, match="a ControlNet is in it already: controlnet"):
+    with pytest.raises(RuntimeError, match="the weights already have a ControlNet: controlnet"):
         ControlledUNet(**SMALL).start_from(unet(ControlledUNet).state_dict())
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"unshuffle": 3}, "unshuffle must be a power of two, not 3"),
-        ({"unshuffle": 0}, "unshuffle must be a power of two, not 0"),
-        ({"features": 14}, "features must be a multiple of 4, not 14"),
-        ({"features": 0}, "features must be a multiple of 4, not 0"),
+        ({"unshuffle": 3}, "unshuffle must be a power of two, got 3"),
+        ({"unshuffle": 0}, "unshuffle must be a power of two, got 0"),
+        ({"features": 14}, "features must be a multiple of 4, got 14"),
+        ({"features": 0}, "features must be a multiple of 4, got 0"),
     ],
 )
 def test_what_cannot_be_built_is_refused(arguments: dict[str, Any], words: str) -> None:

@@ -238,16 +238,16 @@ def test_noise_is_normal() -> None:
 
 
 def test_sizes_that_do_not_go_through_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the size must be divisible by 2\^2 = 4, not 16 x 18"):
+    with pytest.raises(ValueError, match=r"the size must be divisible by 2\^2 = 4, got 16 x 18"):
         generator()(vessel(16, 18))
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"process": "noise"}, "process must be one of epsilon, velocity, flow, not 'noise'"),
-        ({"process": "flow", "sampler": "ddim"}, "sampler of process flow must be one of euler, not 'ddim'"),
-        ({"steps": 0}, "steps must be 1 to 1000, not 0"),
+        ({"process": "noise"}, "process must be one of epsilon, velocity, flow, got 'noise'"),
+        ({"process": "flow", "sampler": "ddim"}, "sampler of process flow must be one of euler, got 'ddim'"),
+        ({"steps": 0}, r"steps must be in \[1, 1000\], got 0"),
     ],
 )
 def test_what_cannot_be_built_is_refused(arguments: dict[str, Any], words: str) -> None:

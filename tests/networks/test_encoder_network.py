@@ -98,7 +98,7 @@ def test_training_moves_the_running_statistics_towards_the_features(encoder: Ret
 
 
 def test_size_must_be_halved_four_times() -> None:
-    with pytest.raises(ValueError, match="size must be a multiple of 16, not 100"):
+    with pytest.raises(ValueError, match="size must be a multiple of 16, got 100"):
         RetinaEncoder(size=100)
 
 

@@ -92,7 +92,7 @@ def test_too_few_levels_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_an_unknown_norm_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm must be one of batch, none, not 'layer'"):
+    with pytest.raises(ValueError, match="norm must be one of batch, none, got 'layer'"):
         IterNet(norm="layer")
 
 

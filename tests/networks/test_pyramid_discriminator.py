@@ -34,5 +34,5 @@ def test_scales_share_no_weights() -> None:
 
 
 def test_a_pyramid_without_scales_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one scale, not 0"):
+    with pytest.raises(ValueError, match="scales must be at least 1, got 0"):
         PyramidDiscriminator(0, **SMALL)

@@ -63,7 +63,7 @@ def test_size_in_is_size_out(arguments: dict[str, Any], height: int, width: int)
 
 @pytest.mark.parametrize(("height", "width"), [(40, 64), (64, 40), (8, 8)])
 def test_a_size_that_the_levels_do_not_halve_is_refused(height: int, width: int) -> None:
-    message = rf"the size must be divisible by 2\^4 = 16, not {height} x {width}: .*fewer levels"
+    message = rf"the size must be divisible by 2\^4 = 16, got {height} x {width}: .*fewer levels"
     with pytest.raises(ValueError, match=message):
         unet()(vessel(height, 1, width))
 
@@ -71,9 +71,9 @@ def test_a_size_that_the_levels_do_not_halve_is_refused(height: int, width: int)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"levels": 1}, "levels must be at least 2, not 1"),
-        ({"norm": "layer"}, "norm must be one of batch, instance, none, not 'layer'"),
-        ({"upsampling": "bilinear"}, "upsampling must be one of transpose, resize, smooth, not 'bilinear'"),
+        ({"levels": 1}, "levels must be at least 2, got 1"),
+        ({"norm": "layer"}, "norm must be one of batch, instance, none, got 'layer'"),
+        ({"upsampling": "bilinear"}, "upsampling must be one of transpose, resize, smooth, got 'bilinear'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -154,7 +154,7 @@ def test_the_spectrum_is_that_of_known_and_painted_together() -> None:
     loss = lama.generator_losses(data, outputs)["g_spectrum"]
     torch.testing.assert_close(loss, 2 * (logs[0] - logs[1]).abs().mean())
     assert "g_spectrum" not in objective(spectrum=rings).generator_losses(data, outputs)
-    with pytest.raises(ValueError, match="spectrum_weight needs a spectrum to weigh"):
+    with pytest.raises(ValueError, match="spectrum_weight needs a spectrum function"):
         objective(spectrum_weight=2.0)
 
 

@@ -147,7 +147,9 @@ def test_chains_of_both(noise_bundle: Path, grey_bundle: Path, small_bundles: Pa
     assert pictures(folder)["images/sample_00001.png"] == pictures(eyes)["images/sample_00001.png"]
     line = json.loads((folder / "manifest.jsonl").read_text().splitlines()[0])
     assert line["vessel_by"].startswith("grey_vessel ") and line["synthetic"]
-    with pytest.raises(RetinaError, match="takes vessel_share, which no bundle before makes: noise_eye is given noise"):
+    with pytest.raises(
+        RetinaError, match="takes vessel_share, which no earlier bundle makes: the source of noise_eye provides noise"
+    ):
         synthesize(f"{noise_bundle}+{small_bundles}/pix2pix_color_vessel", output_dir=tmp_path / "none", trust=True)
     with pytest.raises(RetinaError, match="noise_eye has no option augment: leave out --augment"):
         synthesize(noise_bundle, output_dir=tmp_path / "none", augment=2, trust=True)

@@ -41,10 +41,10 @@ def test_a_mask_in_any_usual_form(given: Any) -> None:
 
 NAN = np.where(np.arange(SIZE) < SIZE // 2, np.nan, VESSEL.astype(np.float32))
 WRONG = {
-    "a path": ("map.png", r"vessel is a path, map\.png, where an array belongs"),
-    "a Path": (Path("map.png"), "vessel is a path"),
-    "nothing": (None, "vessel holds no numbers"),
-    "no pixel": (np.zeros((0, 4)), "vessel holds no numbers"),
+    "a path": ("map.png", r"vessel must be an array, got the path map\.png"),
+    "a Path": (Path("map.png"), "vessel must be an array, got the path"),
+    "nothing": (None, "vessel must be a non-empty numeric array"),
+    "no pixel": (np.zeros((0, 4)), "vessel must be a non-empty numeric array"),
     "NaN": (NAN, "vessel holds values .*NaN"),
     "infinite": (np.where(VESSEL, np.inf, 0), "vessel holds values"),
     "negative": (VESSEL * 2.0 - 1, "vessel holds values from -1"),
@@ -76,7 +76,7 @@ def test_fields_of_view_and_photographs_are_checked_too(paint: Any) -> None:
     with pytest.raises(RetinaError, match="fov is an empty field of view"):
         paint(VESSEL, FOV & False)
     find = retina_monai.load("iternet_vessel")
-    with pytest.raises(RetinaError, match="photograph is a path"):
+    with pytest.raises(RetinaError, match="photograph must be an array, got the path"):
         find("eye.png")
     with pytest.raises(RetinaError, match="fov is an inverted field of view"):
         find(PHANTOM["image"], ~FOV)

@@ -69,7 +69,7 @@ def test_a_stage_is_loaded_by_its_task(small_bundles: Path) -> None:
     joined = load_chain("+".join(str(small_bundles / name) for name in CHAIN), trust=True)
     assert isinstance(joined, PhotographGenerator) and joined.name == "+".join(CHAIN)
     assert (joined.takes, joined.makes) == (("vessel_share",), ("color_vessel", "image"))
-    with pytest.raises(RetinaError, match="makes vessel, which its samples have already"):
+    with pytest.raises(RetinaError, match="makes vessel, which the samples already have"):
         load_chain(f"{small_bundles / 'pix2pix_vessel'}+iternet_vessel", trust=True)
     with pytest.raises(RetinaError, match="retina_encoder makes no picture"):
         load_chain("retina_encoder")
@@ -87,9 +87,9 @@ def test_vessels_get_colours_and_all_else_is_black(colorer: VesselColorer, eye: 
     [
         (
             np.zeros((SIZE, 2 * SIZE), np.float32),
-            r"share has shape \(64, 128\), and pix2pix_color_vessel takes \(64, 64\): ",
+            r"share must have shape \(64, 64\) for pix2pix_color_vessel, got \(64, 128\): ",
         ),
-        (np.eye(SIZE, dtype=np.float32), r"share is at most 1: give what of each pixel vessels cover on the scale of"),
+        (np.eye(SIZE, dtype=np.float32), r"share must be in \[0, 255\], got a maximum of 1: "),
     ],
 )
 def test_a_map_that_would_come_out_black_is_refused(
@@ -101,9 +101,9 @@ def test_a_map_that_would_come_out_black_is_refused(
 
 def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpainter, eye: dict[str, Any]) -> None:
     color = np.zeros((3, SIZE, SIZE), np.uint8)
-    with pytest.raises(RetinaError, match=r"color has shape \(3, 64, 63\): give \(3, 64, 64\)"):
+    with pytest.raises(RetinaError, match=r"color must have shape \(3, 64, 64\), got \(3, 64, 63\)"):
         outpainter(color[..., 1:], eye["vessel_share"][0], eye["fov"])
-    with pytest.raises(RetinaError, match=r"fov has shape \(64, 64\): give \(1, 64, 64\)"):
+    with pytest.raises(RetinaError, match=r"fov must have shape \(1, 64, 64\), got \(64, 64\)"):
         outpainter(color, eye["vessel_share"][0], eye["fov"][0])
     with pytest.raises(RetinaError, match="share is at most 1"):
         outpainter(color, eye["vessel_share"][0] / 255, eye["fov"])
@@ -112,7 +112,7 @@ def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpaint
 def test_bundles_of_one_name_are_told_apart_by_nothing(small_bundles: Path, tmp_path: Path) -> None:
     for name in CHAIN:
         shutil.copytree(small_bundles / name, tmp_path / name / "mine")
-    with pytest.raises(RetinaError, match="is made of bundles of one name, mine: give each a name"):
+    with pytest.raises(RetinaError, match="has several bundles named mine: give each a different name"):
         load_chain(f"{tmp_path / CHAIN[0] / 'mine'}+{tmp_path / CHAIN[1] / 'mine'}", trust=True)
 
 
@@ -193,7 +193,7 @@ def test_other_weights_are_given_by_bundle(small_bundles: Path, tmp_path: Path) 
     assert [released.weights[name] == other.weights[name] for name in CHAIN] == [True, False]
     for checkpoint in (str(tmp_path / "model.pt"), {"pix2pix_vessel": tmp_path / "model.pt"}):
         with pytest.raises(
-            RetinaError, match="two_stage is made of pix2pix_color_vessel and lama_fundus: give --check"
+            RetinaError, match="two_stage consists of pix2pix_color_vessel and lama_fundus: give --check"
         ):
             load_chain(small_bundles / "two_stage", checkpoint, trust=True)
 

@@ -85,10 +85,10 @@ def test_a_bundle_that_makes_something_else_is_refused(
 @pytest.mark.parametrize(
     ("photograph", "fov", "message"),
     [
-        (np.zeros((40, 40), np.uint8), None, r"photograph is uint8 \(40, 40\): give uint8 \(3, H, W\), RGB"),
-        (np.zeros((3, 40, 40), np.float32), None, r"photograph is float32 \(3, 40, 40\): give uint8"),
+        (np.zeros((40, 40), np.uint8), None, r"photograph must be uint8 \(3, H, W\), RGB, got uint8 \(40, 40\)"),
+        (np.zeros((3, 40, 40), np.float32), None, r"photograph must be uint8 .*, got float32 \(3, 40, 40\)"),
         (np.zeros((3, 40, 40), np.uint8), None, "a photograph is black"),
-        (np.ones((3, 40, 40), np.uint8), np.ones((40, 41)), r"fov is \(40, 41\) and photograph \(40, 40\)"),
+        (np.ones((3, 40, 40), np.uint8), np.ones((40, 41)), r"fov is \(40, 41\) and photograph is \(40, 40\)"),
         (np.ones((3, 40, 40), np.uint8), np.zeros((40, 40)), "fov is an empty field of view"),
     ],
 )

@@ -133,9 +133,9 @@ def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: Chain, 
 
 
 def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
-    with pytest.raises(RetinaError, match="count is the number of phantoms to grow: give it, or --input_dir, not both"):
+    with pytest.raises(RetinaError, match="count is the number of phantoms: give either --count or --input_dir"):
         synthesize(bundle, phantoms, count=5)
-    with pytest.raises(RetinaError, match="split training is of a data set: give one with --input_dir, or leave --sp"):
+    with pytest.raises(RetinaError, match="split training needs a data set: give --input_dir, or leave out --sp"):
         synthesize(bundle, split="training")
     with pytest.raises(Exception) as caught:
         synthesize(bundle, phantoms, tmp_path / "set", augment=-1)

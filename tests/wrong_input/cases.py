@@ -377,14 +377,14 @@ LISTING = [
     refused(set_that_is_not_finished, r"/eyes is not finished", "evaluate"),
     refused(
         list_of_test_eyes_only,
-        r"no eye of the data set is for training",
+        r"the data set has no training eyes",
         "training",
         *LEARNING,
         *STAGES_LEARNING,
     ),
     refused(
         list_without_test_eyes,
-        r"no eye of the data set is for test",
+        r"the data set has no test eyes",
         "evaluation",
         "iternet_evaluation",
         *STAGES_TESTING,
@@ -451,17 +451,17 @@ MASKS_SHOW = [
 ]
 
 SETTINGS = [
-    refused(setting("size", 100), r"size 100 .* multiple of 16", "training"),
+    refused(setting("size", 100), r"size must be a multiple of 16 .* got 100", "training"),
     refused(
         setting("size", 72),
-        r"size 72 .* multiple of 16",
+        r"size must be a multiple of 16 .* got 72",
         "inference",
         "evaluation",
         "color_inference",
         "color_evaluation",
         "ddpm_training",
     ),
-    refused(setting("size", 18), r"size 18 .* multiple of 4", "ddpm_inference"),
+    refused(setting("size", 18), r"size must be a multiple of 4 .* got 18", "ddpm_inference"),
     refused(setting("size", 200), r"size must be a multiple of 16", "encoder_training", "encoder_evaluation"),
     refused(
         setting("size", 12),
@@ -548,7 +548,7 @@ FOLDERS = [
     ),
     refused(
         output_directory_of_another_set,
-        r"/set holds a data set that was not made here",
+        r"/set holds another data set",
         *GENERATING,
         "iternet_inference",
         *STAGES_APPLYING,

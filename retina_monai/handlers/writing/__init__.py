@@ -1,1 +1,1 @@
-"""Handlers that write what a network makes as a data set."""
+"""Handlers that write network outputs as data sets."""

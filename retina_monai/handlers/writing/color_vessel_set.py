@@ -1,4 +1,4 @@
-"""Write colour vessel masks as a set that ``lama_fundus`` paints around."""
+"""Write colour vessel masks as input of ``lama_fundus``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["ColorVesselSet"]
 
 
 class ColorVesselSet(SampleSet):
-    """Write colour vessel mask, vessel map and field of view of each sample, as :class:`SampleSet` says.
+    """A :class:`SampleSet` of colour vessel masks, vessel maps and fields of view.
 
-    The vessel map is there twice: as the label (``vessels``), and as the share of each pixel that vessels cover
-    (``vessel_shares``); a pixel has a colour if at least half of it is vessel.
+    The vessel map is written as a label (``vessels``) and as the share of each pixel covered by vessels
+    (``vessel_shares``). A pixel is coloured if at least half of it is vessel.
     """
 
     facts: Sequence[str] = (

@@ -1,4 +1,4 @@
-"""The features of photographs, with their names, as arrays and as a table."""
+"""Write the features of photographs as arrays and as a table."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ FILES = ("features.npz", "features.csv")
 
 
 class FeatureTable:
-    """Collect what an evaluator gives for each photograph, and write it when it is done.
+    """Collect the features predicted by an evaluator, and write them when it completes.
 
-    ``features.npz`` holds ``features`` (N, D) float32, ``names`` and ``patients`` (N,) and ``settings`` (JSON);
-    ``features.csv`` the same with a line per photograph.
+    ``features.npz`` holds ``features`` ``(N, D)`` float32, ``names`` and ``patients`` ``(N,)``, and ``settings``
+    (JSON). ``features.csv`` has one line per photograph with its name, patient and features.
 
     Args:
-        output_dir: where to write.
-        settings: what the features depend on (weights, size).
+        output_dir: output folder.
+        settings: settings that the features depend on (weights, size).
 
     Raises:
-        RetinaError: ``output_dir`` holds features already (known when this is attached), or it cannot be written.
+        RetinaError: ``output_dir`` already holds features (raised on attachment), or cannot be written.
     """
 
     def __init__(self, output_dir: str | Path, settings: Mapping[str, Any]) -> None:
@@ -43,18 +43,18 @@ class FeatureTable:
     def attach(self, engine: Engine) -> None:
         for name in FILES:
             if (self.output_dir / name).exists():
-                raise RetinaError(f"{self.output_dir} holds {name} already: give another --output_dir")
+                raise RetinaError(f"{self.output_dir} already holds {name}: give another --output_dir")
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def collect(self, engine: Any) -> None:
-        """Take the features of a batch."""
+        """Collect the features of a batch."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             features = torch.as_tensor(output["pred"]).as_subclass(torch.Tensor).float().cpu().numpy()
             self.rows.append((str(item["name"]), str(item["patient"]), features))
 
     def write(self) -> None:
-        """Write both files, whole."""
+        """Write both files atomically."""
         lock = FolderLock(self.output_dir)
         names, patients, features = zip(*self.rows, strict=True)
         with replacing(self.output_dir / FILES[0]) as file:

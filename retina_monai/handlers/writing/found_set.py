@@ -1,4 +1,4 @@
-"""Write the masks that networks found in photographs as a data set that generators can be trained on."""
+"""Write masks segmented by networks as a data set for training generators."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ THRESHOLD = 0.5
 
 
 class FoundSet(SampleSet):
-    """Write photograph, masks, probabilities and field of view of each, as :class:`SampleSet` says.
+    """A :class:`SampleSet` of photographs with segmented masks, probabilities and fields of view.
 
-    All are of the photograph's own size. Patient, data set, laterality, grade and split are those of the photograph. A
-    mask that was found is not one that somebody drew: its file (PNG text ``DerivedBy``) says so, and its line of the
-    manifest and of the datalist (``vessel_by``). A synthetic photograph stays marked as synthetic.
+    All pictures have the photograph's original size. Patient, data set, laterality, grade and split are those of the
+    photograph. Masks are marked as segmented by a network rather than drawn by an observer: in the file (PNG text
+    ``DerivedBy``), the manifest and the datalist (``vessel_by``). Synthetic photographs stay marked as synthetic.
 
     Args:
-        output_dir: where to write.
-        settings: what the samples depend on; ``bundle`` and ``weights`` name the network that found the masks.
-        network_output: of the network that finds them, as for :class:`SampleSet`.
+        output_dir: output folder.
+        settings: settings that the samples depend on; ``bundle`` and ``weights`` identify the segmentation network.
+        network_output: output of the segmentation network, as for :class:`SampleSet`.
 
     Raises:
         RetinaError: as :class:`SampleSet`.

@@ -1,4 +1,4 @@
-"""A data set that networks write sample by sample: resumable, with a line of manifest for each."""
+"""Write samples as a resumable data set with a manifest."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ UNGRADED = -1
 
 
 class SampleSet:
-    """Write samples as a data set in this library's own layout: whatever kinds of picture they hold.
+    """Write samples with any kinds of pictures as a data set in this library's own layout.
 
-    The layout: a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl`` with a line for each sample,
-    and a ``README.txt`` for whoever receives the set. Each file appears whole or not at all, a sample's line after its
-    files, so an interrupted run can be resumed: samples with a line are finished (:func:`finished_samples`). While it
-    is written, no other run writes to ``output_dir`` (:class:`retina_monai.files.FolderLock`).
+    The layout has a folder for each kind of picture, ``datalist.json``, ``manifest.jsonl`` with one line per sample,
+    and a ``README.txt`` that describes the set. Files are written atomically, and a sample's line after its files.
+    An interrupted run can therefore be resumed: samples with a line are finished (:func:`finished_samples`).
+    ``output_dir`` is locked while a run writes to it (:class:`retina_monai.files.FolderLock`).
 
-    As a handler it writes what an evaluator makes. Without one: :meth:`check` and :meth:`start`, :meth:`append` what
-    :meth:`write_sample` returned, :meth:`complete`, and :meth:`release` in any case.
+    Attached to an evaluator, it writes the evaluator's output. Otherwise call :meth:`check` and :meth:`start`, pass the
+    results of :meth:`write_sample` to :meth:`append`, call :meth:`complete`, and always :meth:`release`.
 
     Args:
-        output_dir: where to write.
-        settings: what the samples depend on; kept in ``settings.json``.
+        output_dir: output folder.
+        settings: settings that the samples depend on, written to ``settings.json``.
         network_output: adds the prediction of a network to its sample
-            (:func:`retina_monai.bundle.network_output`); only a handler needs it.
+            (:func:`retina_monai.bundle.network_output`); only needed as a handler.
 
     Raises:
-        RetinaError: ``output_dir`` holds another data set or one of other settings (known when this is attached, and
-            asked again before the first sample is written), it cannot be written, or another process writes to it.
+        RetinaError: ``output_dir`` holds another data set or one with other settings (checked on attachment and
+            before the first sample is written), cannot be written, or is in use by another process.
     """
 
     keys: ClassVar[Sequence[str]] = (
@@ -69,13 +69,13 @@ class SampleSet:
         *(f"{kind}_by" for kind in MASKS),
         IDENTITY,
     )
-    """What of a line of the manifest goes into ``datalist.json``."""
+    """Keys of a manifest line that ``datalist.json`` contains."""
 
     facts: Sequence[str] = ("Pictures of the retina that networks made. They show nobody's eye. For research only.",)
-    """What ``README.txt`` says of the pictures, the labels and the names in the set, by paragraphs."""
+    """Paragraphs of ``README.txt`` about the pictures, the labels and the names in the set."""
 
     about: Mapping[str, Any] = {"name": SYNTHETIC, "synthetic": True}
-    """What ``datalist.json`` says of the set as a whole."""
+    """Entries of ``datalist.json`` about the set as a whole."""
 
     def __init__(
         self, output_dir: str | Path, settings: Mapping[str, Any], network_output: NetworkOutput | None = None
@@ -86,10 +86,10 @@ class SampleSet:
         self.lock: FolderLock | None = None
 
     def finish(self, sample: Mapping[Any, Any]) -> dict[Any, Any]:
-        """A sample as it is to be written.
+        """Prepare a sample for writing; subclasses override this.
 
         Args:
-            sample: as the last network left it.
+            sample: output of the last network.
         """
         return dict(sample)
 
@@ -97,11 +97,11 @@ class SampleSet:
         """Write the files of a sample.
 
         Args:
-            sample: pictures ``(C, H, W)`` by kind: masks Boolean or {0, 1}, all others in [0, 255]; ``probabilities``
-                of masks that were found; ``name``, ``index``, and other facts where they are known.
+            sample: pictures ``(C, H, W)`` by kind: masks Boolean or {0, 1}, others in [0, 255]; ``probabilities`` of
+                segmented masks; ``name``, ``index``, and other facts if known.
 
         Returns:
-            Its line of the manifest.
+            The sample's line of the manifest.
         """
         sample = self.finish(sample)
         name, synthetic = str(sample["name"]), bool(sample.get(SYNTHETIC, True))
@@ -123,7 +123,7 @@ class SampleSet:
 
     @property
     def found_by(self) -> str:
-        """The network of which a sample does not say that it found its masks: the set's only one."""
+        """Network that segmented masks without ``<kind>_by``: the one in the settings."""
         return f"{self.settings.get('bundle')} {str(self.settings.get('weights'))[:12]}"
 
     def _write(
@@ -139,11 +139,11 @@ class SampleSet:
         engine.add_event_handler(Events.COMPLETED, self.complete)
         engine.add_event_handler(Events.COMPLETED, self.release)
         on_failure(engine, self.release)
-        if getattr(engine.state, "epoch_length", None) == 0:  # every sample is there: MONAI skips an empty run
+        if getattr(engine.state, "epoch_length", None) == 0:  # all samples are finished: MONAI skips an empty run
             self.complete()
 
     def check(self) -> None:
-        """Refuse a folder of samples that this run would not go on with."""
+        """Reject a folder whose samples this run cannot resume."""
         path = self.output_dir / "settings.json"
         made = _guard(_read_settings(path)) if path.is_file() else _guard(self.settings)
         if made != _guard(self.settings):
@@ -151,10 +151,10 @@ class SampleSet:
             other = "from other inputs" if inputs else "with other settings"
             raise RetinaError(f"{self.output_dir} holds a set made {other}: give another --output_dir")
         if not path.is_file() and any((self.output_dir / name).exists() for name in ("datalist.json", "images")):
-            raise RetinaError(f"{self.output_dir} holds a data set that was not made here: give another --output_dir")
+            raise RetinaError(f"{self.output_dir} holds another data set: give another --output_dir")
 
     def write(self, engine: Engine) -> None:
-        """Write the samples of a batch; all that is written, the folder too, comes after the first was made."""
+        """Write the samples of a batch. The folder is only created once the first batch is generated."""
         state: Any = engine.state
         if self.lock is None:
             self.start()
@@ -164,10 +164,7 @@ class SampleSet:
             self.append(self.write_sample(self.network_output(given, output["pred"])))
 
     def start(self) -> None:
-        """Take the folder, unless another process has or had it meanwhile, and write what the samples depend on.
-
-        What an interruption left half is removed.
-        """
+        """Lock the folder, check it again, remove partial files of an interrupted run, and write the settings."""
         self.lock = FolderLock(self.output_dir)
         self.check()
         for partial in (*self.output_dir.glob(".*.part"), *self.output_dir.glob("*/.*.part")):
@@ -177,18 +174,18 @@ class SampleSet:
             write_json(self.output_dir / "settings.json", self.settings)
 
     def append(self, line: Mapping[str, Any], rank: int = 0) -> None:
-        """Count a sample as finished.
+        """Mark a sample as finished.
 
         Args:
-            line: as :meth:`write_sample` returned it.
-            rank: of the process, if several write this set.
+            line: result of :meth:`write_sample`.
+            rank: rank of the process, if several write this set.
         """
         append_line(manifest_path(self.output_dir, rank), json.dumps(line))
 
     def complete(self) -> None:
-        """Bring the manifest into order, and write ``README.txt`` and, item by item, ``datalist.json``.
+        """Merge and sort the manifest, and write ``README.txt`` and ``datalist.json``.
 
-        A sample whose line names no split trains.
+        Samples without a split are training samples.
         """
         merge_manifest(self.output_dir)
         self._write_card()
@@ -215,32 +212,32 @@ class SampleSet:
         write_text(self.output_dir / "README.txt", card)
 
     def _list(self, split: str, file: IO[bytes]) -> int:
-        """Write the items of a split; returns how many there are."""
+        """Write the items of a split, and return their number."""
         count = 0
         for count, item in enumerate(self._items(split), 1):
             file.write(b"," * (count > 1) + b"\n" + indent(json.dumps(item, indent=4), " " * 8).encode())
         return count
 
     def _items(self, split: str) -> Iterator[dict[str, Any]]:
-        """Of a split, as ``datalist.json`` lists them."""
+        """The items of a split for ``datalist.json``."""
         for sample in iterate_manifest(self.output_dir):
             if sample.get("split", SPLITS[0]) == split:
                 yield {key: sample[key] for key in self.keys if key in sample}
 
     def release(self) -> None:
-        """Let another process write to ``output_dir``."""
+        """Unlock ``output_dir``."""
         if self.lock is not None:
             self.lock.release()
             self.lock = None
 
 
 def finished_samples(output_dir: str | Path) -> set[str]:
-    """Names of the samples whose manifest line is written; a line cut short by an interruption does not count."""
+    """Names of the samples with a complete line in the manifest."""
     return {line["name"] for line in iterate_manifest(output_dir)}
 
 
 def _facts(sample: Mapping[Any, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line of the manifest says beside the pictures, as far as it is known."""
+    """The known facts of a sample for its manifest line, other than pictures."""
     name = str(sample["name"])
     facts: dict[str, Any] = {
         "patient": str(sample.get("patient") or name),
@@ -262,18 +259,18 @@ def _facts(sample: Mapping[Any, Any], settings: Mapping[str, Any]) -> dict[str, 
 
 
 def _as_bytes(picture: Any, kind: str) -> NDArray[np.uint8]:
-    """A picture as its file holds it."""
+    """Convert a picture to uint8 for its file."""
     array = torch.as_tensor(picture).as_subclass(torch.Tensor).cpu()
     if KINDS[kind].type == "mask":
         return np.asarray((array > 0).numpy() * np.uint8(255))
     if array.dtype == torch.uint8:
         shades = array.numpy()
-        return shades[:1] if len(shades) > 1 and (shades == shades[:1]).all() else shades  # grey, as it was read
+        return shades[:1] if len(shades) > 1 and (shades == shades[:1]).all() else shades  # grey as one channel
     return rounded_share(array.numpy()) if KINDS[kind].type == "share" else to_uint8(array.float() / 127.5 - 1)
 
 
 def _guard(settings: Any) -> Any:
-    """What an interrupted set is completed by: all settings but those on which samples do not depend."""
+    """The settings that a resumed run must share: all but ``about``."""
     return {key: settings[key] for key in settings if key != "about"} if isinstance(settings, dict) else settings
 
 

@@ -1,4 +1,4 @@
-"""``README.txt`` of a set: what it is, how it was made, under which terms, and whose names are in it."""
+"""``README.txt`` of a generated set: contents, provenance, terms and names."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def set_card(
     """The text of ``README.txt``.
 
     Args:
-        title: what the set is.
-        facts: paragraphs on the pictures, the labels, and the names in the set.
-        settings: as :func:`retina_monai.bundle.set_settings` has them; what is missing is left out.
-        count: samples.
-        conditions: names of the data sets that the samples were made from, where known.
+        title: title of the set.
+        facts: paragraphs about the pictures, the labels and the names in the set.
+        settings: result of :func:`retina_monai.bundle.set_settings`; missing entries are omitted.
+        count: number of samples.
+        conditions: names of the data sets from which the samples were made, if known.
     """
     about = settings.get("about", {})
     made = f"{count} samples" + (f", made from {', '.join(conditions)}" if conditions else "")

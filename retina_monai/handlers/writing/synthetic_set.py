@@ -1,4 +1,4 @@
-"""Write what a generator makes as a labelled data set that can be trained on with the same flag as a real one."""
+"""Write generated samples as a labelled data set that trains like a real one."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ NAMES = (
 
 
 class SyntheticSet(SampleSet):
-    """Write generated photographs with their labels, as :class:`SampleSet` says, in the appearance that was chosen.
+    """A :class:`SampleSet` of generated photographs with labels, in the chosen appearance.
 
-    The vessel map is there twice: as the label (``vessels``), which keeps the topology of the map that the sample was
-    made from, and as what the generator was given (``vessel_shares``): the share of each pixel that vessels cover.
+    The vessel map is written as the label (``vessels``), which keeps the topology of the original map, and as the input
+    of the generator (``vessel_shares``), the share of each pixel covered by vessels.
 
-    Every photograph is marked synthetic, and its line says whose vessel map it was made from: ``patient``, and
-    ``condition`` (``name``, ``dataset`` where known, ``augmented``). All samples train; a reader of the set keeps a
-    tenth of the patients for validation.
+    Every photograph is marked as synthetic. Its manifest line names the origin of the vessel map: ``patient``, and
+    ``condition`` (``name``, ``dataset`` if known, ``augmented``). All samples are training samples; readers of the set
+    hold out a tenth of the patients for validation.
 
     Args:
-        output_dir: where to write.
-        settings: what the samples depend on (weights, appearance, ``seed``); kept in ``settings.json``.
-        appearance: ``(index)`` -> the appearance to give to sample ``index``; ``None``: photographs stay as the network
-            paints them.
-        texture: whether the appearance's texture is drawn, where it has one.
+        output_dir: output folder.
+        settings: settings that the samples depend on (weights, appearance, ``seed``), written to ``settings.json``.
+        appearance: index of a sample -> its appearance; ``None`` keeps photographs as the network paints them.
+        texture: whether to draw the texture of the appearance, if it has one.
         network_output: as for :class:`SampleSet`.
 
     Raises:
