@@ -369,7 +369,7 @@ def server_that_does_not_answer(material: Material) -> Overrides:
     return {"mlflow": "true", "tracking_uri": "http://127.0.0.1:9"}
 
 
-NO_LAYOUT = r"/letters (is laid out as none of the data sets|holds no (vessel map|photograph))"
+NO_LAYOUT = r"/letters (is laid out as none of the known data sets|holds no (vessel map|photograph))"
 
 LISTING = [
     refused(directory_that_no_adapter_recognises, NO_LAYOUT, *ALL, *OTHERS, *STAGES_ALL),
