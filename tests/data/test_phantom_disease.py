@@ -382,7 +382,7 @@ def test_the_sharpest_and_the_most_blurred_camera(photographed: dict[str, list[d
         ({"myopia": 1.5}, r"^myopia must be in \[0, 1\], true or false, got 1.5$"),
         ({"myopia": "strong"}, "^myopia must be"),
         ({"camera": "polaroid"}, "^camera must be one of chase_db1, .* got polaroid$"),
-        ({"seed": -1, "grade": None}, "^seed is"),
+        ({"seed": -1, "grade": None}, "^seed must be"),
     ],
 )
 def test_what_is_out_of_range_is_named(options: dict[str, Any], message: str) -> None:
