@@ -71,7 +71,7 @@ def measure_appearance(image: Tensor, fov: Tensor) -> Appearance:
     Raises:
         ValueError: if the field of view is empty.
     """
-    _refuse_empty(fov[None])
+    _check_not_empty(fov[None])
     mean, std = channel_statistics(image.float()[None], fov[None])
     return Appearance(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
 
@@ -94,7 +94,7 @@ def apply_appearance(image: Tensor, fov: Tensor, appearance: Appearance) -> Tens
     if image.shape[-3] != len(appearance.mean):
         raise ValueError(f"an appearance of {len(appearance.mean)} channels for an image of {image.shape[-3]}")
     batch, inside = image.reshape(-1, *image.shape[-3:]), fov.reshape(-1, *fov.shape[-3:]).to(image.dtype)
-    _refuse_empty(inside)
+    _check_not_empty(inside)
     matched = MatchAppearance(appearance.mean, appearance.std)(batch, inside).clamp(-1, 1)
     return _red_leads(matched, appearance).view_as(image)
 
@@ -209,6 +209,6 @@ def _red_leads(image: Tensor, appearance: Appearance) -> Tensor:
     return torch.stack([torch.maximum(red, needed), green, blue], dim=1)
 
 
-def _refuse_empty(fov: Tensor) -> None:
+def _check_not_empty(fov: Tensor) -> None:
     if bool((fov.flatten(1).sum(1) == 0).any()):
         raise ValueError("the field of view is empty: there is nothing to measure an appearance on")

@@ -71,7 +71,7 @@ def read_table(path: Path, images: Mapping[str, Path]) -> dict[str, dict[str, An
     for key, image in images.items():
         if key not in found:
             raise RetinaError(f"{path} has no row for the photograph {image}: add one, or remove the photograph")
-    _refuse_torn(found, lines, path)
+    _check_splits(found, lines, path)
     return found
 
 
@@ -170,7 +170,7 @@ def _grade(cell: str, where: str) -> int | None:
 READERS: dict[str, Callable[[str, str], Any]] = {"laterality": _laterality, "split": _split, "grade": _grade}
 
 
-def _refuse_torn(found: Mapping[str, Mapping[str, Any]], lines: Mapping[str, int], path: Path) -> None:
+def _check_splits(found: Mapping[str, Mapping[str, Any]], lines: Mapping[str, int], path: Path) -> None:
     """Reject a patient in two splits."""
     first: dict[str, str] = {}
     for key, values in found.items():

@@ -57,7 +57,7 @@ def read_nifti(path: Path) -> NDArray:
     import nibabel  # slow to import and rarely needed
 
     image: Any = nibabel.load(path)
-    _refuse_bomb(image.shape)
+    _check_pixel_count(image.shape)
     array = np.asanyarray(image.dataobj)
     if array.dtype.names:
         array = np.stack([array[name] for name in array.dtype.names], axis=-1)
@@ -119,7 +119,7 @@ def read_dicom(path: Path) -> NDArray:
     dicom = pydicom.dcmread(path)
     if (frames := int(dicom.get("NumberOfFrames") or 1)) > 1:
         raise RetinaError(f"{path} has {frames} frames: give one picture per file")
-    _refuse_bomb((dicom.Rows, dicom.Columns))
+    _check_pixel_count((dicom.Rows, dicom.Columns))
     array = _pixels(dicom, path)
     if dicom.PhotometricInterpretation == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
@@ -139,35 +139,35 @@ def _pixels(dicom: Any, path: Path) -> NDArray:
     from pydicom.encaps import get_frame
     from pydicom.pixels.decoders.base import get_decoder
 
-    said, samples = str(dicom.PhotometricInterpretation), int(dicom.SamplesPerPixel)
+    declared, samples = str(dicom.PhotometricInterpretation), int(dicom.SamplesPerPixel)
     syntax = dicom.file_meta.TransferSyntaxUID
     coded: bytes = get_frame(dicom.PixelData, 0, number_of_frames=1) if syntax.is_encapsulated else b""
     if samples == 3 and syntax in JPEG:
-        return _colour_jpeg(coded, said)
+        return _colour_jpeg(coded, declared)
     if samples == 3 and syntax in JPEG_2000:
         transformed = coded[coded.index(CODING_STYLE) + 8] == 1
-        said = "RGB" if transformed else said
-        dicom.PhotometricInterpretation = said
-    if said not in (TABLES if samples == 1 else COLOURS):
-        raise RetinaError(f"{path} has the unsupported colour space {said}: export it in RGB")
+        declared = "RGB" if transformed else declared
+        dicom.PhotometricInterpretation = declared
+    if declared not in (TABLES if samples == 1 else COLOURS):
+        raise RetinaError(f"{path} has the unsupported colour space {declared}: export it in RGB")
     deep = dicom.get("BitsStored", 8) > 8 and (samples == 3 or syntax in JPEG)  # not decoded by Pillow
     if not syntax.is_encapsulated or (get_decoder(syntax).is_available and not deep):
         pixels: NDArray = dicom.pixel_array
         return pixels
-    if said not in ("RGB", "MONOCHROME1", "MONOCHROME2") or (samples == 3 and b"JFIF" in coded[:32]):
-        raise RetinaError(f"{path} has {said} colours in {syntax.name}, which is not supported: export it in RGB")
+    if declared not in ("RGB", "MONOCHROME1", "MONOCHROME2") or (samples == 3 and b"JFIF" in coded[:32]):
+        raise RetinaError(f"{path} has {declared} colours in {syntax.name}, which is not supported: export it in RGB")
     dicom.PhotometricInterpretation = "RGB" if samples == 3 else "MONOCHROME2"  # ITK has converted the values
     dicom.RescaleSlope, dicom.RescaleIntercept = 1, 0
     return _without_singles(_read_itk(path)[0])
 
 
-def _colour_jpeg(coded: bytes, said: str) -> NDArray:
+def _colour_jpeg(coded: bytes, declared: str) -> NDArray:
     """Decode a colour JPEG in the colour space of its markers, or of the DICOM header if it has no markers."""
     with Image.open(BytesIO(coded), formats=("JPEG",)) as picture:
         layers = getattr(picture, "layer", ())
         named = "".join(chr(layer[0]) for layer in layers) in JPEG_COLOURS
         marked = named or "jfif" in picture.info or "adobe" in picture.info
-        if not marked and said == "RGB" and len({layer[1:3] for layer in layers}) == 1:  # no subsampled chroma
+        if not marked and declared == "RGB" and len({layer[1:3] for layer in layers}) == 1:  # no subsampled chroma
             picture.draft("YCbCr", picture.size)  # no conversion: the values are RGB already
         return np.asarray(picture)
 
@@ -179,7 +179,7 @@ def _read_itk(path: Path) -> tuple[NDArray, Any]:
         source = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
         source.SetFileName(str(path))
         source.ReadImageInformation()
-        _refuse_bomb([source.GetDimensions(axis) for axis in range(source.GetNumberOfDimensions())])
+        _check_pixel_count([source.GetDimensions(axis) for axis in range(source.GetNumberOfDimensions())])
         channels = source.GetNumberOfComponents()
         pixel = () if channels == 1 else (itk.Vector[itk.F, channels],)  # ITK's Python package lacks vectors of bytes
         image = itk.imread(str(path), *pixel)
@@ -214,7 +214,7 @@ def _laid_out(array: NDArray, affine: NDArray, path: Path) -> NDArray:
     return array.squeeze(through)[::way, ::way].swapaxes(0, 1)
 
 
-def _refuse_bomb(shape: Sequence[int]) -> None:
+def _check_pixel_count(shape: Sequence[int]) -> None:
     """Apply Pillow's limit of pixels before decoding, for libraries without a limit."""
     if Image.MAX_IMAGE_PIXELS is not None and prod(int(side) for side in shape) > 2 * Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(f"an array of {tuple(shape)}")

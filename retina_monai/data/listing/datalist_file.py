@@ -67,7 +67,7 @@ def read_datalist_file(path: str | Path) -> Datalist:
         logger.warning("%s: fold of %d items is ignored: list validation eyes under validation", path, folds)
     if not any(datalist.values()):
         raise RetinaError(f"{path} lists no eyes: it takes items in {', '.join(SPLITS)}")
-    _refuse_repeated(datalist, path)
+    _check_duplicates(datalist, path)
     return datalist
 
 
@@ -91,7 +91,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RetinaError(f"{path} is not a datalist, it is not JSON ({_reason(error)}): write it as JSON") from error
     if isinstance(content, dict):
-        _refuse_twice(content, str(path))
+        _check_duplicate_keys(content, str(path))
         return content
     raise RetinaError(f"{path} is not a datalist: it takes JSON with items in {', '.join(SPLITS)}")
 
@@ -154,7 +154,7 @@ def _eye(entry: Any, where: str, path: Path, dataset: str) -> Item:
     """Complete an item with full image paths and default values."""
     if not isinstance(entry, dict):
         raise RetinaError(f"{where} is {_short(entry)}: each is an object with {', '.join(NEEDED)}")
-    _refuse_strange(entry, where)
+    _check_json(entry, where)
     item = {key: value for key, value in entry.items() if value is not None or not _is_known(key)}
     if isinstance(item.get("label"), str) and item.get("vessel", item["label"]) == item["label"]:
         item["vessel"] = item.pop("label")
@@ -196,12 +196,12 @@ def _name(image: str) -> str:
     return Path(image).name.lstrip(".").split(".")[0] or "eye"
 
 
-def _refuse_strange(entry: dict[str, Any], where: str) -> None:
+def _check_json(entry: dict[str, Any], where: str) -> None:
     """Reject duplicate keys, non-finite numbers and deep nesting."""
     level: list[Any] = [entry]
     for _ in range(DEPTH):
         for value in level:
-            _refuse_twice(value, where)
+            _check_duplicate_keys(value, where)
             if isinstance(value, float) and not math.isfinite(value):
                 raise RetinaError(f"{where} has the number {value}, which JSON does not allow: write null")
         inner = (
@@ -212,12 +212,12 @@ def _refuse_strange(entry: dict[str, Any], where: str) -> None:
         raise RetinaError(f"{where} is nested more than {DEPTH} deep: make it flat")
 
 
-def _refuse_twice(value: Any, where: str) -> None:
+def _check_duplicate_keys(value: Any, where: str) -> None:
     if isinstance(value, _Repeated):
         raise RetinaError(f"{where} names the key {_short(next(iter(value)))} twice: leave one of them out")
 
 
-def _refuse_repeated(datalist: Datalist, path: Path) -> None:
+def _check_duplicates(datalist: Datalist, path: Path) -> None:
     """Reject a patient in two splits and a photograph in two items."""
     splits: dict[str, str] = {}
     places: dict[str, str] = {}

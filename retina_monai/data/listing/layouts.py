@@ -106,7 +106,7 @@ def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True)
     """
     refuse_missing(dataset_dir)
     found = [_read(path) for path in _paths(dataset_dir)]
-    _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
+    _check_duplicates([item for datalist in found for items in datalist.values() for item in items])
     datalist = merge(join_twins(found, PUBLIC) if join else found)
     names = _unique_names([item for split in SPLITS for item in datalist[split]])
     return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
@@ -200,7 +200,7 @@ def _is_known(folder: Path) -> bool:
         return False
 
 
-def _refuse_repeated(items: Sequence[Item]) -> None:
+def _check_duplicates(items: Sequence[Item]) -> None:
     count = Counter(os.path.realpath(item["image"]) for item in items)
     repeated = next((path for path, times in count.items() if times > 1), None)
     if repeated is not None:

@@ -87,17 +87,17 @@ def sides_of_names(names: Sequence[str]) -> dict[str, dict[str, str]]:
     for group in groups.values():
         words = {name: list(SIDE.finditer(name)) for name in group}
         sides = {name: [LATERALITIES[word[0].lower()] for word in words[name]] for name in group}
-        telling = [place for place, column in enumerate(zip(*sides.values(), strict=True)) if len(set(column)) == 2]
-        said = {name: {sides[name][place] for place in telling} for name in group}
+        varying = [place for place, column in enumerate(zip(*sides.values(), strict=True)) if len(set(column)) == 2]
+        named = {name: {sides[name][place] for place in varying} for name in group}
         numbered = any(
             letters.get(_without(name, [words[name][place]]).casefold(), set()) - {"l", "r"}
             for name in group
-            for place in telling
+            for place in varying
         )
-        if telling and not numbered and all(len(side) == 1 for side in said.values()):
-            rest = _tidy(_without(group[0], [words[group[0]][place] for place in telling]))
+        if varying and not numbered and all(len(side) == 1 for side in named.values()):
+            rest = _tidy(_without(group[0], [words[group[0]][place] for place in varying]))
             patient = rest if rest and rest not in names else group[0]
-            found |= {name: {"patient": patient, "laterality": side} for name in group for side in said[name]}
+            found |= {name: {"patient": patient, "laterality": side} for name in group for side in named[name]}
     return found
 
 

@@ -81,7 +81,7 @@ def join_twins(datalists: Sequence[Datalist], public: Container[str] = ()) -> li
     if not pairs:
         return list(datalists)
     real = [(a, b) for a, b in pairs if not (synthetic[a] or synthetic[b])]
-    _refuse_torn([pair for pair in real if items[pair[0]]["dataset"] not in public], items, places)
+    _check_splits([pair for pair in real if items[pair[0]]["dataset"] not in public], items, places)
     names = [f"{items[a]['name']} and {items[b]['name']}" for a, b in pairs]
     logger.warning("duplicate photographs of two patients, who are merged: %s", join_first(names))
     patients = join_patients([(items[a]["patient"], items[b]["patient"]) for a, b in real])
@@ -180,7 +180,7 @@ def _unit(stack: NDArray[np.uint8], side: int, sigma: float) -> Floats:
 
 
 def _local_contrast(stack: NDArray[np.uint8], side: int, sigma: float) -> Floats:
-    """Difference from the local mean, divided by the local standard deviation and downsampled to ``side`` pixels."""
+    """Difference from the local mean, texts by the local standard deviation and downsampled to ``side`` pixels."""
     from scipy import ndimage  # slow to import
 
     grey = stack.astype(np.float32)
@@ -202,14 +202,14 @@ def join_patients(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     return {patient: group[0] for patient, group in groups.items()}
 
 
-def _refuse_torn(pairs: Sequence[Pair], items: Sequence[Item], places: Sequence[tuple[int, str]]) -> None:
+def _check_splits(pairs: Sequence[Pair], items: Sequence[Item], places: Sequence[tuple[int, str]]) -> None:
     """Reject duplicates in two splits of one data set."""
-    torn = [
+    texts = [
         f"{items[a]['image']} ({places[a][1]}) and {items[b]['image']} ({places[b][1]})"
         for a, b in pairs
         if places[a][0] == places[b][0] and places[a][1] != places[b][1]
     ]
-    if torn:
+    if texts:
         raise RetinaError(
-            f"the same photograph is in two splits: {join_first(torn)}: remove one of them, or move both to one split"
+            f"the same photograph is in two splits: {join_first(texts)}: remove one of them, or move both to one split"
         )

@@ -46,7 +46,7 @@ class Canvas:
         return self.ellipse(point, (1.0, 1.0))
 
     def ellipse(self, centre: complex, axes: tuple[float, float], turn: float = 0.0) -> Map:
-        """Elliptical distance of each pixel from ``centre``, 1 on the ellipse of half axes ``axes`` rotated by ``turn``."""
+        """Elliptical distance of each pixel from ``centre``: 1 on the ellipse with ``axes`` turned by ``turn``."""
         x, y = self.x - centre.real, self.y - centre.imag
         if turn:
             across, down = float(np.cos(turn)), float(np.sin(turn))
