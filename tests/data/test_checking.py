@@ -130,7 +130,7 @@ CONTENTS = {
     "inverted": ("vessel", 1 - VESSEL, r"map\.png marks 8\d% of the eye as vessels: it is inverted"),
     "no field of view": ("fov", VESSEL * 0, r"fov\.png is an empty field of view"),
     "black": ("image", PHOTOGRAPH * 0, r"photo\.jpg is black"),
-    "swapped": ("image", np.repeat(VESSEL * np.uint8(255), 3, 0), r"photo\.jpg is a mask, black and white.* places"),
+    "swapped": ("image", np.repeat(VESSEL * np.uint8(255), 3, 0), r"photo\.jpg is a mask, black and white.* swapped"),
     "swapped, 0 and 1": ("image", np.repeat(VESSEL, 3, 0), r"photo\.jpg is a mask"),
     "white": ("image", PHOTOGRAPH * 0 + 255, r"photo\.jpg is a mask"),
 }
@@ -285,7 +285,7 @@ def test_photograph_and_mask_that_have_changed_places_are_both_named(items: list
         check_contents(items)
     for number, folder in ((3, "vessels"), (5, "fovs")):
         assert re.search(
-            rf"{folder}/{number}\.png is a mask, black and white, and \S+images/{number}\.png a photograph",
+            rf"{folder}/{number}\.png is a mask, black and white, and \S+images/{number}\.png is a photograph",
             str(error.value),
         )
 
