@@ -57,7 +57,7 @@ def refuse_synthetic(datalist: Datalist, dataset_dir: Any, allow_synthetic: bool
     if found:
         raise RetinaError(
             f"dataset_dir {dataset_dir} holds {len(found)} eyes marked as synthetic ({join_first(found, 3)}): give "
-            "real ones, or give --allow_synthetic true and do not judge synthetic photographs by the weights"
+            "real ones, or give --allow_synthetic true and do not use the weights to judge synthetic photographs"
         )
 
 
