@@ -36,6 +36,7 @@ from retina_monai.synthesis.ranks import Ranks, joined
 
 __all__ = ["synthesize"]
 
+SWITCHES = ("skip_unreadable", "texture", "keep_names")
 Weights = str | Path | Mapping[str, str | Path]
 
 
@@ -124,7 +125,7 @@ class _Choice:
     def check(self, batch_size: int | None) -> None:
         """Refuse what needs no look at any file but ``output_dir``."""
         options = self.options
-        for switch in ("skip_unreadable", "texture", "keep_names"):
+        for switch in SWITCHES:
             parse_switch(options[switch], switch)
         parse_switch(self.trust, "trust")
         if self.input_dir is not None and self.count is not None:
@@ -161,8 +162,9 @@ class _Choice:
         """The options that its ``inference.json`` has."""
         count = {"phantom_count": self.count, "count": self.count} if self.count is not None else {}
         given = {**self.options, **count, "input_dir": self.input_dir}
-        paths = {key: Path(given[key]) for key in ("input_dir", "fov_dir") if given[key] is not None}
-        return {key: value for key, value in (given | paths).items() if key in bundle.options()}
+        given |= {key: Path(given[key]) for key in ("input_dir", "fov_dir") if given[key] is not None}
+        given |= {key: parse_switch(given[key], key) for key in SWITCHES}
+        return {key: value for key, value in given.items() if key in bundle.options()}
 
     def refuse_unused(self, chain: Chain) -> None:
         """Refuse options that no bundle of the chain has."""
@@ -170,7 +172,8 @@ class _Choice:
         known = {key for bundle in chain.bundles for key in self.for_bundle(bundle)}
         given = {"input_dir": self.input_dir, **self.options}
         for key, value in given.items():
-            if key not in known and value != usual[key].default:
+            unusual = (parse_switch(value, key) if key in SWITCHES else value) != usual[key].default
+            if key not in known and unusual:
                 raise RetinaError(f"{chain.name} has no option {key}: leave out --{key}")
 
 

@@ -280,7 +280,7 @@ def test_a_report_paints_with_the_steps_of_the_set(phantoms: Path, tmp_path: Pat
     assert painter is not None
     found = painter.chain.bundles[-1].network
     assert found.drawn_by == {"sampler": "euler", **drawn}
-    assert len(found.sampler.plan.times) == 3 != len(released.bundle.network.sampler.plan.times)
+    assert len(found.sampler.plan.times) == 3 != len(released.bundles[0].network.sampler.plan.times)
 
 
 def test_a_report_of_the_test_eyes(training: Path, run_config: RunConfig, phantoms: Path, tmp_path: Path) -> None:

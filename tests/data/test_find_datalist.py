@@ -181,7 +181,7 @@ def test_vessel_maps_are_checked_at_the_door_and_when_they_are_read(
     assert str(broken) in caplog.text and f"{empty} has no vessel in it" in caplog.text
     broken.unlink()
     maps = VesselMaps(eyes / "vessels", 32)
-    assert np.any(maps[0]["image"])
+    assert np.any(maps[0]["vessel_share"])
     with pytest.raises(RetinaError, match=rf"{empty.name} has no vessel in it"):
         maps[2]
     white(empty)

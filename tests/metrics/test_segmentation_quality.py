@@ -16,7 +16,7 @@ from monai.metrics import DiceMetric, ROCAUCMetric
 from scipy.stats import mannwhitneyu
 
 from retina_monai.errors import RetinaError
-from retina_monai.metrics import segmentation
+from retina_monai.metrics import segmentation_quality
 from retina_monai.metrics.segmentation_quality import (
     SegmentationQuality,
     accuracy,
@@ -198,7 +198,7 @@ def test_the_metric_averages_over_images_whatever_the_batches(name: str, inside_
     first = engine.run(batches).metrics["quality"]
     probability, target, fov = maps(5)
     pred = probability if name == "roc_auc" else probability >= 0.6
-    expected = getattr(segmentation, name)(pred, target, fov if inside_fov else None).mean().item()
+    expected = getattr(segmentation_quality, name)(pred, target, fov if inside_fov else None).mean().item()
     assert first == pytest.approx(expected, rel=1e-5)
     assert engine.run(batches).metrics["quality"] == first
 
@@ -257,4 +257,4 @@ def test_the_metric_says_what_is_wrong() -> None:
 
 
 def test_the_examples_run() -> None:
-    assert doctest.testmod(segmentation).failed == 0
+    assert doctest.testmod(segmentation_quality).failed == 0

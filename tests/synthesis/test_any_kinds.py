@@ -7,6 +7,7 @@ photograph: ``synthesize``, ``monai.bundle run``, reading back, ``prepare``, ``e
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,3 +152,21 @@ def test_chains_of_both(noise_bundle: Path, grey_bundle: Path, small_bundles: Pa
     with pytest.raises(RetinaError, match="noise_eye has no option augment: leave out --augment"):
         synthesize(noise_bundle, output_dir=tmp_path / "none", augment=2, trust=True)
     assert not (tmp_path / "none").exists()
+
+
+def test_visits_of_patients_keep_their_facts(grey_bundle: Path, angiograms: Path, tmp_path: Path) -> None:
+    shutil.copytree(angiograms / "images", tmp_path / "clinic" / "images")
+    shutil.copytree(angiograms / "truth", tmp_path / "clinic" / "vessels")
+    rows = [f"scan{visit},p{visit // 3},s1t{visit % 3},{visit % 5},L" for visit in range(COUNT)]
+    (tmp_path / "clinic" / "visits.csv").write_text("\n".join(["name,patient,stage,grade,laterality", *rows]))
+    folder = synthesize(grey_bundle, tmp_path / "clinic", tmp_path / "set", trust=True)
+    items = {item["name"]: item for items in find_datalist(folder).values() for item in items}
+    for visit in range(COUNT):
+        item = items[f"clinic_scan{visit}"]
+        facts = {key: item[key] for key in ("patient", "stage", "grade", "laterality")}
+        assert facts == {
+            "patient": f"clinic/p{visit // 3}",
+            "stage": f"s1t{visit % 3}",
+            "grade": visit % 5,
+            "laterality": "L",
+        }

@@ -146,3 +146,14 @@ def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
         synthesize(bundle, phantoms, tmp_path / "set", batch_size=0)
     assert str(root_error(caught.value)) == "batch_size must be an integer >= 1, got 0"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_switch_may_be_text(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
+    chosen = {"split": "test", "appearance": "random"}
+    plain, text, drawn = (
+        pictures(synthesize(bundle, phantoms, tmp_path / str(texture), texture=texture, **chosen))
+        for texture in (False, "false", True)
+    )
+    assert plain == text
+    if bundle.appearances is not None and bundle.appearances.average().texture is not None:
+        assert plain != drawn

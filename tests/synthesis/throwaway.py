@@ -60,7 +60,8 @@ def inference(name: str, network: str, more: dict[str, Any]) -> dict[str, Any]:
     bundle = "$retina_monai.bundle"
     return {
         "imports": ["$import retina_monai"],
-        "bundle_root": f"{bundle}.find_bundle_root('{name}')",
+        "in_use": f"{bundle}.config_in_use()",
+        "bundle_root": f"{bundle}.find_bundle_root('{name}', @in_use.folders)",
         "output_dir": f"{bundle}.run_folder(@bundle_root)",
         "checkpoint": "$@bundle_root + '/models/model.pt'",
         "seed": 0,

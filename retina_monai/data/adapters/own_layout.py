@@ -89,7 +89,7 @@ def _read(directory: Path) -> Datalist | None:
 def _item(dataset: str, key: str, found: dict[str, dict[str, Path]], row: Item) -> tuple[str, Item]:
     """Split and datalist item of a photograph."""
     pictures = {picture: files.get(key) for picture, files in found.items()}
-    more = {name: value for name, value in row.items() if name in ("laterality", "grade")}
+    more = {name: value for name, value in row.items() if name in ("laterality", "grade", "stage")}
     return row.get("split", "training"), describe(dataset, key, pictures, row.get("patient", key), **more)
 
 
@@ -110,6 +110,7 @@ OWN_LAYOUT = Layout(
         "    split        training, validation or test; without this column, the test split is empty",
         "                 without validation patients, a tenth of the patients outside the test split is used",
         "    grade        grade of diabetic retinopathy from 0 to 4; optional",
+        "    stage        stage of the visit, such as s1t1; optional",
         "without a csv, photographs with the same DICOM PatientID belong to one patient, and so do names that differ",
         "only in left and right (10_left and 10_right, 12OD and 12OS); any other photograph is a patient of its own",
     ),

@@ -47,12 +47,12 @@ def read_table(path: Path, images: Mapping[str, Path]) -> dict[str, dict[str, An
 
     Args:
         path: csv file with the columns ``name`` (or ``image``, or ``file``) and ``patient``, and optionally
-            ``laterality``, ``split`` and ``grade``.
+            ``laterality``, ``split``, ``grade`` and ``stage``.
         images: photographs by name without suffix.
 
     Returns:
-        For each key of ``images``, a dictionary of ``patient``; of ``laterality`` ('L' or 'R') and ``grade`` (0 to 4),
-        where known; and of ``split``, if there is such a column.
+        For each key of ``images``, a dictionary of ``patient``; of ``laterality`` ('L' or 'R'), ``grade`` (0 to 4) and
+        ``stage``, where known; and of ``split``, if there is such a column.
 
     Raises:
         RetinaError: if the file is not a table or lacks a column; if a row has an unknown or repeated name, no patient,
@@ -119,7 +119,7 @@ def _name_column(path: Path, titles: list[str]) -> str:
     if len(names) != 1 or "patient" not in titles:
         raise RetinaError(
             f"{path}, row 1 has the columns {', '.join(titles) or '(none)'}: it takes one of {', '.join(NAMES)}, then "
-            "patient, and optionally laterality, split and grade"
+            "patient, and optionally laterality, split, grade and stage"
         )
     known = (names[0], "patient", *READERS)
     twice = next((title for title in known if titles.count(title) > 1), None)
@@ -167,7 +167,12 @@ def _grade(cell: str, where: str) -> int | None:
     return int(cell[0]) if cell else None
 
 
-READERS: dict[str, Callable[[str, str], Any]] = {"laterality": _laterality, "split": _split, "grade": _grade}
+READERS: dict[str, Callable[[str, str], Any]] = {
+    "laterality": _laterality,
+    "split": _split,
+    "grade": _grade,
+    "stage": lambda cell, where: cell or None,
+}
 
 
 def _check_splits(found: Mapping[str, Mapping[str, Any]], lines: Mapping[str, int], path: Path) -> None:

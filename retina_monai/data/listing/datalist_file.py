@@ -37,10 +37,10 @@ def read_datalist_file(path: str | Path) -> Datalist:
     """Read the items of a ``datalist.json``, with full paths to their images.
 
     An item requires ``image`` and ``patient``. Optional keys are the other images of :data:`PICTURES`, ``dataset``,
-    ``name``, ``laterality`` ('L' or 'R'), ``grade`` (0 to 4) and ``annotated`` (keys of images). Other keys are kept
-    unchanged. ``label``, the mask's name in MONAI's examples, is read as ``vessel`` if there is no ``vessel``. ``fold``
-    is ignored with a warning. An optional key that is ``null`` counts as absent. Paths are relative to the file's
-    folder and may point outside it. The existence of the images is not checked.
+    ``name``, ``laterality`` ('L' or 'R'), ``grade`` (0 to 4), ``stage`` and ``annotated`` (keys of images). Other keys
+    are kept unchanged. ``label``, the mask's name in MONAI's examples, is read as ``vessel`` if there is no
+    ``vessel``. ``fold`` is ignored with a warning. An optional key that is ``null`` counts as absent. Paths are
+    relative to the file's folder and may point outside it. The existence of the images is not checked.
 
     Args:
         path: JSON file in UTF-8, with or without a byte order mark, or in UTF-16 or UTF-32.
@@ -164,7 +164,7 @@ def _eye(entry: Any, where: str, path: Path, dataset: str) -> Item:
 
 
 def _is_known(key: str) -> bool:
-    return key in PICTURES or key in TEXTS or key in ("label", "laterality", "grade", "annotated")
+    return key in PICTURES or key in TEXTS or key in ("label", "laterality", "grade", "stage", "annotated")
 
 
 def _check(item: Item, where: str) -> None:

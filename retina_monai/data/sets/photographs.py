@@ -25,7 +25,7 @@ from retina_monai.transforms.field_of_view import crop_square, fov_box, resize_a
 __all__ = ["Photographs", "collate_photographs", "find_photographs", "fit_photograph"]
 
 ALL = "all"
-TEXTS = ("name", "patient", "dataset", "laterality", "split")
+TEXTS = ("name", "patient", "dataset", "laterality", "stage", "split")
 UNGRADED = -1
 
 
@@ -161,7 +161,7 @@ def _from_data_set(folder: Path) -> list[Item]:
         datalist = list_eyes(folder)
     except (UnknownLayoutError, NoVesselMapsError):
         return []
-    keys = ("image", "fov", "name", "patient", "dataset", "laterality", "grade", "synthetic")
+    keys = ("image", "fov", "name", "patient", "dataset", "laterality", "grade", "stage", "synthetic")
     return [
         {key: item[key] for key in keys if key in item} | {"split": split}
         for split in SPLITS
