@@ -1,10 +1,10 @@
 """Synthesise retinal images with their labels.
 
-``retina_monai.load("pix2pix_vessel")(vessel)`` paints a photograph around a vessel map,
-``retina_monai.generate("pix2pix_vessel", n=4, seed=0)`` grows the vessels too, and
-``retina_monai.load("iternet_vessel")(photograph)`` finds the vessels of a photograph. Importing this package imports
-neither torch nor MONAI: its rooms (``retina_monai.data``, ``retina_monai.networks``, ...) are imported when first asked
-for.
+``retina_monai.load("pix2pix_vessel")(vessel)`` generates a photograph from a vessel map,
+``retina_monai.generate("pix2pix_vessel", n=4, seed=0)`` generates the vessels as well, and
+``retina_monai.load("iternet_vessel")(photograph)`` segments the vessels of a photograph. Importing this package imports
+neither torch nor MONAI. Its subpackages (``retina_monai.data``, ``retina_monai.networks``, ...) are imported on first
+access.
 """
 
 from __future__ import annotations

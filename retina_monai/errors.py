@@ -1,4 +1,4 @@
-"""What a user did wrong, in one sentence, and the switch parser that every entry point shares."""
+"""The error for invalid user input, and the switch parser that all entry points share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _FALSE = {"false", "0", "no"}
 
 
 class RetinaError(Exception):
-    """A mistake that the user can mend: one sentence that names the file or the key and says what to do.
+    """An error that the user can fix: one sentence that names the file or key and says what to do.
 
-    Its text is one line, whatever the names of files in it hold. Of a mistake in a data loader's worker, which torch
-    hands on inside that worker's traceback, it is the sentence alone.
+    The text is one line, even if file names contain line breaks. If torch passes on the traceback of a data loader's
+    worker, only the sentence is kept.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -26,7 +26,7 @@ class RetinaError(Exception):
 
 
 def one_line(text: str) -> str:
-    r"""``text`` with what would break its line, or cannot be printed, written as Python escapes it.
+    r"""Escape line breaks and unprintable characters of a text as Python does.
 
     Example:
         >>> print(one_line("an\neye.png"))
@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def counted(number: int, noun: str, singular: str = "", plural: str = "") -> str:
-    """A number, its noun and what is said of it, in the singular if the number is 1.
+    """Format a number with its noun and an optional predicate, in the singular if the number is 1.
 
     Example:
         >>> counted(1, "eye"), counted(1200, "synthetic eye", "was left out", "were left out")
@@ -46,7 +46,7 @@ def counted(number: int, noun: str, singular: str = "", plural: str = "") -> str
 
 
 def join_first(texts: Sequence[str], most: int = 10) -> str:
-    """The first of several texts, parted by semicolons, and how many more there are.
+    """Join the first of several texts by semicolons, followed by the number of the others.
 
     Example:
         >>> join_first(["a", "b", "c"], most=2)
@@ -57,7 +57,7 @@ def join_first(texts: Sequence[str], most: int = 10) -> str:
 
 
 def root_error(error: BaseException | None) -> RetinaError | None:
-    """The innermost ``RetinaError`` among an exception, its causes and contexts; ``None`` if there is none."""
+    """The innermost ``RetinaError`` of an exception, its causes and its contexts; ``None`` if there is none."""
     found = None
     while error is not None:
         if isinstance(error, RetinaError):
@@ -67,20 +67,20 @@ def root_error(error: BaseException | None) -> RetinaError | None:
 
 
 def parse_switch(value: Any, name: str) -> bool:
-    """Read a switch as Python or as text: true, false, 0, 1, yes or no, in any case.
+    """Parse a switch given as a Python value or as text: true, false, 0, 1, yes or no, in any case.
 
-    Fire hands over the text ``'false'``, which is true in Python; nothing is guessed here.
+    Fire may pass the text ``'false'``, which is truthy in Python.
 
     Args:
-        value: what the user gave.
-        name: the switch's key, for the message.
+        value: value given by the user.
+        name: key of the switch, for the error message.
 
     Raises:
-        RetinaError: ``value`` is none of the accepted words.
+        RetinaError: if ``value`` is not one of the accepted words.
     """
     word = str(value).strip().lower()
     if word in _TRUE:
         return True
     if word in _FALSE:
         return False
-    raise RetinaError(f"{name} is a switch and takes true, false, yes, no, 1 or 0, not {value!r}")
+    raise RetinaError(f"{name} is a switch and takes true, false, yes, no, 1 or 0, got {value!r}")

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, by one process at a time."""
+"""Write files atomically, and lock folders against concurrent writers."""
 
 from __future__ import annotations
 
@@ -29,29 +29,30 @@ __all__ = [
 ]
 
 logger = logging.getLogger("retina_monai")
-PATIENCE = 0.05  # seconds, since whoever just released removes the file first
+PATIENCE = 0.05  # seconds to wait, since a process that releases the lock removes the file first
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 class FolderLock:
-    """The right to write to a folder: of one process at a time, until it is released or the process ends.
+    """Exclusive lock for writing to a folder, held until it is released or the process ends.
 
-    A lock on the file ``.lock`` in the folder (``filelock``), which the system gives up with its process, so that a
-    crash blocks nobody. Across machines it holds as far as the file system supports locks: NFS with its lock service
-    does. Where the file system has none, a warning is logged and nothing is refused. Child processes do not hold it.
+    The lock is on the file ``.lock`` in the folder (``filelock``). The operating system releases it with the process,
+    so a crash does not block the folder. It works across machines if the file system supports locks, as NFS does with
+    its lock service. If the file system has no locks, a warning is logged and no error is raised. Child processes do
+    not hold the lock.
 
     Args:
-        folder: made if need be.
+        folder: folder to lock, created if it does not exist.
 
     Raises:
-        RetinaError: another process writes to the folder, or it cannot be written.
+        RetinaError: if another process writes to the folder, or it cannot be written.
     """
 
     _held: ClassVar[dict[str, FileLock]] = {}
 
     def __init__(self, folder: str | Path) -> None:
         self.path = make_folder(folder).resolve() / ".lock"
-        if str(self.path) in self._held:  # of an engine of this process, which an error ended
+        if str(self.path) in self._held:  # left by an engine of this process that failed
             return
         lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
         try:
@@ -63,14 +64,14 @@ class FolderLock:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise RetinaError(_refusal(folder, error)) from error
-            logger.warning("%s: this file system has no locks, so keep other processes away from it", self.path.parent)
+            logger.warning("%s: this file system has no locks, so do not run other processes in it", self.path.parent)
         self._held[str(self.path)] = lock
 
     def release(self) -> None:
-        """Let others write; a second call does nothing."""
+        """Release the lock. A second call does nothing."""
         lock = self._held.pop(str(self.path), None)
         if lock is not None:
-            with suppress(PermissionError):  # Windows removes no open file
+            with suppress(PermissionError):  # Windows does not remove open files
                 self.path.unlink(missing_ok=True)
             lock.release()
 
@@ -81,10 +82,10 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes the place of ``path`` when the block ends well and vanishes when it does not.
+    """Context of a temporary file that replaces ``path`` if the block succeeds, and is removed otherwise.
 
     Raises:
-        RetinaError: ``path`` cannot be written.
+        RetinaError: if ``path`` cannot be written.
     """
     path = Path(path)
     partial = path.parent / f".{path.name}.{token_hex(4)}.part"
@@ -101,10 +102,10 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def make_partial(folder: Path) -> Path:
-    """Make a hidden folder beside ``folder``, to be filled and then renamed to it.
+    """Create a hidden folder beside ``folder``, to be filled and then renamed to it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: if it cannot be created.
     """
     partial = folder.parent / f".{folder.name}.{token_hex(4)}"
     partial.mkdir()
@@ -115,30 +116,30 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8.
 
     Raises:
-        RetinaError: ``path`` cannot be written.
+        RetinaError: if ``path`` cannot be written.
     """
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON; NaN becomes null.
+    """Write ``value`` as indented JSON. NaN becomes null.
 
     Raises:
-        RetinaError: ``path`` cannot be written.
-        ValueError: an infinite number, which JSON has no word for.
+        RetinaError: if ``path`` cannot be written.
+        ValueError: if a number is infinite, which JSON does not allow.
     """
     write_text(path, json.dumps(_without_nan(value), indent=4, allow_nan=False) + "\n")
 
 
 def append_line(path: str | Path, line: str) -> None:
-    """Add a line to a text file in UTF-8: all of it, or nothing.
+    """Append a line to a text file in UTF-8, completely or not at all.
 
     Raises:
-        RetinaError: ``path`` cannot be written.
+        RetinaError: if ``path`` cannot be written.
     """
     try:
-        with open(path, "ab", buffering=0) as file:  # a buffer would be written once more when the file is closed
+        with open(path, "ab", buffering=0) as file:  # a buffer would be flushed again on closing
             size, rest = file.tell(), f"{line}\n".encode()
             try:
                 while rest:
@@ -151,16 +152,16 @@ def append_line(path: str | Path, line: str) -> None:
 
 
 def check_folder(path: str | Path) -> None:
-    """Refuse a folder that cannot be made, or not be written to, before the work whose results go there; makes none.
+    """Check that a folder can be created and written, without creating it.
 
     Raises:
-        RetinaError: it is such a folder.
+        RetinaError: if it cannot.
     """
     folder = Path(path).absolute()
-    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        code = errno.EEXIST if there == folder else errno.ENOTDIR
-    elif not os.access(there, os.W_OK | os.X_OK):
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not existing.is_dir():
+        code = errno.EEXIST if existing == folder else errno.ENOTDIR
+    elif not os.access(existing, os.W_OK | os.X_OK):
         code = errno.EACCES
     else:
         return
@@ -168,10 +169,10 @@ def check_folder(path: str | Path) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder, and those above it, unless it is there.
+    """Create a folder and its parents unless they exist.
 
     Raises:
-        RetinaError: it cannot be made.
+        RetinaError: if the folder cannot be created.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,7 @@ def make_folder(path: str | Path) -> Path:
 
 def _refusal(path: str | Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{path} cannot be written ({error.strerror}): free some, or choose another place"
+        return f"{path} cannot be written ({error.strerror}): free some space, or choose another place"
     return f"{path} cannot be written ({error.strerror or error}); choose another place"
 
 

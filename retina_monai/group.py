@@ -1,7 +1,7 @@
-"""What the processes of a group know together; a process that joined no group is a group of one.
+"""Communication within a process group. A process outside any group acts as a group of one.
 
-``torchrun`` starts the processes and :func:`retina_monai.engines.join_process_group` joins them. Every function here
-that exchanges something is to be called by all processes, in the same order.
+``torchrun`` starts the processes, and :func:`retina_monai.engines.join_process_group` joins them. All processes must
+call the communicating functions of this module in the same order.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ Value = TypeVar("Value")
 
 
 def group_size() -> int:
-    """How many processes there are."""
+    """The number of processes in the group."""
     return distributed.get_world_size() if _joined() else 1
 
 
 def group_rank() -> int:
-    """Which one this is, from 0."""
+    """The rank of this process, from 0."""
     return distributed.get_rank() if _joined() else 0
 
 
 def own_share(count: int) -> range:
-    """The consecutive items that are this process's, of ``count`` that all share out.
+    """This process's share of ``count`` items, which is a range of consecutive items.
 
-    Shares differ by one item at most, the first ranks have the larger ones, and the shares in the order of the ranks
-    are the items in their order. Of fewer items than processes the last ranks have none.
+    Shares differ by at most one item, and the first ranks have the larger ones. Concatenated in the order of ranks, the
+    shares are the items in their order. If there are fewer items than processes, the last ranks have none.
 
     Example:
         >>> own_share(3)
@@ -56,7 +56,7 @@ def own_share(count: int) -> range:
 
 
 def gather(value: Value) -> list[Value]:
-    """The value of each process, in the order of their ranks; anything that can be pickled."""
+    """The values of all processes in the order of ranks. Values must be picklable."""
     if group_size() == 1:
         return [value]
     values: list[Any] = [None] * group_size()
@@ -65,12 +65,12 @@ def gather(value: Value) -> list[Value]:
 
 
 def gather_items(items: Sequence[Value]) -> list[Value]:
-    """The items of all processes: those of :func:`own_share` come out in the order that one process has them in."""
+    """The items of all processes. Items distributed by :func:`own_share` are returned in their original order."""
     return [item for part in gather(list(items)) for item in part]
 
 
 def gather_lists(lists: Mapping[str, Sequence[Value]]) -> dict[str, list[Value]]:
-    """:func:`gather_items` of each name; a name that a process lacks is a list without items there."""
+    """Apply :func:`gather_items` to each name. A name that a process lacks counts as an empty list."""
     parts = gather(dict(lists))
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: [item for part in parts for item in part.get(name, ())] for name in names}
@@ -87,14 +87,14 @@ def from_first(value: Value) -> Value:
 
 
 def whole_sum(own: Tensor) -> Tensor:
-    """Sum over the batch of all processes, of which each gives the sum over its own.
+    """Sum a tensor over all processes, with a gradient for this process's part.
 
-    For losses that are no mean over pictures, such as a ratio of sums: all processes then have one and the same loss,
-    and the average of their gradients (:func:`average_gradients`) is the gradient of that of one process with the whole
-    batch. A loss that is a mean over the pictures of equal batches needs none of it.
+    This serves losses that are not a mean over images, such as a ratio of sums. All processes then have the same loss,
+    and the average of their gradients (:func:`average_gradients`) equals the gradient of one process with the whole
+    batch. It is not needed for losses that are a mean over the images of equal batches.
 
     Args:
-        own: of one shape everywhere.
+        own: sum over this process's batch, of the same shape in all processes.
 
     Example:
         >>> whole_sum(torch.tensor([1.0, 2.0]))
@@ -108,10 +108,10 @@ def whole_sum(own: Tensor) -> Tensor:
 
 
 def whole_batch(own: Tensor) -> Tensor:
-    """The batches of all processes in one, in the order that one process would have them in; without gradient.
+    """Concatenate the batches of all processes in the order of one process, without gradient.
 
     Args:
-        own: ``(B, ...)``, of one shape everywhere.
+        own: batch ``(B, ...)`` of this process, of the same shape in all processes.
     """
     if group_size() == 1:
         return own
@@ -121,17 +121,17 @@ def whole_batch(own: Tensor) -> Tensor:
 
 
 def spread_first(module: nn.Module) -> None:
-    """Give all processes the parameters and buffers of the first."""
+    """Broadcast parameters and buffers of the first process to all others."""
     if group_size() > 1:
         for tensor in module.state_dict().values():
             distributed.broadcast(tensor, src=0)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average over the processes, in one message; what some of them have no gradient of counts as 0 there.
+    """Average gradients over the processes in one message. A gradient that is missing in some processes counts as 0.
 
-    What no process has a gradient of keeps ``None``: an optimizer with momentum moves a parameter whose gradient is 0,
-    and leaves one alone that has none, here as in one process.
+    A gradient that is missing in all processes stays ``None``, as in one process. An optimizer with momentum would move
+    a parameter with gradient 0, but skips one without a gradient.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if group_size() == 1 or not trained:
@@ -147,9 +147,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def average_buffers(module: nn.Module) -> None:
-    """Average what is no parameter and no whole number: running means and variances of batch norm, for instance.
+    """Average floating-point buffers over the processes, such as running means and variances of batch norm.
 
-    In double precision, so that what is equal everywhere stays as it is.
+    Double precision is used, so that buffers that are equal in all processes do not change.
     """
     buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
     if group_size() == 1 or not buffers:

@@ -1,8 +1,8 @@
-"""What a sample can hold: the one table of its pictures, by kind.
+"""The kinds of images in a sample.
 
-A sample is a dictionary whose pictures are named by kind. Readers, writers, adapters, manifests, loaders and reports
-take folders, channels and types from :data:`KINDS`. Beside pictures, a sample has facts (``name``, ``patient``,
-``dataset``, ``laterality``, ``grade``).
+A sample is a dictionary of images by kind and of metadata (``name``, ``patient``, ``dataset``, ``laterality``,
+``grade``). Readers, writers, adapters, manifests, loaders and reports take folders, channels and types from
+:data:`KINDS`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ __all__ = ["KINDS", "LESIONS", "MASKS", "PICTURES", "Kind"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of picture.
+    """A kind of image.
 
     Attributes:
-        folders: where a data set in this library's layout has its files; the first is written.
-        type: ``photograph`` (colours or grey levels), ``mask`` (0 and 1), or ``share`` (of each pixel, in [0, 255]).
-        name: of one such picture, in messages.
-        channels: of the array, rows and columns after it.
-        one, many: words for what a mask marks.
-        most: largest share of the eye that a mask marks.
-        empty: whether a mask may mark nothing.
-        form: of what a mask marks: ``tree`` (thin lines), ``disc`` (a compact area), or empty (any).
+        folders: folder names in this library's layout. The first is used for writing.
+        type: ``photograph`` (colours or grey levels), ``mask`` (0 and 1), or ``share`` (covered share of each pixel, in
+            [0, 255]).
+        name: name of such an image in messages.
+        channels: number of channels of the array ``(C, H, W)``.
+        one, many: singular and plural of the structure that a mask marks, for messages.
+        most: maximum share of the eye that a mask marks.
+        empty: whether a mask may be empty.
+        form: shape of the structure: ``tree`` (thin lines), ``disc`` (a compact area), or empty (any).
     """
 
     folders: tuple[str, ...]
@@ -74,9 +75,9 @@ KINDS: dict[str, Kind] = {
 }
 """Kinds by their key in a sample and in a datalist.
 
-In real maps vessels cover at most 0.17 of the eye (0.48 with the capillaries of OCTA), a disc 0.03, lesions 0.1;
-atrophy can cover more than half. An item of a datalist may also have ``annotated``, the kinds of mask that somebody
-looked for: one that it names and that has no file is empty.
+In real masks, vessels cover at most 0.17 of the eye (0.48 with the capillaries of OCTA), a disc 0.03 and lesions 0.1.
+Atrophy can cover more than half. An item of a datalist may also have ``annotated``, the kinds of mask that were
+annotated. A mask of such a kind without a file is empty.
 """
 
 PICTURES = tuple(KINDS)
@@ -86,4 +87,4 @@ MASKS = {key: kind for key, kind in KINDS.items() if kind.type == "mask"}
 """Kinds of mask."""
 
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
-"""Kinds of the lesions of diabetic retinopathy, a mask for each type."""
+"""Lesions of diabetic retinopathy, with one mask per type."""

@@ -1,4 +1,4 @@
-"""Statistics of images inside a mask, differentiable and without a look at a value."""
+"""Differentiable statistics of images inside a mask, without data-dependent control flow."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 __all__ = ["channel_statistics", "masked_mean"]
 
-TINY = 1e-12  # keeps the gradient of the root of a flat picture's variance finite
+TINY = 1e-12  # keeps the gradient of the standard deviation finite for constant images
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the images of each image's mean inside its mask.
+    """Mean of each image inside its mask, averaged over the batch.
 
     Args:
-        values: ``(B, C, H, W)``.
-        mask: ``(B, 1, H, W)`` in {0, 1}; an image whose mask is empty counts as 0.
+        values: images ``(B, C, H, W)``.
+        mask: masks ``(B, 1, H, W)`` in {0, 1}. An image with an empty mask counts as 0.
 
     Returns:
-        A scalar.
+        Scalar mean.
     """
     area = mask.sum(dim=(1, 2, 3)).clamp_min(1) * values.shape[1]
     return ((values * mask).sum(dim=(1, 2, 3)) / area).mean()
@@ -28,11 +28,11 @@ def channel_statistics(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (population) standard deviation of each channel inside a mask.
 
     Args:
-        image: ``(B, C, H, W)``.
-        mask: ``(B, 1, H, W)`` in {0, 1}.
+        image: images ``(B, C, H, W)``.
+        mask: masks ``(B, 1, H, W)`` in {0, 1}.
 
     Returns:
-        Both ``(B, C, 1, 1)``.
+        Mean and standard deviation, each ``(B, C, 1, 1)``.
     """
     inside = mask.to(image.dtype)
     area = inside.sum(dim=(2, 3), keepdim=True).clamp_min(1)

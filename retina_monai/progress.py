@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of long tasks: a bar in a terminal, periodic lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 __all__ = ["EVERY", "progress"]
 
-EVERY = 30.0  # seconds between lines where there is no terminal; shorter work writes none
+EVERY = 30.0  # seconds between lines outside a terminal; shorter tasks write no line
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {elapsed} so far, {remaining} to go"
 
 
 class _Lines:
-    """What a bar writes over and over, as lines."""
+    """Stream that writes each update of a bar as a line."""
 
     def write(self, text: str) -> None:
         if line := text.strip():
@@ -28,15 +28,16 @@ class _Lines:
 def progress(
     items: Iterable[Any] | None = None, title: str = "", unit: str = "eye", total: int | None = None
 ) -> tqdm[Any]:
-    """A ``tqdm`` over the items, or one to be updated.
+    """Create a ``tqdm`` over the items, or one for manual updates.
 
-    In a log file, a notebook or a queue system, where standard error is no terminal, a line is written every 30 s.
+    If standard error is not a terminal, such as in a log file, a notebook or a queue system, a line is written every
+    30 s.
 
     Args:
-        items: to go through.
-        title: what is being done.
-        unit: what is counted, in the singular.
-        total: their number, where ``items`` does not have one.
+        items: items to iterate over, or ``None`` for manual updates.
+        title: description of the task.
+        unit: name of an item, in the singular.
+        total: number of items, if ``items`` has no length.
     """
     if sys.stderr.isatty():
         return tqdm(items, title, total, leave=False, unit=unit)

@@ -1,8 +1,8 @@
-"""What the settings at the top of the configs may be: numbers in a range, words, switches and paths.
+"""Validation rules for settings at the top of the configs: numbers in a range, words, switches and paths.
 
-Here are the kinds of rules, and the rules of settings that every training or every command shares. Those of a family
-are beside its networks, objectives and transforms, in ``SETTINGS`` of the module whose class a config names as
-``_target_`` (:func:`retina_monai.bundle.config_keys.config_rules`): a key may mean something else in another family.
+This module defines the types of rules, and the rules of settings that all trainings or commands share. The rules of a
+family are beside its networks, objectives and transforms, in ``SETTINGS`` of the module whose class a config names as
+``_target_`` (:func:`retina_monai.bundle.config_keys.config_rules`), since a key may have another meaning elsewhere.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ ANY_COUNT = -1
 
 @dataclass(frozen=True)
 class Number:
-    """The rule of a setting that is a number, or a list of numbers.
+    """Rule for a number or a list of numbers.
 
     Attributes:
-        low, high: the range.
-        whole: integers only.
-        open: ``"low"`` or ``"high"`` excludes that end of the range.
-        count: length of the list; 0: a single number; ``ANY_COUNT``: a list of any length but 0.
-        optional: ``None`` is accepted.
-        unit: named in messages.
+        low, high: range of the number.
+        whole: whether the number must be an integer.
+        open: ``"low"`` or ``"high"`` to exclude that end of the range.
+        count: length of the list, 0 for a single number, or ``ANY_COUNT`` for a list of any length except 0.
+        optional: whether ``None`` is accepted.
+        unit: unit for messages.
     """
 
     low: float
@@ -62,7 +62,7 @@ class Number:
     unit: str = ""
 
     def fits(self, value: Any) -> bool:
-        """Whether ``value`` is such a number."""
+        """Whether ``value`` satisfies the rule."""
         if value is None:
             return self.optional
         if not self.count:
@@ -95,12 +95,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Words:
-    """The rule of a setting that is one of some words."""
+    """Rule for one of several words."""
 
     words: tuple[str, ...]
 
     def fits(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
+        """Whether ``value`` is one of the words."""
         return value in self.words
 
     def __str__(self) -> str:
@@ -109,18 +109,18 @@ class Words:
 
 @dataclass(frozen=True)
 class Switch:
-    """The rule of a setting that is given as :func:`retina_monai.errors.parse_switch` takes it."""
+    """Rule for a switch, see :func:`retina_monai.errors.parse_switch`."""
 
 
 @dataclass(frozen=True)
 class FilePath:
-    """The rule of a path of a file or folder, or of a list of them, as :func:`check_path` checks it."""
+    """Rule for a path of a file or folder, or a list of paths, see :func:`check_path`."""
 
 
 Rule = Number | Words | Switch | FilePath
 
 COUNT, INDEX = Number(1, whole=True), Number(0, whole=True)
-SIDE = Number(16, whole=True)  # pixels; of fewer no network makes anything
+SIDE = Number(16, whole=True)  # pixels; no network takes smaller images
 WEIGHT, SHARE, SHARE_BELOW_1 = Number(0), Number(0, 1), Number(0, 1, open="high")
 
 RULES: dict[str, Rule] = {
@@ -169,43 +169,44 @@ RULES: dict[str, Rule] = {
     "phantom_dir": FilePath(),
     "appearance": FilePath(),
 }
-"""By the key; an appearance may be a path."""
+"""Rules by key. ``appearance`` is included because it may be a path."""
 
 ADDRESSES = ("tracking_uri",)
-"""Keys of addresses, which may name a file."""
+"""Keys of addresses, which may refer to a file."""
 
 
 def check_settings(
     settings: Mapping[str, Any], keys: Mapping[str, str] | None = None, rules: Mapping[str, Rule] = RULES
 ) -> None:
-    """Refuse numbers and words that break their rules, all of them in one sentence; other settings are not checked.
+    """Check numbers and words against their rules, and report all violations at once. Other settings are not checked.
 
     Args:
         settings: values by name.
-        keys: the key whose rule a value has to keep, by its name, where that is not the key.
-        rules: by the key.
+        keys: key of the rule of each name, where the two differ.
+        rules: rules by key.
 
     Raises:
-        RetinaError: there are such settings.
+        RetinaError: if settings violate their rules.
 
     Example:
         >>> check_settings({"batch_size": 0})
         Traceback (most recent call last):
         retina_monai.errors.RetinaError: batch_size must be an integer >= 1, got 0
     """
-    wrong = []
+    faults = []
     for name, value in settings.items():
         rule = rules.get((keys or {}).get(name, name))
         if isinstance(rule, Number | Words) and not rule.fits(value):
-            wrong.append(f"{name} must be {rule}, got {value!r}{_in_radians(rule, value)}")
-    if wrong:
-        raise RetinaError(join_first(wrong))
+            faults.append(f"{name} must be {rule}, got {value!r}{_in_radians(rule, value)}")
+    if faults:
+        raise RetinaError(join_first(faults))
 
 
 def expand_home(path: Any) -> Any:
-    """``~`` at the start of a path, or of a SQLite address, as the home folder; in lists and dictionaries too.
+    """Expand ``~`` at the start of a path or SQLite address, also in lists and dictionaries.
 
-    Shells expand it only at the start of a word, and never within quotes. Anything but text and paths stays as it is.
+    Shells expand ``~`` only at the start of a word and not in quotes. Values other than text and paths are returned
+    unchanged.
     """
     if isinstance(path, list | tuple):
         return [expand_home(entry) for entry in path]
@@ -220,20 +221,20 @@ def expand_home(path: Any) -> Any:
 
 
 def check_path(key: str, value: Any) -> None:
-    """Refuse what cannot be the path, or the list of paths, that a user meant; ``None`` stands for no path.
+    """Check a path or a list of paths. ``None`` stands for no path.
 
-    An empty one comes of a shell's variable that is not set, a number of Fire, which takes ``2024`` for one. MONAI has
-    put ``::`` for each ``#`` of a setting by now.
+    An empty path may come from an unset shell variable, and a number from Fire, which parses ``2024`` as one. MONAI
+    replaces ``#`` in settings by ``::``.
 
     Raises:
-        RetinaError: it is such a path.
+        RetinaError: if a path is empty, is not text, or contains ``::``.
     """
     for path in value if isinstance(value, list | tuple) else [value]:
         if path is not None and (path == "" or not isinstance(path, str | Path)):
-            raise RetinaError(f"{key} must be a path, not {path!r}: give one such as ./{path or 'name'}")
+            raise RetinaError(f"{key} must be a path, got {path!r}: give one such as ./{path or 'name'}")
         if "::" in str(path) and not str(path).startswith("$"):
             raise RetinaError(
-                f"{key} {path} has # or :: in it, which MONAI takes for its own: rename the folder or file"
+                f"{key} {path} contains # or ::, which MONAI interprets itself: rename the folder or file"
             )
 
 

@@ -77,7 +77,7 @@ def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
     result = run("-m", "monai.bundle", "run", "--config_file", "train.json", folder=tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "error: resume is a switch and takes true, false, yes, no, 1 or 0, not 'perhaps'"
+        "error: resume is a switch and takes true, false, yes, no, 1 or 0, got 'perhaps'"
     )
 
 

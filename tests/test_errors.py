@@ -24,7 +24,7 @@ def test_what_is_off(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "", "maybe", "on", "off", 2, -1, 0.5, "truee", [True]])
 def test_anything_else_is_refused_by_name(value: Any) -> None:
-    message = f"resume is a switch and takes true, false, yes, no, 1 or 0, not {value!r}"
+    message = f"resume is a switch and takes true, false, yes, no, 1 or 0, got {value!r}"
     with pytest.raises(RetinaError, match=f"^{re.escape(message)}$"):
         parse_switch(value, "resume")
 

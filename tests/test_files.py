@@ -111,7 +111,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_full_disk_is_told_from_a_forbidden_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, advice in (
-        (28, r"\(No space left on device\): free some, or choose"),
+        (28, r"\(No space left on device\): free some space, or choose"),
         (13, r"denied\); choose another"),
     ):
 
@@ -222,7 +222,7 @@ def test_without_locks_of_the_file_system_nothing_is_refused(
 
     monkeypatch.setattr("fcntl.flock", unknown)
     FolderLock(tmp_path).release()
-    assert f"{tmp_path}: this file system has no locks, so keep other processes away" in caplog.text
+    assert f"{tmp_path}: this file system has no locks, so do not run other processes in it" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
 

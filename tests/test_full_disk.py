@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
 MEGABYTES = 8
-NO_SPACE = r"cannot be written \(No space left on device\): free some, or choose another place"
+NO_SPACE = r"cannot be written \(No space left on device\): free some space, or choose another place"
 
 RunConfig = Callable[..., ConfigParser]
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk: run as root, or see the last test of the file")

@@ -101,10 +101,10 @@ def test_a_setting_out_of_its_range_is_named_with_the_range(
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "output_dir must be a path, not '': give one such as ./name"),
-        (2024, "output_dir must be a path, not 2024: give one such as ./2024"),
-        (["runs", ""], "output_dir must be a path, not '': give one such as ./name"),
-        ("eyes ::1", "output_dir eyes ::1 has # or :: in it, which MONAI takes for its own: rename the folder or file"),
+        ("", "output_dir must be a path, got '': give one such as ./name"),
+        (2024, "output_dir must be a path, got 2024: give one such as ./2024"),
+        (["runs", ""], "output_dir must be a path, got '': give one such as ./name"),
+        ("eyes ::1", "output_dir eyes ::1 contains # or ::, which MONAI interprets itself: rename the folder or file"),
     ],
 )
 def test_what_cannot_be_the_path_that_was_meant_is_refused(value: Any, message: str) -> None:

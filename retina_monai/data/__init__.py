@@ -1,4 +1,4 @@
-"""Data sets, phantoms, readers. What needs torch is imported when it is first asked for."""
+"""Data sets, phantoms and readers. They are imported on first access, since importing torch is slow."""
 
 from __future__ import annotations
 

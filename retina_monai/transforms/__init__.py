@@ -71,7 +71,7 @@ __all__ = [
     "vessel_weight",
 ]
 
-# Names of earlier configs, which copies of bundles may still use.
+# Former names, which configs of copied bundles may still use.
 RandSpoiltd = RandDegradedEyed
 ToldStructuresd = DetectedStructuresd
 EncoderAnswersd = EncoderTargetsd

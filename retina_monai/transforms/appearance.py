@@ -1,9 +1,9 @@
-"""Appearance: mean and deviation of each colour channel inside the field of view, and the texture of the background.
+"""Appearance: channel means and standard deviations inside the field of view, and the texture of the background.
 
-No vessel map determines them: they are the camera's and the eye's. Training photographs are brought to one canonical
-appearance, so that the network spends nothing on guessing colours, and a generated photograph is given the appearance
-that the user chooses. Matching channel statistics is Reinhard's colour transfer (Reinhard et al. 2001, IEEE Computer
-Graphics and Applications 21(5), eq. 10 and 11), here in RGB and inside the field of view.
+The appearance depends on camera and eye, not on the vessel map. Training photographs are converted to a canonical
+appearance, so that the network spends no capacity on guessing colours. A generated photograph is converted to the
+appearance that the user chooses. Matching channel statistics is the colour transfer of Reinhard et al. 2001 (IEEE
+Computer Graphics and Applications 21(5), eq. 10 and 11), here in RGB and inside the field of view.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 FLAT = 1e-4
-GREENEST = 1.6  # green over red of a pixel that is not saturated, in those of the photograph's means
-TINY = 1e-12  # keeps the gradient of the root of a flat picture's variance finite
+GREENEST = 1.6  # maximum ratio of green to red in unsaturated pixels, relative to that of the photograph's means
+TINY = 1e-12
 
 SETTINGS: dict[str, Rule] = {
     "appearance_mean": Number(-1, 1, count=3),
@@ -45,11 +45,11 @@ SETTINGS: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Appearance:
-    """Statistics of one photograph, or of a camera.
+    """Appearance of a photograph or of a camera.
 
     Attributes:
-        mean, std: per channel R, G, B on the [-1, 1] scale.
-        texture: of the background; ``None``: not known, and none is drawn.
+        mean, std: statistics per channel R, G, B on the [-1, 1] scale.
+        texture: texture of the background, or ``None`` if it is unknown and none is added.
     """
 
     mean: tuple[float, ...]
@@ -58,43 +58,43 @@ class Appearance:
 
 
 CANONICAL = Appearance(mean=(0.25, -0.5, -0.8), std=(0.28, 0.16, 0.08))
-"""About the average of the training eyes of CHASE_DB1, HRF and FIVES: what the network itself draws."""
+"""Appearance of the network's output, close to the average of the training eyes of CHASE_DB1, HRF and FIVES."""
 
 
 def measure_appearance(image: Tensor, fov: Tensor) -> Appearance:
-    """Mean and (population) standard deviation of each channel inside the field of view.
+    """Measure mean and (population) standard deviation of each channel inside the field of view.
 
     Args:
-        image: ``(C, H, W)`` in [-1, 1].
-        fov: ``(1, H, W)`` in {0, 1}.
+        image: photograph ``(C, H, W)`` in [-1, 1].
+        fov: field of view ``(1, H, W)`` in {0, 1}.
 
     Raises:
-        ValueError: the field of view is empty.
+        ValueError: if the field of view is empty.
     """
-    _refuse_empty(fov[None])
+    _check_not_empty(fov[None])
     mean, std = channel_statistics(image.float()[None], fov[None])
     return Appearance(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
 
 
 def apply_appearance(image: Tensor, fov: Tensor, appearance: Appearance) -> Tensor:
-    """Give a photograph another appearance inside the field of view, and black (-1) outside of it.
+    """Convert a photograph to another appearance inside the field of view, and set the outside to black (-1).
 
     Args:
-        image: ``(C, H, W)`` or ``(B, C, H, W)`` in [-1, 1].
-        fov: ``(1, H, W)`` or ``(B, 1, H, W)`` in {0, 1}.
-        appearance: of as many channels as the image.
+        image: photographs ``(C, H, W)`` or ``(B, C, H, W)`` in [-1, 1].
+        fov: fields of view ``(1, H, W)`` or ``(B, 1, H, W)`` in {0, 1}.
+        appearance: appearance with as many channels as the image.
 
     Returns:
-        Of the image's shape, clipped to [-1, 1], red raised where it would lag behind green as in no fundus; up to
-        these two its statistics are those of ``appearance``.
+        Images of the same shape with the statistics of ``appearance``, apart from two corrections: values are clipped
+        to [-1, 1], and red is raised where its ratio to green is too low for a fundus.
 
     Raises:
-        ValueError: the field of view is empty, or the channels do not match.
+        ValueError: if the field of view is empty or the numbers of channels differ.
     """
     if image.shape[-3] != len(appearance.mean):
         raise ValueError(f"an appearance of {len(appearance.mean)} channels for an image of {image.shape[-3]}")
     batch, inside = image.reshape(-1, *image.shape[-3:]), fov.reshape(-1, *fov.shape[-3:]).to(image.dtype)
-    _refuse_empty(inside)
+    _check_not_empty(inside)
     matched = MatchAppearance(appearance.mean, appearance.std)(batch, inside).clamp(-1, 1)
     return _red_leads(matched, appearance).view_as(image)
 
@@ -102,17 +102,17 @@ def apply_appearance(image: Tensor, fov: Tensor, appearance: Appearance) -> Tens
 def render_appearance(
     image: Tensor, fov: Tensor, vessel: Tensor, appearance: Appearance, random: np.random.Generator | None
 ) -> Tensor:
-    """:func:`apply_appearance`, and then what the photograph lacks of the appearance's texture, drawn at random.
+    """Apply an appearance by :func:`apply_appearance` and add its texture by :func:`add_texture`.
 
     Args:
-        image: ``(C, H, W)`` in [-1, 1].
-        fov: ``(1, H, W)`` in {0, 1}.
-        vessel: ``(1, H, W)`` in {0, 1}, away from which textures are compared.
-        appearance: of as many channels as the image.
-        random: of the texture; ``None``: no texture.
+        image: photograph ``(C, H, W)`` in [-1, 1].
+        fov: field of view ``(1, H, W)`` in {0, 1}.
+        vessel: vessel map ``(1, H, W)`` in {0, 1}, which is excluded when textures are compared.
+        appearance: appearance with as many channels as the image.
+        random: generator of the texture, or ``None`` to add no texture.
 
     Returns:
-        ``(C, H, W)`` in [-1, 1].
+        Photograph ``(C, H, W)`` in [-1, 1].
 
     Raises:
         ValueError: as :func:`apply_appearance`.
@@ -124,10 +124,10 @@ def render_appearance(
 
 
 class MatchAppearance:
-    """The differentiable part of :func:`apply_appearance`, for losses: no clipping, and no look at a value.
+    """The differentiable part of :func:`apply_appearance`, for losses, without clipping and validation.
 
     Args:
-        mean, std: the appearance, per channel on the [-1, 1] scale.
+        mean, std: target statistics per channel on the [-1, 1] scale.
     """
 
     def __init__(self, mean: Sequence[float] = CANONICAL.mean, std: Sequence[float] = CANONICAL.std) -> None:
@@ -135,7 +135,7 @@ class MatchAppearance:
         self.std = torch.tensor(std).view(1, -1, 1, 1)
 
     def __call__(self, image: Tensor, fov: Tensor) -> Tensor:
-        """``(B, C, H, W)`` -> the same shape: the statistics asked for inside ``(B, 1, H, W)``, -1 outside of it."""
+        """Match the statistics of ``(B, C, H, W)`` inside the field of view ``(B, 1, H, W)``, and set -1 outside."""
         inside = fov.to(image.dtype)
         mean, std = channel_statistics(image, inside)
         result = (image - mean) / std.clamp_min(FLAT) * self.std.to(image) + self.mean.to(image)
@@ -143,12 +143,12 @@ class MatchAppearance:
 
 
 class CanonicalAppearanced(MapTransform):
-    """Bring photographs to one appearance inside their field of view; black outside of it.
+    """Convert photographs to one appearance inside the field of view, and set the outside to black.
 
     Args:
-        keys: images ``(C, H, W)`` in [-1, 1].
-        fov_key: the field of view ``(1, H, W)`` in {0, 1}.
-        mean, std: the appearance to bring them to, per channel on the [-1, 1] scale.
+        keys: keys of the photographs ``(C, H, W)`` in [-1, 1].
+        fov_key: key of the field of view ``(1, H, W)`` in {0, 1}.
+        mean, std: target statistics per channel on the [-1, 1] scale.
     """
 
     def __init__(
@@ -170,12 +170,12 @@ class CanonicalAppearanced(MapTransform):
 
 
 class LikeAppearanced(MapTransform):
-    """Give pictures the appearance of another picture of the same eye ("appearance given"); black outside.
+    """Convert images to the appearance of a reference image of the same eye, and set the outside to black.
 
     Args:
-        keys: pictures ``(C, H, W)`` in [-1, 1].
-        reference_key: the picture whose appearance they get.
-        fov_key: the field of view ``(1, H, W)`` in {0, 1} of both.
+        keys: keys of the images ``(C, H, W)`` in [-1, 1].
+        reference_key: key of the reference image.
+        fov_key: key of their common field of view ``(1, H, W)`` in {0, 1}.
     """
 
     def __init__(self, keys: KeysCollection, reference_key: str, fov_key: str = "fov") -> None:
@@ -193,11 +193,12 @@ class LikeAppearanced(MapTransform):
 
 
 def _red_leads(image: Tensor, appearance: Appearance) -> Tensor:
-    """Raise red where it lags: a disc that is bright in green is bright in red too, up to saturation.
+    """Raise red where it is too low relative to green, up to saturation.
 
-    Channels are matched one by one, and what one camera saturates another does not: without this, discs turn green.
-    Blood and pigment absorb green more than red. Relative to red, 0.1 % of the pixels of CHASE_DB1's training eyes,
-    0.4 % of HRF's and 0.7 % of FIVES's are greener than ``GREENEST`` times their photograph, by more than 5 of 255.
+    Channels are matched independently, and cameras saturate at different levels. Without this correction, optic discs
+    turn green. Real pixels are rarely that green, since blood and pigment absorb green more than red: only 0.1 % of the
+    pixels of CHASE_DB1's training eyes, 0.4 % of HRF's and 0.7 % of FIVES's exceed ``GREENEST`` times the ratio of
+    green to red of their photograph by more than 5 of 255.
     """
     if image.shape[1] != 3:
         return image
@@ -208,6 +209,6 @@ def _red_leads(image: Tensor, appearance: Appearance) -> Tensor:
     return torch.stack([torch.maximum(red, needed), green, blue], dim=1)
 
 
-def _refuse_empty(fov: Tensor) -> None:
+def _check_not_empty(fov: Tensor) -> None:
     if bool((fov.flatten(1).sum(1) == 0).any()):
         raise ValueError("the field of view is empty: there is nothing to measure an appearance on")

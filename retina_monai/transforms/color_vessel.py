@@ -1,6 +1,6 @@
 """Colour vessel mask: the photograph on the pixels of its vessel map, black elsewhere.
 
-What the two-stage method paints first, and what its second stage leaves as it is.
+The first stage of the two-stage method generates it, and the second stage keeps it unchanged.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ SETTINGS: dict[str, Rule] = {
 
 
 def color_vessel(image: Tensor, vessel: Tensor, edge: float = 0.0) -> Tensor:
-    """Keep a photograph on its vessels.
+    """Set a photograph to black outside its vessels.
 
     Args:
-        image: ``(C, H, W)`` in [-1, 1].
-        vessel: ``(1, H, W)`` in {0, 1}.
-        edge: as for :func:`vessel_weight`.
+        image: photograph ``(C, H, W)`` in [-1, 1].
+        vessel: vessel map ``(1, H, W)`` in {0, 1}.
+        edge: see :func:`vessel_weight`.
 
     Returns:
-        ``(C, H, W)`` in [-1, 1]: the image, bit for bit, on vessels; -1 from ``edge`` pixels beside them on.
+        Colour vessel mask ``(C, H, W)`` in [-1, 1]. It equals the image on vessels, bit for bit, and is -1 at a
+        distance of ``edge`` pixels and more.
 
     Raises:
-        ValueError: the two differ in height or width, or as :func:`vessel_weight`.
+        ValueError: if height or width differ, or as :func:`vessel_weight`.
     """
     if image.shape[1:] != vessel.shape[1:]:
         raise ValueError(f"image is {tuple(image.shape[1:])} and vessel {tuple(vessel.shape[1:])}: give one size")
@@ -44,20 +45,21 @@ def color_vessel(image: Tensor, vessel: Tensor, edge: float = 0.0) -> Tensor:
 
 
 def vessel_weight(vessel: Tensor, edge: float = 0.0) -> Tensor:
-    """1 on vessels, falling evenly to 0 at a distance from them.
+    """A weight that is 1 on vessels and falls linearly to 0 beside them.
 
     Args:
-        vessel: ``(1, H, W)`` in {0, 1}.
-        edge: that distance in pixels, from the middle of the nearest vessel pixel; up to 1, vessels have hard walls.
+        vessel: vessel map ``(1, H, W)`` in {0, 1}.
+        edge: distance in pixels at which the weight is 0, from the centre of the nearest vessel pixel. Up to 1, the
+            weight is the vessel map.
 
     Returns:
-        ``(1, H, W)``, float32 in [0, 1].
+        Weight, float32 ``(1, H, W)`` in [0, 1].
 
     Raises:
-        ValueError: ``edge`` is negative.
+        ValueError: if ``edge`` is negative.
     """
     if edge < 0:
-        raise ValueError(f"edge must be at least 0, not {edge}")
+        raise ValueError(f"edge must be at least 0, got {edge}")
     drawn = vessel > 0
     if edge <= 1 or not bool(drawn.any()):
         return drawn.float()
@@ -66,15 +68,16 @@ def vessel_weight(vessel: Tensor, edge: float = 0.0) -> Tensor:
 
 
 class ColorVesseld(MapTransform):
-    """Add the colour vessel mask of a photograph: :func:`color_vessel`.
+    """Add the colour vessel mask of a photograph, see :func:`color_vessel`.
 
     Args:
-        keys: photographs ``(C, H, W)`` in [-1, 1].
-        vessel_key: the vessel map ``(1, H, W)``, vessel from ``threshold`` on.
-        color_key: where the mask goes; for several photographs, after the key of each and an underscore.
-        edge: as for :func:`vessel_weight`.
-        threshold: of a map that holds the share of each pixel that vessels cover: half of the pixel.
-        allow_missing_keys: as in every MONAI transform.
+        keys: keys of the photographs ``(C, H, W)`` in [-1, 1].
+        vessel_key: key of the vessel map ``(1, H, W)``.
+        color_key: key of the output. For several photographs, it is appended to the key of each with an underscore.
+        edge: see :func:`vessel_weight`.
+        threshold: minimum value of vessel pixels. The default is half of a pixel, for maps that hold the share of each
+            pixel covered by vessels.
+        allow_missing_keys: whether to ignore missing keys.
 
     Raises:
         ValueError: as :func:`color_vessel`.

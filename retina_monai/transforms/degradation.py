@@ -1,7 +1,7 @@
-"""What can be wrong with a generated photograph, at any strength: to teach an encoder by, and to test a metric with.
+"""Degradations of photographs at any strength, for training an encoder and for testing metrics.
 
-All act on a photograph ``(3, S, S)`` in [-1, 1], inside its field of view. Lengths are for 256 pixels a side and grow
-with the picture.
+They imitate faults of generated photographs. All act on a photograph ``(3, S, S)`` in [-1, 1] inside its field of view.
+Lengths are given for a side of 256 pixels and scale with the size of the image.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, pad
 __all__ = ["DEGRADATIONS", "Degradation", "blur", "degrade", "erase", "inpaint", "shift_colour"]
 
 SIDE = 256
-WIDEST_BLUR = 3.0  # standard deviation in pixels of strength 1
-COARSEST_GRAIN = 0.2  # standard deviation on the scale of [-1, 1]
-STRONGEST_SHIFT = 0.5  # of the logarithm of a channel's light
-STRONGEST_PATTERN = 0.15  # share of the light
-PALE = (-1.0, 0.5, 1.0)  # direction of the shift: less red, more green and blue
+WIDEST_BLUR = 3.0  # standard deviation in pixels at strength 1
+COARSEST_GRAIN = 0.2  # standard deviation on the [-1, 1] scale at strength 1
+STRONGEST_SHIFT = 0.5  # change of a channel's log intensity at strength 1
+STRONGEST_PATTERN = 0.15  # fraction of the intensity at strength 1
+PALE = (-1.0, 0.5, 1.0)  # direction of the colour shift: less red, more green and blue
 VESSEL, DISC = "vessel", "disc"
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """One way in which a photograph is wrong.
+    """A kind of degradation.
 
     Attributes:
-        name: of it.
-        apply: ``(image, fov, masks, strength, generator)`` -> image.
-        needs: the mask without which it cannot be done; empty for none.
+        name: name of the degradation.
+        apply: function from ``(image, fov, masks, strength, generator)`` to an image.
+        needs: name of the required mask, or empty.
     """
 
     name: str
@@ -48,37 +48,37 @@ def degrade(
     masks: Mapping[str, Tensor] | None = None,
     generator: np.random.Generator | None = None,
 ) -> Tensor:
-    """Spoil a photograph in one of the ways of ``DEGRADATIONS``.
+    """Degrade a photograph in one of the ways of ``DEGRADATIONS``.
 
     Args:
-        image: ``(3, S, S)`` in [-1, 1].
-        fov: ``(1, S, S)`` in {0, 1}.
-        kind: name of the way.
-        strength: from 0, which changes nothing, to 1.
-        masks: ``vessel`` and ``disc``, ``(1, S, S)`` in [0, 1], for those that need them.
-        generator: of noise; ``None``: one with the seed 0.
+        image: photograph ``(3, S, S)`` in [-1, 1].
+        fov: field of view ``(1, S, S)`` in {0, 1}.
+        kind: name of the degradation.
+        strength: strength in [0, 1]; 0 changes nothing.
+        masks: ``vessel`` and ``disc``, ``(1, S, S)`` in [0, 1], for degradations that need them.
+        generator: generator of noise, or ``None`` for one with seed 0.
 
     Returns:
-        Of the image's shape, in [-1, 1], unchanged outside of the field of view.
+        Image of the same shape in [-1, 1], unchanged outside the field of view.
 
     Raises:
-        ValueError: no such way, a strength outside of [0, 1], or a mask that is needed is not there.
+        ValueError: if the kind is unknown, the strength is outside [0, 1], or a required mask is missing.
     """
     if kind not in DEGRADATIONS:
-        raise ValueError(f"kind must be one of {', '.join(DEGRADATIONS)}, not {kind!r}")
+        raise ValueError(f"kind must be one of {', '.join(DEGRADATIONS)}, got {kind!r}")
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be from 0 to 1, not {strength}")
-    way = DEGRADATIONS[kind]
-    if way.needs and way.needs not in (masks or {}):
-        raise ValueError(f"{kind} needs the mask {way.needs}")
+        raise ValueError(f"strength must be in [0, 1], got {strength}")
+    degradation = DEGRADATIONS[kind]
+    if degradation.needs and degradation.needs not in (masks or {}):
+        raise ValueError(f"{kind} needs the mask {degradation.needs}")
     if strength == 0:
         return image
-    spoilt = way.apply(image, fov, masks or {}, strength, generator or np.random.default_rng(0))
-    return torch.where(fov > 0, spoilt.clamp(-1, 1), image)
+    degraded = degradation.apply(image, fov, masks or {}, strength, generator or np.random.default_rng(0))
+    return torch.where(fov > 0, degraded.clamp(-1, 1), image)
 
 
 def blur(image: Tensor, deviation: float) -> Tensor:
-    """Gaussian blur of ``(C, H, W)``; the border is mirrored."""
+    """Gaussian blur of ``(C, H, W)`` with reflected borders."""
     reach = max(1, int(np.ceil(3 * deviation)))
     at = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (at / max(deviation, 1e-6)) ** 2)
@@ -88,20 +88,20 @@ def blur(image: Tensor, deviation: float) -> Tensor:
 
 
 def shift_colour(image: Tensor, gains: Tensor) -> Tensor:
-    """Multiply the light of each channel by ``exp(gains)``."""
+    """Multiply the intensity of each channel by ``exp(gains)``."""
     return (image + 1) * gains.to(image).exp().view(-1, 1, 1) - 1
 
 
 def inpaint(image: Tensor, hole: Tensor, fov: Tensor) -> Tensor:
-    """Fill a hole smoothly from around it: push-pull (Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4.2).
+    """Fill a hole smoothly from its surroundings by push-pull (Gortler et al., The Lumigraph, SIGGRAPH 1996, 3.4.2).
 
     Args:
-        image: ``(C, S, S)``.
-        hole: ``(1, S, S)``, above 0 where the picture is not to be seen.
-        fov: ``(1, S, S)`` in {0, 1}; nothing is taken from outside of it.
+        image: image ``(C, S, S)``.
+        hole: mask ``(1, S, S)`` of the hole, above 0 inside.
+        fov: field of view ``(1, S, S)`` in {0, 1}, outside which pixels are not used.
 
     Returns:
-        Of the image's shape; unchanged outside of the hole.
+        Image of the same shape, unchanged outside the hole.
     """
     known = ((hole <= 0) & (fov > 0)).to(image)
     filled = _push_pull((image * known)[None], known[None])[0]
@@ -109,14 +109,14 @@ def inpaint(image: Tensor, hole: Tensor, fov: Tensor) -> Tensor:
 
 
 def erase(image: Tensor, fov: Tensor, mask: Tensor, share: float, margin: int) -> Tensor:
-    """Let what a mask covers fade into its surroundings.
+    """Fade the masked region into its surroundings.
 
     Args:
-        image: ``(3, S, S)`` in [-1, 1].
-        fov: ``(1, S, S)`` in {0, 1}.
-        mask: ``(1, S, S)`` in [0, 1].
-        share: how much of it goes, from 0 to 1.
-        margin: pixels around the mask that go with it.
+        image: photograph ``(3, S, S)`` in [-1, 1].
+        fov: field of view ``(1, S, S)`` in {0, 1}.
+        mask: mask ``(1, S, S)`` in [0, 1].
+        share: strength of the fading in [0, 1].
+        margin: width in pixels by which the mask is dilated.
     """
     hole = max_pool2d((mask > 0.02).to(image)[None], 2 * margin + 1, 1, margin)[0]
     soft = blur(hole, max(0.7, margin / 2)) * hole if margin > 2 else hole
@@ -124,7 +124,7 @@ def erase(image: Tensor, fov: Tensor, mask: Tensor, share: float, margin: int) -
 
 
 def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
-    """Values whose weight is above 0 stay, the others come from the next coarser level."""
+    """Keep values with positive weight and interpolate the others from the next coarser level."""
     own = weighted / weight.clamp_min(1e-6)
     if min(weight.shape[-2:]) < 2 or bool((weight > 0).all()):
         return own
@@ -162,7 +162,7 @@ def _pale(
 def _patterned(
     image: Tensor, fov: Tensor, masks: Mapping[str, Tensor], strength: float, generator: np.random.Generator
 ) -> Tensor:
-    """The checkerboard that transposed convolutions leave."""
+    """Add a checkerboard, the artefact of transposed convolutions."""
     at = torch.arange(image.shape[-1], device=image.device)
     board = ((at[:, None] + at[None]) % 2 * 2 - 1).to(image)
     return (image + 1) * (1 + strength * STRONGEST_PATTERN * board) - 1
@@ -181,8 +181,8 @@ def _without_disc(
 
 
 DEGRADATIONS = {
-    way.name: way
-    for way in (
+    degradation.name: degradation
+    for degradation in (
         Degradation("blur", _blurred),
         Degradation("noise", _grainy),
         Degradation("colour", _pale),
@@ -191,4 +191,4 @@ DEGRADATIONS = {
         Degradation("disc", _without_disc, DISC),
     )
 }
-"""By name: blurred, noisy, in another colour, with a checkerboard, without vessels, without disc."""
+"""Degradations by name: blur, noise, colour shift, checkerboard, removal of vessels and removal of the disc."""

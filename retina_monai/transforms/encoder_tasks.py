@@ -1,6 +1,6 @@
-"""The tasks of the retina encoder: random views of an eye, randomly degraded, and what is to be predicted from them.
+"""Training tasks of the retina encoder: randomly transformed and degraded views of an eye, and their targets.
 
-Answers that are not known (where the disc lies in a photograph without a mask of it) are NaN.
+Unknown targets are NaN, such as the position of the disc in a photograph without a disc mask.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from retina_monai.transforms.degradation import degrade, erase, shift_colour
 __all__ = ["STRUCTURES", "TRAITS", "DetectedStructuresd", "EncoderTargetsd", "RandDegradedEyed", "RandViewd"]
 
 STRUCTURES = ("vessel", "disc", "atrophy", *LESIONS)
-"""Kinds of the masks that the encoder learns to locate, in the order of its maps."""
+"""Structures that the encoder learns to locate, in the order of its maps."""
 
 DONE = ("blur", "noise", "pattern", "erased", "vessels", "disc")
 LIGHT = ("red", "green", "blue", "red_spread", "green_spread", "blue_spread", "tilt_right", "tilt_down")
 PLACE = ("disc_right", "disc_down", "grade")
 TRAITS = (*DONE, *LIGHT, *PLACE)
-"""What the encoder learns to tell of a photograph as a whole: how strongly it was spoilt, its light, its anatomy."""
+"""Targets of the whole photograph: strengths of its degradations, its illumination and colours, and its anatomy."""
 
-CHANCE = 0.35  # of each way of spoiling; what is spoilt by none is left as it is
-UNTOUCHED = 0.3
-FAINT = 1.5  # power of a uniform strength: faint traces are more frequent than strong ones
-GAIN, HUE = 0.5, 0.35  # largest shifts of the logarithm of the light, of all channels and of each
+CHANCE = 0.35  # probability of each degradation
+UNTOUCHED = 0.3  # probability that a photograph is not degraded
+FAINT = 1.5  # exponent of a uniform strength, which makes weak degradations more frequent than strong ones
+GAIN, HUE = 0.5, 0.35  # maximum change of the log intensity, of all channels together and of each
 MOST_GRADE = 4
 
 SETTINGS: dict[str, Rule] = {
@@ -42,14 +42,14 @@ SETTINGS: dict[str, Rule] = {
 
 
 class RandViewd(Randomizable, MapTransform):
-    """Mirror, and sometimes turn and enlarge, pictures of one eye alike, whatever their sizes.
+    """Apply the same random flip, rotation and zoom to all images of an eye, whatever their sizes.
 
     Args:
-        keys: pictures ``(C, H, W)``, each square.
-        horizontal_flip: probability.
-        rotation: largest angle in radians.
-        zoom: largest enlargement: 0.2 is by a fifth, towards the middle.
-        turned: probability that a view is turned and enlarged.
+        keys: keys of square images ``(C, H, W)``.
+        horizontal_flip: probability of a horizontal flip.
+        rotation: maximum angle in radians.
+        zoom: maximum zoom; 0.2 enlarges by a fifth around the centre.
+        turned: probability of rotation and zoom.
     """
 
     def __init__(
@@ -80,20 +80,20 @@ def _turn(picture: Tensor, theta: Tensor) -> Tensor:
 
 
 class RandDegradedEyed(Randomizable, MapTransform):
-    """Spoil a photograph in several ways at once, some photographs in none.
+    """Randomly combine degradations of a photograph, and leave some photographs unchanged.
 
-    Its light and colours change without a trace but in the photograph itself; of blur, noise, checkerboard, an erased
-    patch, fading vessels and a fading disc the strengths are kept. What is erased is no longer in the masks.
+    Illumination and colours are changed as well. The strengths of blur, noise, checkerboard, an erased patch, faded
+    vessels and a faded disc are recorded as targets. Erased structures are removed from the masks.
 
     Args:
-        image_key: ``(3, S, S)`` in [-1, 1].
-        fov_key: ``(1, S, S)`` in {0, 1}.
-        anatomy_key: ``(K, M, M)`` in [0, 255], the masks of ``STRUCTURES``, not above those of the photograph in size.
-        known_key: ``(K,)``, which of them are known.
+        image_key: key of the photograph ``(3, S, S)`` in [-1, 1].
+        fov_key: key of the field of view ``(1, S, S)`` in {0, 1}.
+        anatomy_key: key of the masks of ``STRUCTURES``, ``(K, M, M)`` in [0, 255] with ``M`` at most ``S``.
+        known_key: key of ``(K,)``, which of the masks are known.
 
     Returns:
-        Both, and ``spoilt``: ``(len(DONE),)`` in [0, 1]; ``plain``: Boolean (), whether
-        the photograph was left as it is.
+        The sample with photograph and masks replaced, and with ``spoilt``, the strengths ``(len(DONE),)`` in [0, 1],
+        and ``plain``, a Boolean scalar, whether the photograph is unchanged.
     """
 
     def __init__(
@@ -123,14 +123,16 @@ class RandDegradedEyed(Randomizable, MapTransform):
         image, anatomy, strengths["erased"] = _erase_patch(image, fov, anatomy, strengths["erased"], generator)
         for name in ("pattern", "blur", "noise"):
             image = degrade(image, fov, name, strengths[name], generator=generator)
-        spoilt = torch.tensor([strengths[name] for name in DONE])
-        kept = {"spoilt": spoilt, "plain": torch.tensor(not drawn)}
-        return result | {str(self.keys[0]): image, str(self.keys[2]): anatomy, **kept}
+        targets = {"spoilt": torch.tensor([strengths[name] for name in DONE]), "plain": torch.tensor(not drawn)}
+        return result | {str(self.keys[0]): image, str(self.keys[2]): anatomy, **targets}
 
     def _fade(
         self, image: Tensor, fov: Tensor, anatomy: Tensor, known: Tensor, name: str, strengths: dict[str, float]
     ) -> tuple[Tensor, Tensor]:
-        """Let vessels or the disc fade, with what of the other anatomy lies there, if it is known where they are."""
+        """Fade vessels or the disc out of the photograph and of the masks, if their mask is known.
+
+        With the disc, other structures at the same place fade as well.
+        """
         place = STRUCTURES.index({"vessels": "vessel"}.get(name, name))
         if not known[place] or not anatomy[place].any():
             strengths[name] = 0.0
@@ -145,15 +147,16 @@ class RandDegradedEyed(Randomizable, MapTransform):
 
 
 class EncoderTargetsd(MapTransform):
-    """What the encoder is to tell, from what is known of a photograph after all that was done to it.
+    """Compute the targets of the encoder from a degraded photograph and its masks.
 
     Args:
-        cells: side of the grid in which structures are located.
-        image_key, fov_key, anatomy_key, known_key: as for :class:`RandDegradedEyed`.
+        cells: number of grid cells per side in which structures are located.
+        image_key, fov_key, anatomy_key, known_key: see :class:`RandDegradedEyed`.
 
     Returns:
-        ``maps`` (K, cells, cells): root of the share of each cell that a structure covers, in [0, 1]; ``traits``
-        (len(TRAITS),); NaN where not known. ``anatomy``, ``known``, ``spoilt`` and ``grade`` are dropped.
+        The sample with ``maps`` ``(K, cells, cells)`` in [0, 1], the square root of the share of each cell that a
+        structure covers, and ``traits`` ``(len(TRAITS),)``. Unknown values are NaN. Field of view, masks, ``known``,
+        ``spoilt`` and ``grade`` are removed.
     """
 
     def __init__(
@@ -180,14 +183,14 @@ class EncoderTargetsd(MapTransform):
 
 
 class DetectedStructuresd(Transform):
-    """Located structures and their masks as pictures: lesions and atrophy red, disc green, vessels blue.
+    """Draw detected and annotated structures as images: lesions and atrophy red, disc green, vessels blue.
 
     Args:
-        size: pixels a side.
+        size: side length of the images in pixels.
 
     Returns:
-        What came in, with ``located`` (of ``pred``) and ``annotated`` (of ``maps``), ``(3, size, size)`` in [-1, 1];
-        what is not known is black.
+        The sample with ``located`` (from ``pred``) and ``annotated`` (from ``maps``), ``(3, size, size)`` in [-1, 1].
+        Unknown structures are black.
     """
 
     def __init__(self, size: int) -> None:
@@ -198,13 +201,13 @@ class DetectedStructuresd(Transform):
         return dict(data) | {"located": self._draw(predicted), "annotated": self._draw(known)}
 
     def _draw(self, maps: Tensor) -> Tensor:
-        vessel, disc, *ill = maps.float().nan_to_num(0)
-        shown = torch.stack([torch.stack(ill).amax(0), disc, vessel])
+        vessel, disc, *lesions = maps.float().nan_to_num(0)
+        shown = torch.stack([torch.stack(lesions).amax(0), disc, vessel])
         return interpolate(shown[None], (self.size, self.size))[0] * 2 - 1
 
 
 def _relight(image: Tensor, fov: Tensor, generator: np.random.Generator) -> Tensor:
-    """Another exposure and another white balance, now and then."""
+    """Randomly change exposure and white balance, or leave them unchanged."""
     if generator.random() < UNTOUCHED:
         return image
     gains = generator.uniform(-GAIN, GAIN) + generator.uniform(-HUE, HUE, 3)
@@ -215,7 +218,7 @@ def _relight(image: Tensor, fov: Tensor, generator: np.random.Generator) -> Tens
 def _erase_patch(
     image: Tensor, fov: Tensor, anatomy: Tensor, strength: float, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor, float]:
-    """Fill a round patch from its surroundings; its strength is the share of the side that it is across, doubled."""
+    """Erase a round patch. Its returned strength is its diameter as a fraction of the side."""
     if not strength:
         return image, anatomy, 0.0
     at, radius = generator.uniform(0.2, 0.8, 2), 0.05 + 0.2 * strength
@@ -225,14 +228,14 @@ def _erase_patch(
 
 
 def _round(side: int, at: np.ndarray, radius: float) -> Tensor:
-    """``(1, side, side)``: 1 within a circle, all in shares of the side."""
+    """Mask ``(1, side, side)`` of a circle. Centre and radius are fractions of the side."""
     step = (np.arange(side) + 0.5) / side
     inside = np.hypot(step[:, None] - at[0], step[None] - at[1]) <= radius
     return torch.from_numpy(inside[None].astype(np.float32))
 
 
 def _light(image: Tensor, fov: Tensor) -> Tensor:
-    """Mean and spread of each channel inside the field of view, and how much brighter it is right and below."""
+    """Channel means and standard deviations inside the field of view, and the brightness gradients right and down."""
     inside = fov > 0
     pixels = image[:, inside[0]]
     if not pixels.numel():
@@ -245,7 +248,7 @@ def _light(image: Tensor, fov: Tensor) -> Tensor:
 
 
 def _place(anatomy: Tensor, known: Tensor) -> Tensor:
-    """Centre of the disc, right and down from the middle, in half sides; NaN where no disc is left."""
+    """Disc centre relative to the image centre, right and down, in half sides; NaN if there is no disc left."""
     index = STRUCTURES.index("disc")
     disc = anatomy[index] / 255
     if not known[index] or disc.sum() < 1 or disc.max() < 0.5:

@@ -1,8 +1,8 @@
-"""The field of view: where a photograph shows the eye, found in its pixels; and the crop that fits an eye to a square.
+"""Compute the field of view of a photograph, and crop eyes to squares.
 
-A fundus camera looks through a round aperture, so what it shows is a disc, often cut by the frame, with a dark rim
-where the light falls off and a notch that marks the side. A threshold finds most of it; the circle through its edge
-(RANSAC: Fischler and Bolles 1981, https://doi.org/10.1145/358669.358692) adds the rim and leaves out the notch.
+The aperture of a fundus camera is round. The field of view is therefore a disc, often clipped by the frame, with a dark
+rim where the light falls off and a notch that marks the side. A threshold finds most of it. A circle fitted to its edge
+(RANSAC: Fischler and Bolles 1981, https://doi.org/10.1145/358669.358692) includes the rim and excludes the notch.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ __all__ = ["black_outside", "circle", "compute_fov", "crop_square", "fov_box", "
 
 Box = tuple[int, int, int, int]
 
-GRID = 512  # the edge is looked for on a grid of at most this many points a side; the circle is drawn at full size
-DARK = 0.1  # darker than this share of the picture's middle is outside
-FEW = 16  # an edge of fewer points tells no circle
-ROUND = 0.5  # share of the edge that must lie on the circle, within a point of the grid
-CORNER = 1 / 32  # of a side
-LIGHT = 64  # grey level of a page, at least
-ALIKE = 12  # grey levels by which points of a page differ at most ...
-FLAT = 5.0  # ... and their standard deviation; a retina is not that even
-STEP = 24  # grey levels between a page and what is on it
-LEFT = 0.1  # share of the frame that what is on a page takes at least
+GRID = 512  # maximum points per side of the grid on which the edge is detected; the circle is drawn at full size
+DARK = 0.1  # maximum brightness outside, relative to the median of the image centre
+FEW = 16  # minimum number of edge points for a circle
+ROUND = 0.5  # minimum share of edge points within one grid point of the circle
+CORNER = 1 / 32  # size of the corners, as a fraction of the side
+LIGHT = 64  # minimum grey level of a page
+ALIKE = 12  # maximum difference between pixels of a page, in grey levels
+FLAT = 5.0  # maximum standard deviation of a page; a retina varies more
+STEP = 24  # minimum difference between a page and the photograph on it, in grey levels
+LEFT = 0.1  # minimum share of the frame that the photograph on a page covers
 
 
 def compute_fov(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Find the field of view of a photograph.
+    """Compute the field of view of a photograph.
 
     Args:
-        image: ``(3, H, W)``, black or nearly so outside of the field of view; or on an even page, white or grey.
+        image: photograph ``(3, H, W)`` in [0, 255], nearly black outside the field of view, or on a uniform white or
+            grey page.
 
     Returns:
-        ``(1, H, W)`` of {0, 1}: the disc of the aperture, as far as the picture shows it; the convex hull of what is
-        bright, where that is not round; all of it, where nothing is dark.
+        Field of view ``(1, H, W)`` in {0, 1}: the visible part of the aperture's disc, or the convex hull of the bright
+        region if it is not round. It covers the whole frame if nothing is dark.
 
     Raises:
-        RetinaError: the picture is black.
+        RetinaError: if the image is black.
     """
     step = -(-max(image.shape[1:]) // GRID)
     seen = image[:, ::step, ::step]
@@ -60,43 +61,43 @@ def compute_fov(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def black_outside(image: NDArray[np.uint8], fov: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A photograph on a page, of a figure or a scan, with black around it; any other photograph as it is.
+    """Set the page around a photograph in a figure or scan to black. Other photographs are returned unchanged.
 
     Args:
-        image: ``(3, H, W)``.
-        fov: ``(1, H, W)`` in {0, 1}.
+        image: photograph ``(3, H, W)`` in [0, 255].
+        fov: field of view ``(1, H, W)`` in {0, 1}.
     """
     step = -(-max(image.shape[1:]) // GRID)
     return image * fov if _page(image[:, ::step, ::step]).any() else image
 
 
 def fov_box(fov: NDArray) -> Box:
-    """The smallest box around a field of view.
+    """The bounding box of a field of view.
 
     Args:
-        fov: ``(1, H, W)``, not 0 inside.
+        fov: field of view ``(1, H, W)``, non-zero inside.
 
     Returns:
-        ``(top, left, bottom, right)``, half-open: ``fov[:, top:bottom, left:right]``.
+        Half-open box ``(top, left, bottom, right)``, for use as ``fov[:, top:bottom, left:right]``.
 
     Raises:
-        RetinaError: the field of view is empty.
+        RetinaError: if the field of view is empty.
     """
     rows, columns = (np.flatnonzero(fov[0].any(axis=axis)) for axis in (1, 0))
     if not len(rows):
-        raise RetinaError("a field of view is empty: give a mask that marks the eye, or none to have it computed")
+        raise RetinaError("a field of view is empty: mark the eye in it, or leave it out to have it computed")
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def crop_square(array: NDArray, box: Box) -> NDArray:
-    """Crop to a box and pad with zeros, evenly on both sides, to a square: no eye is squashed.
+    """Crop to a box and pad it symmetrically with zeros to a square, which preserves the aspect ratio.
 
     Args:
-        array: ``(C, H, W)``.
-        box: ``(top, left, bottom, right)``, half-open, within the array.
+        array: array ``(C, H, W)``.
+        box: half-open box ``(top, left, bottom, right)`` within the array.
 
     Returns:
-        ``(C, S, S)``, a new array of the same type; ``S`` is the longer side of the box.
+        A new array ``(C, S, S)`` of the same data type, where ``S`` is the longer side of the box.
     """
     top, left, bottom, right = box
     height, width = bottom - top, right - left
@@ -108,29 +109,29 @@ def crop_square(array: NDArray, box: Box) -> NDArray:
 
 
 def circle(size: int) -> NDArray[np.uint8]:
-    """The field of view of a photograph that has none of its own: the disc inscribed in a square.
+    """The default field of view: the disc inscribed in a square.
 
     Args:
-        size: side of the square in pixels.
+        size: side length of the square in pixels.
 
     Returns:
-        ``(1, size, size)`` of {0, 1}.
+        Field of view ``(1, size, size)`` in {0, 1}.
     """
     middle = (size - 1) / 2
     return _disc((size, size), middle, middle, size / 2)
 
 
 def resize_area(array: NDArray, size: int) -> NDArray[np.float32]:
-    """Resize without aliasing: each pixel becomes the mean of the area that it covers, parts of pixels included.
+    """Resize without aliasing by averaging the area of each new pixel, including partly covered pixels.
 
-    A mask of {0, 1} becomes the share of each pixel that it covers. A side that is to grow is interpolated linearly.
+    A mask in {0, 1} becomes the share of each pixel that it covers. Sides that grow are interpolated linearly.
 
     Args:
-        array: ``(C, H, W)``, of any number type.
-        size: height and width of the result.
+        array: array ``(C, H, W)`` of any data type.
+        size: new height and width.
 
     Returns:
-        ``(C, size, size)``, on the scale of ``array``.
+        Array ``(C, size, size)`` on the scale of ``array``.
     """
     rows, columns = _weights(array.shape[1], size), _weights(array.shape[2], size)
     shrunk = (rows @ channel.astype(np.float32) for channel in array)
@@ -138,7 +139,7 @@ def resize_area(array: NDArray, size: int) -> NDArray[np.float32]:
 
 
 def _page(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a photograph ``(3, H, W)`` shows the page that it is printed on: even, white or grey, up to the corners."""
+    """Detect the uniform white or grey page around a photograph ``(3, H, W)``, which extends to the corners."""
     rows, columns = (max(2, int(CORNER * side)) for side in image.shape[1:])
     ends = [(slice(rows), slice(-rows, None)), (slice(columns), slice(-columns, None))]
     corners = np.array([np.median(image[:, top, left], axis=(1, 2)) for top in ends[0] for left in ends[1]])
@@ -158,7 +159,7 @@ def _page(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _bright(brightness: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The largest bright part of ``(H, W)``, without holes."""
+    """The largest bright component of ``(H, W)``, with holes filled."""
     height, width = brightness.shape
     middle = np.median(brightness[height // 4 : height - height // 4, width // 4 : width - width // 4])
     parts = label(ndimage.median_filter(brightness, 3) > DARK * middle, connectivity=1)
@@ -168,7 +169,7 @@ def _bright(brightness: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _fit_circle(edge: NDArray[np.int64]) -> tuple[float, float, float] | None:
-    """Row, column and radius of the circle on which most of the points ``(N, 2)`` lie, if there is one."""
+    """Row, column and radius of the circle through most of the points ``(N, 2)``; ``None`` if there is none."""
     if len(edge) < FEW:
         return None
     model, inside = ransac(
@@ -181,14 +182,14 @@ def _fit_circle(edge: NDArray[np.int64]) -> tuple[float, float, float] | None:
 
 
 def _disc(shape: tuple[int, ...], row: float, column: float, radius: float) -> NDArray[np.uint8]:
-    """The pixels ``(1, H, W)`` whose middle lies within a circle, as {0, 1}."""
+    """Mask ``(1, H, W)`` in {0, 1} of the pixels whose centre is inside a circle."""
     reach = np.sqrt(np.maximum(radius**2 - (np.arange(shape[0]) - row) ** 2, 0)).astype(np.float32)
     distance = np.abs(np.arange(shape[1]) - column).astype(np.float32)
     return (distance[None, None, :] < reach[None, :, None]).astype(np.uint8)
 
 
 def _weights(old: int, new: int) -> sparse.csr_array:
-    """The matrix ``(new, old)`` that resizes one axis: by shares of area if it shrinks, linearly if it grows."""
+    """The matrix ``(new, old)`` that resizes one axis, by area averaging if it shrinks and linearly if it grows."""
     place, pixel = np.arange(new)[:, None], np.arange(old)[None]
     scale = old / new
     if scale >= 1:

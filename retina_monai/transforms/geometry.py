@@ -1,4 +1,4 @@
-"""The random geometry with which photographs and their masks are augmented."""
+"""Geometric augmentation of photographs and their masks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["random_geometry"]
 def random_geometry(
     keys: Sequence[str], horizontal_flip: float, vertical_flip: float, rotation: float, zoom: float
 ) -> list[Any]:
-    """Flips, rotation and zoom of all pictures of a sample alike.
+    """Random flips, rotation and zoom, the same for all images of a sample.
 
     Args:
-        keys: of the pictures ``(C, H, W)``.
-        horizontal_flip, vertical_flip: probabilities.
-        rotation: largest angle in radians.
-        zoom: largest relative change of scale.
+        keys: keys of the images ``(C, H, W)``.
+        horizontal_flip, vertical_flip: probabilities of flips.
+        rotation: maximum angle in radians.
+        zoom: maximum relative change of scale.
 
     Returns:
-        MONAI transforms, to be listed in a ``Compose``.
+        List of MONAI transforms for ``Compose``.
     """
     return [
         RandFlipd(keys, prob=horizontal_flip, spatial_axis=1),

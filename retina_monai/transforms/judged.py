@@ -1,4 +1,4 @@
-"""What a judge sees in a photograph, as an entry of a dictionary."""
+"""Add the vessels that a judge segments in a photograph to a sample."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Judged", "judge_photographs"]
 
 
 class Judged(Transform):
-    """Add the vessels that a judge finds in a photograph.
+    """Add the vessels that a judge segments in a photograph.
 
     Args:
-        judge: from photographs ``(B, 3, H, W)`` in [-1, 1] and fields of view ``(B, 1, H, W)`` of {0, 1} to
-            probabilities ``(B, 1, H, W)``.
-        image_key: the photograph ``(3, H, W)``; clipped to [-1, 1].
-        fov_key: its field of view ``(1, H, W)``.
-        judged_key: what is added, ``(1, H, W)`` in [0, 1].
+        judge: function from photographs ``(B, 3, H, W)`` in [-1, 1] and fields of view ``(B, 1, H, W)`` in {0, 1} to
+            vessel probabilities ``(B, 1, H, W)``.
+        image_key: key of the photograph ``(3, H, W)``, which is clipped to [-1, 1].
+        fov_key: key of the field of view ``(1, H, W)``.
+        judged_key: key of the output ``(1, H, W)`` in [0, 1].
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Judged(Transform):
 
 
 def judge_photographs(judge: Callable[[Tensor, Tensor], Tensor]) -> list[Any]:
-    """What validation does with generated photographs before it measures them.
+    """Postprocessing of generated photographs before their metrics are computed in validation.
 
     Args:
-        judge: as for :class:`Judged`.
+        judge: see :class:`Judged`.
 
     Returns:
-        Transforms. They keep ``pred`` as ``generated``, give ``pred`` the appearance of ``photograph``, and add
-        ``judged`` and ``vessel_map``, the vessel map in {0, 1}.
+        List of transforms, which copy ``pred`` to ``generated``, convert ``pred`` to the appearance of ``photograph``,
+        and add ``judged`` and ``vessel_map``, the vessel map in {0, 1}.
     """
     return [
         CopyItemsd("pred", names="generated"),

@@ -1,6 +1,6 @@
-"""What an outpainting network is given: what is known of a picture, and a mask of what it is to paint.
+"""Input of outpainting networks: the known pixels of an image, and a mask of the pixels to be painted.
 
-The mask may be the vessels' own form, as the two-stage method asks, or random strokes, as LaMa was published with
+The mask is either everything but the vessels, as in the two-stage method, or random strokes, as in the original LaMa
 (Suvorov et al., WACV 2022, section 2.4, https://arxiv.org/abs/2109.07161: wide polygonal chains).
 """
 
@@ -26,18 +26,18 @@ SETTINGS: dict[str, Rule] = {
 
 
 def outpainting_condition(image: Tensor, mask: Tensor) -> Tensor:
-    """A picture, black where it is to be painted, with its mask as the last channel.
+    """Concatenate an image, black on the pixels to be painted, and its mask.
 
     Args:
-        image: ``(C, H, W)`` in [-1, 1].
-        mask: ``(1, H, W)`` of up to 1, above 0 (or true) where it is to be painted.
+        image: image ``(C, H, W)`` in [-1, 1].
+        mask: mask ``(1, H, W)`` of at most 1, above 0 (or true) on the pixels to be painted.
 
     Returns:
-        ``(C + 1, H, W)`` in [-1, 1]: known pixels as they are, the others -1; the mask as it is there, and -1 on the
-        known.
+        Condition ``(C + 1, H, W)`` in [-1, 1]. The image channels are -1 on the pixels to be painted. The last channel
+        is the mask, with -1 on known pixels.
 
     Raises:
-        ValueError: the two differ in height or width.
+        ValueError: if height or width differ.
     """
     if image.shape[1:] != mask.shape[1:]:
         raise ValueError(f"image is {tuple(image.shape[1:])} and mask {tuple(mask.shape[1:])}: give one size")
@@ -46,17 +46,17 @@ def outpainting_condition(image: Tensor, mask: Tensor) -> Tensor:
 
 
 class OutpaintingConditiond(MapTransform):
-    """Add what the network is given when the vessels are known: all else inside the field of view is to be painted.
+    """Add the condition for known vessels: everything else inside the field of view is to be painted.
 
-    There, the mask is 1 less twice the share of the pixel that vessels cover, which is up to a half: the network is
-    told of vessels that are too thin to be known, and where the walls of the others run.
+    On pixels to be painted, vessels cover up to half of the pixel, and the mask is 1 minus twice this share. It thus
+    informs the network of vessels that are too thin to be known, and of the walls of the others.
 
     Args:
-        key: photograph ``(C, H, W)`` in [-1, 1], black outside the field of view.
-        vessel_key: the vessel map ``(1, H, W)`` in [-1, 1], from -1 where none covers anything of the pixel to 1 where
-            they cover it: known from 0 on, which is half of the pixel.
-        fov_key: the field of view ``(1, H, W)`` in {0, 1}.
-        condition_key: where it goes: :func:`outpainting_condition`.
+        key: key of the photograph ``(C, H, W)`` in [-1, 1], black outside the field of view.
+        vessel_key: key of the vessel map ``(1, H, W)``, the share of each pixel covered by vessels, rescaled from
+            [0, 1] to [-1, 1]. Pixels are known from 0, which is half of the pixel.
+        fov_key: key of the field of view ``(1, H, W)`` in {0, 1}.
+        condition_key: key of the output, see :func:`outpainting_condition`.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class OutpaintingConditiond(MapTransform):
 
 
 class RandStrokeConditiond(RandomizableTransform, MapTransform):
-    """Add what the network is given when random strokes hide part of the field of view: :func:`draw_strokes`.
+    """Add the condition for random strokes that hide part of the field of view, see :func:`draw_strokes`.
 
     Args:
-        key, fov_key, condition_key: as for :class:`OutpaintingConditiond`.
+        key, fov_key, condition_key: see :class:`OutpaintingConditiond`.
     """
 
     def __init__(self, key: str = "image", fov_key: str = "fov", condition_key: str = "condition") -> None:
@@ -96,14 +96,14 @@ class RandStrokeConditiond(RandomizableTransform, MapTransform):
 
 
 def draw_strokes(height: int, width: int, random: np.random.RandomState) -> np.ndarray:
-    """Wide chains of straight strokes, of widths and lengths that grow with the picture.
+    """Draw wide random polylines, whose widths and lengths scale with the image.
 
     Args:
-        height, width: of the picture, in pixels.
-        random: of how many there are, where, how long, how wide.
+        height, width: size of the image in pixels.
+        random: random state for number, position, length and width.
 
     Returns:
-        ``(1, height, width)``, true on strokes.
+        Boolean mask ``(1, height, width)`` of the strokes.
     """
     side = min(height, width)
     hidden = np.zeros((height, width), dtype=bool)

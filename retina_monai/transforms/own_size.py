@@ -1,4 +1,4 @@
-"""From a network's square back to the photograph that it was cut from: the way back of ``crop_square``."""
+"""Map the output of a network back to the original photograph, the inverse of ``crop_square``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ __all__ = ["ToOwnSized", "to_own_size"]
 def to_own_size(
     square: NDArray[np.float32], box: Sequence[int] | NDArray[np.int64], shape: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Undo ``resize_area(crop_square(photograph, box), size)``, as far as it can be undone.
+    """Invert ``resize_area(crop_square(photograph, box), size)``, up to the loss of resolution.
+
+    Areas are averaged if the photograph is smaller, and values are interpolated linearly if it is larger.
 
     Args:
-        square: ``(C, size, size)``; where the photograph is smaller, areas are averaged, where it is larger, values are
-            interpolated linearly.
-        box: ``(top, left, bottom, right)`` in the photograph, half-open.
+        square: array ``(C, size, size)``.
+        box: half-open box ``(top, left, bottom, right)`` in the photograph.
         shape: height and width of the photograph.
 
     Returns:
-        ``(C, H, W)``, 0 outside of the box.
+        Array ``(C, H, W)``, 0 outside the box.
     """
     top, left, bottom, right = (int(side) for side in box)
     height, width = bottom - top, right - left
@@ -41,12 +42,12 @@ def to_own_size(
 
 
 class ToOwnSized(MapTransform):
-    """Bring probabilities to the size of their photograph, 0 outside of its field of view.
+    """Resize probabilities to the original size of the photograph, with 0 outside the field of view.
 
     Args:
-        keys: ``(1, size, size)``.
-        fov_key: the field of view at the photograph's own size, ``(1, H, W)`` in {0, 1}.
-        box_key: where in the photograph the square was cut from.
+        keys: keys of probabilities ``(1, size, size)``.
+        fov_key: key of the field of view in original size, ``(1, H, W)`` in {0, 1}.
+        box_key: key of the box of the square in the photograph.
     """
 
     def __init__(self, keys: KeysCollection, fov_key: str = "fov", box_key: str = "box") -> None:

@@ -1,4 +1,4 @@
-"""What a network that segments vessels is trained on: patches of eyes, as any camera could have taken them."""
+"""Training patches of vessel segmentation, augmented to imitate different cameras."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from retina_monai.settings import SIDE, WEIGHT, Number, Rule
 
 __all__ = ["PhotographRanged", "RandCamerad", "RandPatchd"]
 
-NEARLY_HALF = 1.6  # from this reduction on, pixels are averaged by twos before they are sampled
-WIDEST = 1.18  # how much longer than wide an eye may become
-RIM = 0.92  # of the radius: how far out the middle of a patch may lie
-OFTEN, SOMETIMES, SELDOM = 0.8, 0.5, 0.3  # how often a photograph's colours, its sharpness, its light change
-GAMMA, GAIN, HUE = 0.4, 0.4, 0.15  # of the logarithm of the light
-UNEVEN = 0.25  # of the logarithm of the light, from one side of the patch to the other
-SMALLEST = 8  # pixels a side that are left of a patch
+NEARLY_HALF = 1.6  # minimum downscaling at which pairs of pixels are averaged before sampling
+WIDEST = 1.18  # maximum stretch of each axis, which shrinks the other by the same factor
+RIM = 0.92  # maximum distance of a patch centre from the centre of the eye, relative to the radius
+OFTEN, SOMETIMES, SELDOM = 0.8, 0.5, 0.3  # probabilities of changes in colour, sharpness and illumination
+GAMMA, GAIN, HUE = 0.4, 0.4, 0.15  # ranges of the logarithms of gamma and gain, and standard deviation per channel
+UNEVEN = 0.25  # standard deviation of the log illumination across the patch
+SMALLEST = 8  # minimum side of a downsampled patch in pixels
 
 SETTINGS: dict[str, Rule] = {
     "patch": SIDE,
@@ -35,14 +35,14 @@ SETTINGS: dict[str, Rule] = {
 
 
 class RandPatchd(Randomizable, MapTransform):
-    """Cut a patch out of an eye: anywhere, turned by any angle, mirrored, enlarged and stretched.
+    """Crop a random patch of an eye, with random rotation, flip, scale and stretch.
 
-    All in one sampling, so that a patch costs no more than its own pixels.
+    All of these are one resampling, so that the cost depends only on the size of the patch.
 
     Args:
-        keys: pictures ``(C, S, S)`` of one size, square around the field of view.
-        patch: pixels a side.
-        diameters: the field of view's in the patch's pixels, smallest and largest; drawn on a logarithmic scale.
+        keys: keys of images ``(C, S, S)`` of the same size, cropped to a square around the field of view.
+        patch: side length of the patch in pixels.
+        diameters: minimum and maximum diameter of the field of view in pixels of the patch, drawn on a log scale.
     """
 
     def __init__(self, keys: KeysCollection, patch: int, diameters: Sequence[float]) -> None:
@@ -51,7 +51,7 @@ class RandPatchd(Randomizable, MapTransform):
         self.diameters = tuple(diameters)
 
     def _draw(self) -> tuple[Tensor, float]:
-        """The affine map of the patch into the eye, and the diameter."""
+        """Draw the affine map from patch to eye, and the diameter."""
         diameter = float(np.exp(self.R.uniform(*np.log(self.diameters))))
         share = min(self.patch / diameter, 1.0)
         angle, place = self.R.uniform(-np.pi, np.pi, 2)
@@ -79,16 +79,16 @@ class RandPatchd(Randomizable, MapTransform):
 
 
 class RandCamerad(Randomizable, MapTransform):
-    """Change what another camera, another eye or another size of file would have changed.
+    """Randomly imitate another camera, eye or resolution.
 
-    Gamma and gain of each colour, the light across the patch, then sharpness: either pixels are averaged into fewer,
-    as in a smaller file that is enlarged again, or the patch is blurred; noise at the end.
+    Gamma and gain of each channel, the illumination across the patch, the sharpness and the noise are changed in this
+    order. The sharpness is changed either by downsampling and upsampling or by blurring.
 
     Args:
-        keys: photographs ``(3, P, P)`` in [0, 255].
-        resolution_loss: up to how many pixels become one, along a side.
-        blur: largest standard deviation in pixels.
-        noise: largest standard deviation, as a share of the scale.
+        keys: keys of the photographs ``(3, P, P)`` in [0, 255].
+        resolution_loss: maximum downsampling factor per side.
+        blur: maximum standard deviation of the blur in pixels.
+        noise: maximum standard deviation of the noise, as a fraction of the full scale.
     """
 
     def __init__(
@@ -142,12 +142,13 @@ class RandCamerad(Randomizable, MapTransform):
 
 
 class PhotographRanged(MapTransform):
-    """The last step before the network: a photograph in [-1, 1], black outside of the field of view; masks in {0, 1}.
+    """Scale photographs to [-1, 1], black outside the field of view, and binarise masks, as the network's input.
 
     Args:
-        image_key: photograph ``(3, H, W)`` in [0, 255].
-        vessel_key: share of each pixel that vessels cover, ``(1, H, W)`` in [0, 255]; becomes 1 from a half on.
-        fov_key: the field of view, by the same rule.
+        image_key: key of the photograph ``(3, H, W)`` in [0, 255].
+        vessel_key: key of the share of each pixel covered by vessels, ``(1, H, W)`` in [0, 255]. It becomes 1 from a
+            half.
+        fov_key: key of the field of view in the same format.
     """
 
     def __init__(self, image_key: str = "image", vessel_key: str = "vessel", fov_key: str = "fov") -> None:
@@ -162,7 +163,7 @@ class PhotographRanged(MapTransform):
 
 
 def _part_around(picture: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """The part of ``(C, S, S)`` in which a patch lies, as float ``(1, C, h, w)``, and the affine map into it."""
+    """Crop ``(C, S, S)`` to the surroundings of a patch, as float ``(1, C, h, w)``, and adapt the affine map."""
     size, place = picture.shape[-1], theta.clone()
     cuts = []
     for axis in (0, 1):
@@ -177,7 +178,7 @@ def _part_around(picture: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(picture: Tensor, deviation: float) -> Tensor:
-    """Gaussian, of ``(C, H, W)``, as far as four standard deviations; the border is repeated."""
+    """Gaussian blur of ``(C, H, W)`` up to four standard deviations, with replicated borders."""
     reach = int(np.ceil(4 * deviation))
     at = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.softmax(-0.5 * (at / deviation) ** 2, dim=0)

@@ -1,4 +1,4 @@
-"""The last transforms before a network: from a cached picture of twice the size to the network's size and range."""
+"""Downsample a cached image to the network's input size and rescale it to the network's range."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["ReduceEyed"]
 
 
 class ReduceEyed(MapTransform):
-    """Average blocks of pixels and scale to the network's range.
+    """Downsample by block averaging and rescale to [-1, 1].
 
-    Geometry is augmented on a picture that is larger than the network's, then reduced, so that interpolation does not
-    blur what the network is shown: the spectrum of the training photographs stays that of real ones.
+    Geometric augmentation is applied to a larger image that is then downsampled. Interpolation thus does not blur the
+    network's input, whose spectrum stays that of real photographs.
 
-    A mask becomes the share of each pixel that it covers, so that a vessel thinner than a pixel is still there.
+    A mask becomes the share of each pixel that it covers, which preserves vessels thinner than a pixel.
 
     Args:
-        keys: pictures and masks ``(C, H, W)``, uint8 or float in [0, 255].
-        factor: size of the blocks.
-        fov_key: the field of view, 255 inside; comes out in {0, 1}, by majority.
+        keys: keys of images and masks ``(C, H, W)``, uint8 or float in [0, 255].
+        factor: side of the blocks in pixels.
+        fov_key: key of the field of view, 255 inside. It becomes {0, 1} by majority.
 
     Returns:
-        ``keys`` as float32 ``(C, H / factor, W / factor)`` in [-1, 1].
+        The sample with ``keys`` as float32 ``(C, H / factor, W / factor)`` in [-1, 1].
     """
 
     def __init__(self, keys: KeysCollection, factor: int, fov_key: str = "fov") -> None:

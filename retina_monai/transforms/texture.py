@@ -1,14 +1,14 @@
-"""Texture: what is fine in a photograph's background, which no vessel map determines, measured and drawn anew.
+"""Texture: measure and synthesise the fine structure of a photograph's background, which no vessel map determines.
 
-Sensor grain, nerve fibres, the choroid: a network that is trained against single photographs leaves them out, since
-their mean is nothing, and who learns vessels from its photographs has never seen a dark streak that is none. So the
-texture of training eyes is measured, and what a generated photograph lacks of it is drawn by a seed, as film grain is
-in video (Norkin and Birkbeck, DCC 2018).
+Sensor grain, nerve fibres and the choroid average out over photographs, so a network trained with a reconstruction loss
+omits them. A segmentation network trained on its output then never sees dark streaks that are not vessels. Therefore
+the texture of training eyes is measured, and the missing part is added to generated photographs as seeded noise, like
+film grain in video (Norkin and Birkbeck, DCC 2018).
 
-Measured is the power spectrum of the background, with the colours' cross-spectra, away from vessels and from the rim.
-Drawn is the Gaussian texture of that spectrum (Galerne, Gousseau and Morel 2011, IEEE Transactions on Image Processing
-20(1)), times a smooth amplitude: a Gaussian scale mixture (Wainwright and Simoncelli, NeurIPS 1999), which is stronger
-in some places than in others, as in photographs.
+The measurement is the power spectrum of the background with the cross-spectra of the colours, away from vessels and
+from the rim. The synthesis is the Gaussian texture of that spectrum (Galerne, Gousseau and Morel 2011, IEEE
+Transactions on Image Processing 20(1)) times a smooth amplitude. The product is a Gaussian scale mixture (Wainwright
+and Simoncelli, NeurIPS 1999), whose strength varies across the image as in photographs.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Matrix = tuple[tuple[float, ...], ...]
 
-RINGS = tuple(6 * 2 ** (half / 2) for half in range(11))  # cycles per picture: the corners of 256 pixels have 181
-SMOOTH = 5.6  # width of the Gaussian that texture is finer than, in pixels of a picture of 256
-PATCHES = 8.0  # of the one that a patch of strong texture has
-RIM, WALLS = 5, 2  # pixels, of the same, that are no background: within the rim, around vessels
-SPIKE = 3.0  # robust standard deviations, beyond which detail is no texture
-MEDIAN = 0.6745  # of the absolute value of a standard normal number
+# Lengths are in pixels of an image of 256 x 256.
+RINGS = tuple(6 * 2 ** (half / 2) for half in range(11))  # band edges in cycles per image; 256 pixels have up to 181
+SMOOTH = 5.6  # sigma of the Gaussian that separates texture from coarser structure
+PATCHES = 8.0  # sigma of the Gaussian that smooths the amplitude
+RIM, WALLS = 5, 2  # widths inside the rim and around vessels that are not background
+SPIKE = 3.0  # robust standard deviations at which texture is clipped
+MEDIAN = 0.6745  # median of the absolute value of a standard normal variable
 TINY = 1e-12
 
 
@@ -43,9 +44,9 @@ class Texture:
     """The texture of a photograph, or the mean of several.
 
     Attributes:
-        covariances: of the channels R, G, B on the [-1, 1] scale, (3, 3) for each of ten bands of half an octave, from
-            6 to 192 cycles per picture; their sum is the covariance of a pixel.
-        patchiness: standard deviation of the logarithm of the amplitude; 0: equally strong everywhere.
+        covariances: covariances ``(3, 3)`` of the channels R, G, B on the [-1, 1] scale, for each of ten bands of half
+            an octave from 6 to 192 cycles per image. Their sum is the covariance of a pixel.
+        patchiness: standard deviation of the log amplitude; 0 if the texture is equally strong everywhere.
     """
 
     covariances: tuple[Matrix, ...]
@@ -53,15 +54,15 @@ class Texture:
 
 
 def measure_texture(image: Tensor, fov: Tensor, vessel: Tensor) -> Texture | None:
-    """The spectrum of a photograph's background, and how unevenly it is spread.
+    """Measure spectrum and patchiness of a photograph's background.
 
     Args:
-        image: ``(C, H, W)`` in [-1, 1]; a band is of the same part of the picture whatever its size.
-        fov: ``(1, H, W)`` in {0, 1}.
-        vessel: ``(1, H, W)`` in {0, 1}.
+        image: photograph ``(C, H, W)`` in [-1, 1]. Bands are relative to its size.
+        fov: field of view ``(1, H, W)`` in {0, 1}.
+        vessel: vessel map ``(1, H, W)`` in {0, 1}.
 
     Returns:
-        The texture; ``None`` where nothing in the field of view is background.
+        The texture, or ``None`` if there is no background in the field of view.
     """
     background = _background(fov, vessel)
     if not background.any():
@@ -75,20 +76,21 @@ def measure_texture(image: Tensor, fov: Tensor, vessel: Tensor) -> Texture | Non
 
 
 def add_texture(image: Tensor, fov: Tensor, vessel: Tensor, texture: Texture, random: np.random.Generator) -> Tensor:
-    """Draw what a photograph lacks of a texture; of a band in which it has more, nothing is taken away.
+    """Add the part of a texture that a photograph lacks. Excess texture in a band is not removed.
 
     Args:
-        image: ``(C, H, W)`` in [-1, 1].
-        fov: ``(1, H, W)`` in {0, 1}.
-        vessel: ``(1, H, W)`` in {0, 1}.
-        texture: of as many channels as the image.
-        random: of the noise.
+        image: photograph ``(C, H, W)`` in [-1, 1].
+        fov: field of view ``(1, H, W)`` in {0, 1}.
+        vessel: vessel map ``(1, H, W)`` in {0, 1}.
+        texture: target texture with as many channels as the image.
+        random: generator of the noise.
 
     Returns:
-        ``(C, H, W)`` clipped to [-1, 1], outside of the field of view as it was; all of it where nothing is background.
+        Photograph ``(C, H, W)`` clipped to [-1, 1], unchanged outside the field of view, and entirely unchanged if
+        there is no background.
 
     Raises:
-        ValueError: the channels do not match.
+        ValueError: if the numbers of channels differ.
     """
     if image.shape[0] != len(texture.covariances[0]):
         raise ValueError(f"a texture of {len(texture.covariances[0])} channels for an image of {image.shape[0]}")
@@ -106,7 +108,7 @@ def add_texture(image: Tensor, fov: Tensor, vessel: Tensor, texture: Texture, ra
 
 
 def _background(fov: Tensor, vessel: Tensor) -> Mask:
-    """What of the field of view (H, W) is neither near the rim nor near a vessel."""
+    """The part ``(H, W)`` of the field of view away from the rim and from vessels."""
     inside, drawn = (np.asarray(mask[0].cpu() > 0) for mask in (fov, vessel))
     scale = _scale(inside.shape)
     near = ndimage.binary_dilation(drawn, iterations=max(round(WALLS * scale), 1))
@@ -115,9 +117,9 @@ def _background(fov: Tensor, vessel: Tensor) -> Mask:
 
 
 def _detail(image: Floats, background: Mask) -> Floats:
-    """An image (C, H, W) less a smooth one, of the background alone; 0 elsewhere.
+    """High-pass filter an image ``(C, H, W)`` on the background; 0 elsewhere.
 
-    What stands out is no texture: the edge of the disc and of lesions is clipped.
+    Outliers, such as the edges of the disc and of lesions, are not texture and are clipped.
     """
     sigma = SMOOTH * _scale(background.shape)
     share = np.maximum(_blur(background[None].astype(np.float64), sigma), TINY)
@@ -129,22 +131,24 @@ def _detail(image: Floats, background: Mask) -> Floats:
 
 @cache
 def _rings(shape: tuple[int, ...]) -> tuple[Mask, ...]:
-    """Which frequencies (H, W) of a Fourier transform are of each band; of a small picture, the finest have none."""
+    """Mask ``(H, W)`` of each band's frequencies in a Fourier transform. The finest are empty for small images."""
     cycles = np.hypot(*np.meshgrid(*(np.fft.fftfreq(side) * max(shape) for side in shape), indexing="ij"))
     return tuple((low <= cycles) & (cycles < high) for low, high in pairwise(RINGS))
 
 
 def _patchiness(spread: Floats) -> float:
-    """Of x = a g, with g normal and log a normal of standard deviation t: E|x| = sqrt(2 / pi) sqrt(E x^2) exp(-t^2/2).
+    """Estimate the standard deviation t of the log amplitude.
+
+    For x = a g with g normal and log a normal, E|x| = sqrt(2 / pi) sqrt(E x^2) exp(-t^2/2).
 
     Args:
-        spread: mean of abs(x) over the root of the mean of its square, channel by channel.
+        spread: mean of abs(x) divided by the root mean square of x, per channel.
     """
     return float(np.sqrt(max(np.log(2 / np.pi) - 2 * np.log(max(spread.mean(), TINY)), 0.0)))
 
 
 def _amplitude(shape: tuple[int, ...], patchiness: float, random: np.random.Generator) -> Floats:
-    """A smooth field (H, W) whose squares have the mean 1 and whose logarithm has the standard deviation given."""
+    """A smooth random field ``(H, W)`` with mean square 1 and the given standard deviation of its logarithm."""
     width = PATCHES * _scale(shape)
     field = 2 * np.sqrt(np.pi) * width * _blur(random.standard_normal((1, *shape)), width)[0]
     amplitude: Floats = np.exp(patchiness * field - patchiness**2)
@@ -152,14 +156,14 @@ def _amplitude(shape: tuple[int, ...], patchiness: float, random: np.random.Gene
 
 
 def _root(covariance: Floats) -> Floats:
-    """A matrix whose product with its transpose is what is positive of a symmetric one."""
+    """A square root of the positive semi-definite part of a symmetric matrix."""
     values, vectors = np.linalg.eigh(covariance)
     root: Floats = vectors * np.sqrt(np.maximum(values, 0))
     return root
 
 
 def _blur(image: Floats, sigma: float) -> Floats:
-    """With a Gaussian, channel by channel, across the edges of the picture."""
+    """Gaussian blur of each channel with periodic borders."""
     blurred: Floats = ndimage.gaussian_filter(image, (0, sigma, sigma), mode="wrap", truncate=3)
     return blurred
 

@@ -1,11 +1,11 @@
-"""Reduce a vessel map to a smaller label whose topology stays: vessels thinner than a pixel stay connected.
+"""Downsample a vessel map to a label of the same topology, in which vessels thinner than a pixel stay connected.
 
-Where half of a pixel must be covered, a thin vessel falls to pieces: a map of 10 parts becomes a label of 284, and a
-network that learns from it learns to leave thin vessels out. Here the centre line is kept. Pixels that the centre line
-crosses, or that vessels cover to a quarter, are thinned by removing simple points (Bertrand and Malandain, "A new
-characterization of three-dimensional simple points", 1994; here in two dimensions) in the order of what vessels cover,
-down to those that are covered by half. Then vessels that only touch because pixels are coarse are separated again, and
-small regions between them that the map does not have are filled.
+If half of a pixel must be covered, thin vessels break up: a map with 10 components becomes a label with 284, and a
+network trained on it learns to omit thin vessels. Here the centre line is preserved. The label starts from the pixels
+that the centre line crosses or that vessels cover to a quarter. It is thinned by removing simple points (Bertrand and
+Malandain, "A new characterization of three-dimensional simple points", 1994; here in two dimensions) with less than
+half coverage, least covered first. Then vessels that touch only because of the coarser pixels are separated, and small
+regions between vessels that do not exist in the map are filled.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
 FINE = 4
-"""How many times as fine as the label the grid is on which the topology is looked at."""
+"""Resolution of the grid on which the topology is examined, relative to the label."""
 
 HALF = 128
-"""What makes a pixel vessel by its covered share alone, on the scale of :func:`rounded_share`."""
+"""Minimum covered share of a vessel pixel, on the scale of :func:`rounded_share`."""
 
-ENTERS = 0.25  # share of a pixel from which on it takes part at all
-KEPT = 0.5  # share from which on a pixel is vessel in any case
-FULL = 0.8  # share from which on a pixel is not taken out to separate two vessels
-SMALL = 4  # pixels up to which a region that the map does not have is filled, and a piece at the border dropped
-AROUND = np.ones((3, 3), bool)  # vessels connect across corners, what is between them across sides alone
+ENTERS = 0.25  # covered share above which a pixel is a candidate
+KEPT = 0.5  # covered share at which a pixel is always vessel
+FULL = 0.8  # covered share at which a pixel is not removed to separate vessels
+SMALL = 4  # maximum size in pixels of regions that are filled and of fragments at the border that are removed
+AROUND = np.ones((3, 3), bool)  # 8-connectivity of vessels; the background is 4-connected
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 BITS = 1 << np.arange(9).reshape(3, 3)
 
@@ -40,16 +40,16 @@ BITS = 1 << np.arange(9).reshape(3, 3)
 def vessel_label(vessel: NDArray, size: int) -> Mask:
     """The label of a vessel map at a smaller size.
 
-    Connected parts and holes larger than a pixel of the label keep their number to about a tenth, and every pixel of
-    the centre line lies in the label or beside it. Vessels thinner than a pixel are one pixel wide, so that the label
-    covers more than the map does.
+    The numbers of components and of holes larger than a pixel of the label are preserved to about a tenth. Every pixel
+    of the centre line is in the label or adjacent to it. Vessels thinner than a pixel become one pixel wide, so the
+    label covers more area than the map.
 
     Args:
-        vessel: ``(S, S)`` of {0, 1}.
-        size: pixels a side of the label. A map that is not larger is resized linearly.
+        vessel: vessel map ``(S, S)`` in {0, 1}.
+        size: side length of the label in pixels. A map that is not larger is resized linearly.
 
     Returns:
-        ``(size, size)``.
+        Label ``(size, size)``.
     """
     mask = np.asarray(vessel).astype(bool)
     share = resize_area(mask[None], size)[0]
@@ -59,9 +59,9 @@ def vessel_label(vessel: NDArray, size: int) -> Mask:
 
 
 def regrid(mask: Mask, least: int) -> Mask:
-    """A mask ``(S, S)`` on a grid of about ``least`` pixels a side, or its own if that is coarser.
+    """Downsample a mask ``(S, S)`` to about ``least`` pixels per side, or keep it if it is smaller.
 
-    Pixels are put together by whole numbers, and one of them is enough: what is connected stays so.
+    A block of pixels is marked if any of its pixels is, which preserves connections.
     """
     factor = max(1, round(len(mask) / least))
     if factor == 1:
@@ -72,11 +72,11 @@ def regrid(mask: Mask, least: int) -> Mask:
 
 
 def reduce_label(fine: Mask, share: NDArray[np.float32]) -> Mask:
-    """The label ``(size, size)`` of a vessel map that is known on a finer grid.
+    """The label ``(size, size)`` of a vessel map given on a finer grid.
 
     Args:
-        fine: ``(S, S)``, ``S`` at least ``size``: where vessels are, as far as their topology goes.
-        share: ``(size, size)`` in [0, 1]: what of each pixel vessels cover.
+        fine: vessel map ``(S, S)`` with ``S`` at least ``size``, which defines the topology.
+        share: share ``(size, size)`` of each pixel covered by vessels, in [0, 1].
     """
     size = len(share)
     label = _thinned(_crossed(skeletonize(fine), size) | (share > ENTERS), share)
@@ -91,31 +91,31 @@ def reduce_label(fine: Mask, share: NDArray[np.float32]) -> Mask:
 
 
 def cut_label(label: Mask, inside: NDArray) -> Mask:
-    """A label within a field of view, both ``(size, size)``, without the crumbs that the border leaves of a vessel."""
+    """Clip a label to a field of view, both ``(size, size)``, and remove small fragments of vessels at the border."""
     kept = label & (inside > 0)
     named = ndimage.label(kept, AROUND)[0]
     beside = np.unique(named[ndimage.binary_dilation(label & ~kept, AROUND)])
-    crumbs = beside[np.bincount(named.ravel())[beside] <= SMALL]
-    return kept & ~np.isin(named, crumbs[crumbs > 0])
+    fragments = beside[np.bincount(named.ravel())[beside] <= SMALL]
+    return kept & ~np.isin(named, fragments[fragments > 0])
 
 
 def rounded_share(share: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """What of each pixel vessels cover, in [0, 255], as files hold it: halves go up.
+    """Round covered shares in [0, 255] to uint8 for files.
 
-    So do values that floats put a little below a half: the same whichever way a share came.
+    Halves are rounded up, and so are values slightly below a half, which makes the result independent of float errors.
     """
     return np.floor(np.clip(share, 0, 255) + 0.501).astype(np.uint8)
 
 
 def _crossed(line: Mask, size: int) -> Mask:
-    """The pixels of a grid of ``size`` that hold a part of the line."""
+    """The pixels of a grid of ``size`` that a line crosses."""
     crossed = np.zeros((size, size), bool)
     crossed[tuple(np.argwhere(line).T * size // len(line))] = True
     return crossed
 
 
 def _thinned(label: Mask, share: NDArray[np.float32]) -> Mask:
-    """Without the simple points that vessels cover by less than half, the least covered first; ends of lines stay."""
+    """Remove simple points with less than half coverage, least covered first. Ends of lines are kept."""
     padded = np.pad(label, 1)
     places = np.argwhere(label & (share < KEPT))
     for row, column in places[np.argsort(share[tuple(places.T)], kind="stable")]:
@@ -125,7 +125,7 @@ def _thinned(label: Mask, share: NDArray[np.float32]) -> Mask:
 
 
 def _simple_points() -> Mask:
-    """For each of the 512 neighbourhoods, by its ``BITS``, whether the middle can go and the topology stay."""
+    """Whether the centre of each of the 512 neighbourhoods, indexed by ``BITS``, is a simple point."""
     simple = np.zeros(512, bool)
     for code in range(512):
         around = (code & BITS) > 0
@@ -144,15 +144,17 @@ SIMPLE = _simple_points()
 
 
 def _regions(mask: Mask) -> Numbers:
-    """What vessels leave free, in regions that are numbered from 1, which is what lies around all."""
+    """Label the background regions from 1. Region 1 is the outer background."""
     named: Numbers = ndimage.label(~np.pad(mask, 1))[0][1:-1, 1:-1].astype(np.int64)
     return named
 
 
 def _matched(label: Mask, gaps: Numbers) -> tuple[Numbers, list[int], Numbers]:
-    """The regions of a label, those of them that stand for no gap of the map, and the gap that each lies in most.
+    """Match background regions of the label with gaps of the map.
 
-    A gap is stood for by the region that holds most of it.
+    Returns:
+        The labelled regions, the regions without a gap, and for each region the gap with the largest overlap. Each gap
+        is matched with the region that covers most of it.
     """
     regions = _regions(label)
     place = np.arange(len(gaps)) * len(label) // len(gaps)
@@ -165,7 +167,7 @@ def _matched(label: Mask, gaps: Numbers) -> tuple[Numbers, list[int], Numbers]:
 
 
 def _parts(fine: Mask, size: int) -> Numbers:
-    """Of each pixel of a grid of ``size``, which connected part of the map it holds most of; 0: of none."""
+    """The component of the map that covers most of each pixel of a grid of ``size``; 0 for none."""
     named, count = ndimage.label(fine, AROUND)
     at = np.argwhere(fine)
     row, column = at.T * size // len(fine)
@@ -179,9 +181,9 @@ def _parts(fine: Mask, size: int) -> Numbers:
 def _separate(
     label: Mask, share: NDArray[np.float32], contact: Mask, parts: Numbers, regions: Numbers, belongs: Numbers
 ) -> None:
-    """Remove pixels at which vessels touch that the map holds apart; ``label`` and ``regions`` are changed.
+    """Remove pixels at which vessels touch that are separate in the map. ``label`` is modified in place.
 
-    A pixel goes if what it parts are regions of one gap, and if no part of the map falls into two.
+    A pixel is removed if the regions that it separates belong to one gap, and if no component of the map is split.
     """
     padded = np.pad(regions, 1, constant_values=1)
     places = np.argwhere(contact & label & (share < FULL))
@@ -200,7 +202,7 @@ def _separate(
 
 
 def _splits(label: Mask, neighbours: NDArray[np.int64], parts: Numbers) -> bool:
-    """Whether pixels around a removed one are no longer connected though a part of the map is in two of the pieces."""
+    """Whether removing a pixel disconnects its neighbours into pieces that share a component of the map."""
     pieces = ndimage.label(label, AROUND)[0]
     held = [set(np.unique(parts[pieces == piece]).tolist()) for piece in np.unique(pieces[tuple(neighbours.T)])]
     return len(held) > 1 and sum(map(len, held)) > len(set().union(*held))

@@ -1,10 +1,10 @@
-"""A new vessel map from an old one: turned, drawn nearer, shifted, bent and perhaps mirrored, as another eye could be.
+"""Warp vessel maps to imitate other eyes: random rotation, zoom, shift, smooth deformation and flip.
 
-A photograph generated around it has no real photograph of the same map beside it, so that what is measured on it
-(privacy, usefulness) is not answered by memory. Bounds are those of anatomy and of a photographer: the optic disc
-stays beside the fovea, the arcades stay above and below it. Bends are smooth (random displacements of a coarse grid,
-interpolated by cubic splines: Simard et al., "Best practices for convolutional neural networks applied to visual
-document analysis", ICDAR 2003), so that no vessel breaks.
+A photograph generated from a warped map has no real counterpart with the same map, so measures of privacy and
+usefulness do not reward memorisation. The ranges are anatomically and photographically plausible: the optic disc stays
+beside the fovea, and the arcades stay above and below it. The deformation is smooth, so that no vessel breaks: random
+displacements of a coarse grid are interpolated by cubic splines (Simard et al., "Best practices for convolutional
+neural networks applied to visual document analysis", ICDAR 2003).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from retina_monai.seeds import warp_generator
 
 __all__ = ["VesselWarp", "draw_warp"]
 
-FLIP = 0.5  # the chance that the eye becomes one of the other side
-ANGLE = (6.0, 18.0)  # degrees, either way; from disc to fovea adults have 7.8 with a deviation of 3.6, from -6 to 29:
+FLIP = 0.5  # probability of a flip, which changes the laterality
+ANGLE = (6.0, 18.0)  # degrees in either direction; the disc-fovea angle of adults is 7.8 +- 3.6, from -6 to 29:
 # Jonas et al., "Optic disc-fovea angle: the Beijing Eye Study 2011", https://doi.org/10.1371/journal.pone.0141771
-ZOOM = (1.02, 1.12)  # calibres grow by it, less than they differ between eyes; what lay at the rim moves out
-SHIFT = 0.7  # share of the way, freed by the zoom, that the middle may move: the field of view stays full of vessels
-BEND = 0.02  # sides; standard deviation of a node's displacement
-NODES = 5  # of the grid, a side
+ZOOM = (1.02, 1.12)  # vessel calibres grow by this factor, less than they differ between eyes
+SHIFT = 0.7  # maximum shift, as a fraction of the margin from the zoom, so that the field of view stays full of vessels
+BEND = 0.02  # standard deviation of a node's displacement, as a fraction of the side
+NODES = 5  # grid nodes per side
 
 
 @dataclass(frozen=True)
 class VesselWarp:
-    """Where each pixel of the new map looks in the old one.
+    """A warp of vessel maps.
 
     Attributes:
-        flip: whether left and right are exchanged, and with them the laterality.
-        angle: of the turn, degrees.
-        zoom: above 1, vessels come nearer.
-        shift: of the middle, rows and columns, shares of the side.
-        bend: (2, NODES, NODES) displacements of a grid's nodes, shares of the side.
+        flip: whether to flip horizontally, which swaps the laterality.
+        angle: rotation in degrees.
+        zoom: zoom factor; values above 1 enlarge.
+        shift: shift of the centre in rows and columns, as fractions of the side.
+        bend: displacements ``(2, NODES, NODES)`` of the grid nodes, as fractions of the side.
     """
 
     flip: bool
@@ -47,17 +47,17 @@ class VesselWarp:
     bend: NDArray[np.float64]
 
     def __call__(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Warp a picture (S, S), interpolating linearly; what comes from outside of it is 0."""
+        """Warp an image ``(S, S)`` with linear interpolation. Values from outside the image are 0."""
         source = self._source(len(picture))
         warped = ndimage.map_coordinates(picture, source, order=1, mode="constant", output=np.float32)
         return np.ascontiguousarray(warped[:, ::-1]) if self.flip else warped
 
     def laterality(self, side: str) -> str:
-        """The side, ``L`` or ``R``, of an eye after the warp; an unknown one stays unknown."""
+        """The laterality, ``L`` or ``R``, after the warp. An unknown laterality stays unknown."""
         return {"L": "R", "R": "L"}.get(side, side) if self.flip else side
 
     def _source(self, size: int) -> NDArray[np.float64]:
-        """(2, S, S) rows and columns in the old map."""
+        """Rows and columns ``(2, S, S)`` of each pixel in the original map."""
         place = (np.arange(size) - (size - 1) / 2) / size
         rows, columns = np.meshgrid(place, place, indexing="ij")
         turn = np.exp(1j * np.deg2rad(self.angle)) / self.zoom
@@ -70,7 +70,7 @@ class VesselWarp:
 
 
 def draw_warp(seed: int, index: int) -> VesselWarp:
-    """The warp of sample ``index``, which depends on (seed, index) alone.
+    """Draw the warp of sample ``index``, which depends only on (seed, index).
 
     Example:
         >>> warp = draw_warp(0, 3)

@@ -56,7 +56,7 @@ def test_nothing_generated_is_trained_on(phantoms: Path, run_config: RunConfig, 
     settings = {"dataset_dir": str(phantoms), "output_dir": str(tmp_path / "run")}
     with pytest.raises(RuntimeError) as caught:
         run_config(CONFIGS / "train.json", **settings)
-    assert "eyes that say they are synthetic" in str(root_error(caught.value))
+    assert "eyes marked as synthetic" in str(root_error(caught.value))
     assert not (tmp_path / "run").exists()
     run_config(CONFIGS / "train.json", allow_synthetic="true", **settings)
     assert (tmp_path / "run" / "model.pt").is_file()

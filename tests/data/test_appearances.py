@@ -51,7 +51,7 @@ def test_averages_of_all_and_of_a_camera(table: Appearances) -> None:
 
 def test_a_camera_of_no_eye_is_refused(table: Appearances) -> None:
     for ask in (lambda: table.average("FIVES"), lambda: table.drawn(0, 0, "FIVES"), lambda: table.average("")):
-        with pytest.raises(RetinaError, match=r"camera \w* ?is none of the table's: there are CHASE_DB1, HRF$"):
+        with pytest.raises(RetinaError, match=r"camera \w* ?is unknown: the table has CHASE_DB1, HRF$"):
             ask()
 
 

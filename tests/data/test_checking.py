@@ -98,7 +98,7 @@ def test_ten_are_named_and_the_rest_counted(items: list[dict[str, str]]) -> None
     with pytest.raises(RetinaError) as error:
         check_files(items)
     assert str(error.value).count("is empty (0 bytes)") == 10
-    assert "; and 6 more (mend or remove them" in str(error.value)
+    assert "; and 6 more (fix or remove them" in str(error.value)
     with pytest.raises(RetinaError, match=r"^no eye is left, each of the 16 cannot be used: .*; and 6 more$"):
         check_files(items, skip_unreadable=True)
 
@@ -130,7 +130,7 @@ CONTENTS = {
     "inverted": ("vessel", 1 - VESSEL, r"map\.png marks 8\d% of the eye as vessels: it is inverted"),
     "no field of view": ("fov", VESSEL * 0, r"fov\.png is an empty field of view"),
     "black": ("image", PHOTOGRAPH * 0, r"photo\.jpg is black"),
-    "swapped": ("image", np.repeat(VESSEL * np.uint8(255), 3, 0), r"photo\.jpg is a mask, black and white.* places"),
+    "swapped": ("image", np.repeat(VESSEL * np.uint8(255), 3, 0), r"photo\.jpg is a mask, black and white.* swapped"),
     "swapped, 0 and 1": ("image", np.repeat(VESSEL, 3, 0), r"photo\.jpg is a mask"),
     "white": ("image", PHOTOGRAPH * 0 + 255, r"photo\.jpg is a mask"),
 }
@@ -234,7 +234,7 @@ OTHERS = {
     "a field of view as vessels": ({"vessel": FOV}, r"^vessel\.png marks 100% of the eye as vessels"),
     "a disc as vessels": ({"vessel": DISC}, r"^vessel\.png marks a solid area and not vessels"),
     "vessels as a disc": ({"disc": VESSEL}, r"^disc\.png marks lines or spots and not one optic disc"),
-    "disc and cup": ({"disc": CUP, "cup": DISC}, r"^cup\.png marks more than disc\.png: .*changed places"),
+    "disc and cup": ({"disc": CUP, "cup": DISC}, r"^cup\.png marks more than disc\.png: .*swapped"),
 }
 
 
@@ -256,8 +256,8 @@ FIELDS = {
     "inverted": (1 - FOV, {}, r"^fov\.png is an inverted field of view"),
     "a disc": (DISC, {}, r"^fov\.png marks 4% of what the photograph shows: it is not a field of view"),
     "vessels": (VESSEL, {}, r"^fov\.png marks \d+% of what the photograph shows: it is not a field of view"),
-    "swapped with the disc": (DISC, {"disc": FOV}, r"^fov\.png .* and disc\.png .* have changed places"),
-    "swapped with the vessels": (VESSEL, {"vessel": FOV}, r"^fov\.png .* and vessel\.png .* have changed places"),
+    "swapped with the disc": (DISC, {"disc": FOV}, r"^fov\.png .* and disc\.png .* are swapped"),
+    "swapped with the vessels": (VESSEL, {"vessel": FOV}, r"^fov\.png .* and vessel\.png .* are swapped"),
 }
 
 
@@ -285,7 +285,7 @@ def test_photograph_and_mask_that_have_changed_places_are_both_named(items: list
         check_contents(items)
     for number, folder in ((3, "vessels"), (5, "fovs")):
         assert re.search(
-            rf"{folder}/{number}\.png is a mask, black and white, and \S+images/{number}\.png a photograph",
+            rf"{folder}/{number}\.png is a mask, black and white, and \S+images/{number}\.png is a photograph",
             str(error.value),
         )
 

@@ -147,9 +147,9 @@ def test_refused(written: Path, phantoms: Path, tmp_path: Path) -> None:
         ColorVessels(tmp_path / "nowhere", SIZE)
     with pytest.raises(RetinaError, match="split some is unknown: give training, validation, test or all"):
         ColorVessels(phantoms, SIZE, split="some")
-    with pytest.raises(RetinaError, match="tells no splits: leave out --split test"):
+    with pytest.raises(RetinaError, match="has no splits: leave out --split test"):
         ColorVessels(written, SIZE, split="test")
-    with pytest.raises(RetinaError, match=r"phantom_00000.png has 64 x 64 pixels, and the network takes 32 x 32:"):
+    with pytest.raises(RetinaError, match=r"phantom_00000.png has 64 x 64 pixels, but the network takes 32 x 32:"):
         ColorVessels(written, 32)[0]
     (tmp_path / "color_vessels").mkdir()
     words = r"has no manifest.jsonl with colour vessel masks and vessel shares"

@@ -159,8 +159,8 @@ ITEMS = {
     "disc empty": ({"disc": ""}, "disc is '': give it as text"),
     "name": ({"name": True}, "name is True: give it as text"),
     "dataset": ({"dataset": 0}, "dataset is 0: give it as text"),
-    "NUL": ({"image": "a\0.png"}, r"image is 'a\x00.png', which no file can be called: correct the path"),
-    "surrogate": ({"vessel": "\ud800"}, r"vessel is '\ud800', which no file can be called"),
+    "NUL": ({"image": "a\0.png"}, r"image is 'a\x00.png', which cannot be a file name: correct the path"),
+    "surrogate": ({"vessel": "\ud800"}, r"vessel is '\ud800', which cannot be a file name"),
     "laterality": ({"laterality": "left"}, "laterality is 'left': it takes L or R"),
     "laterality list": ({"laterality": ["L"]}, "laterality is a list of 1: it takes L or R"),
     "grade 5": ({"grade": 5}, "grade is 5: it takes a whole number from 0 to 4"),
@@ -171,8 +171,8 @@ ITEMS = {
     "annotated text": ({"annotated": "disc"}, "annotated is 'disc': it takes a list of vessel, "),
     "annotated unknown": ({"annotated": ["disc", "drusen"]}, "annotated is a list of 2: it takes a list of vessel, "),
     "annotated nested": ({"annotated": [["disc"], {}]}, "annotated is a list of 2"),
-    "NaN": ({"age": float("nan")}, "has the number nan, which JSON has no word for: write null"),
-    "infinity": ({"more": [{"x": -float("inf")}]}, "has the number -inf, which JSON has no word for: write null"),
+    "NaN": ({"age": float("nan")}, "has the number nan, which JSON does not allow: write null"),
+    "infinity": ({"more": [{"x": -float("inf")}]}, "has the number -inf, which JSON does not allow: write null"),
     "deep": ({"more": json.loads("[" * 40 + "]" * 40)}, "is nested more than 16 deep: make it flat"),
 }
 
@@ -249,7 +249,7 @@ def test_lists_under_the_names_of_other_frameworks(tmp_path: Path, key: str, spl
 )
 def test_items_under_an_unknown_name_are_refused(tmp_path: Path, lists: dict[str, Any]) -> None:
     (key,) = lists
-    assert refusal(write(tmp_path, {"training": [eye("a")]} | lists)).startswith(f"'{key}' is no list that is read")
+    assert refusal(write(tmp_path, {"training": [eye("a")]} | lists)).startswith(f"'{key}' is not the name of a split")
 
 
 def test_two_lists_of_one_split_are_refused(tmp_path: Path) -> None:
@@ -272,4 +272,4 @@ def test_folds_are_named_as_unused(tmp_path: Path, caplog: pytest.LogCaptureFixt
     path = write(tmp_path, {"training": [eye("a", fold=0), eye("b", fold=1)], "test": [eye("c")]})
     with caplog.at_level(logging.WARNING, "retina_monai"):
         read_datalist_file(path)
-    assert caplog.messages == [f"{path}: the fold of 2 items is not used: list the eyes that validate as validation"]
+    assert caplog.messages == [f"{path}: fold of 2 items is ignored: list validation eyes under validation"]

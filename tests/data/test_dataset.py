@@ -224,7 +224,7 @@ def test_all_mistakes_come_up_at_once_beyond_the_budget_too(
     with pytest.raises(RetinaError) as error:
         make([RefuseSome()], memory_mb=memory_mb)
     named = "; ".join(f"{items[place]['image']} shows no eye" for place in (0, 2, 4))
-    assert str(error.value).startswith(f"3 of 5 eyes cannot be used: {named} (mend or remove them")
+    assert str(error.value).startswith(f"3 of 5 eyes cannot be used: {named} (fix or remove them")
     assert Read.reads == 5
 
 

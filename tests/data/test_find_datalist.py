@@ -196,7 +196,7 @@ def test_two_maps_of_one_name_are_refused_and_stray_files_passed_over(eyes: Path
     assert len(find_vessel_maps(eyes / "vessels")) == COUNT
     with Image.open(first) as picture:
         picture.save(first.with_suffix(".jpg"))
-    with pytest.raises(RetinaError, match=rf"{first.stem}\.(png|jpg) are one picture twice: remove or rename one"):
+    with pytest.raises(RetinaError, match=rf"{first.stem}\.(png|jpg) are the same picture: remove or rename one"):
         find_vessel_maps(eyes / "vessels")
 
 

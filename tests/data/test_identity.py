@@ -78,7 +78,7 @@ def test_both_eyes_of_a_person_stand_in_one_split(tmp_path: Path, caplog: pytest
         datalist = find_datalist(folder)
     seen = {split: [(i["patient"], i["laterality"]) for i in datalist[split]] for split in ("training", "validation")}
     assert seen == {split: [(f"data/{n}", "L"), (f"data/{n}", "R")] for split, n in zip(seen, (10, 13), strict=True)}
-    assert "4 photographs are of 2 patients, as names differ in left and right alone" in caplog.text
+    assert "4 photographs are of 2 patients, as names differ only in left and right" in caplog.text
     assert [item["patient"] for item in list_real(folder)] == ["data/10", "data/10", "data/13", "data/13"]
     for name in ("images", "."):  # photographs alone
         photographs = find_photographs(folder / name)

@@ -154,7 +154,7 @@ def test_stare(tmp_path: Path, ending: str, flat: bool) -> None:
 def test_stare_packed_and_unpacked_is_twice(tmp_path: Path) -> None:
     make_stare(tmp_path, ".ppm", flat=True)
     make_stare(tmp_path, ".ppm.gz", flat=True)
-    with pytest.raises(RetinaError, match="one picture twice"):
+    with pytest.raises(RetinaError, match="the same picture"):
         find_datalist(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_idrid_by_its_part_and_in_a_folder_of_that_name(tmp_path: Path) -> None:
 def test_idrid_with_a_mask_too_many(tmp_path: Path) -> None:
     make_idrid(tmp_path)
     save_mask(tmp_path / "vessels" / "IDRiD_01.png", vessels(1))
-    with pytest.raises(RetinaError, match="one picture twice"):
+    with pytest.raises(RetinaError, match="the same picture"):
         find_datalist(tmp_path)
     (tmp_path / "vessels" / "IDRiD_01.png").rename(tmp_path / "vessels" / "IDRiD_80.png")
     with pytest.raises(RetinaError, match=r"IDRiD_80\.png is a mask without its photograph"):
@@ -380,7 +380,7 @@ def test_pictures_of_other_sizes_and_files_that_are_none_are_named(tmp_path: Pat
 def test_the_same_picture_in_two_cases_is_refused(tmp_path: Path) -> None:
     make_hrf(tmp_path)
     shutil.copy(tmp_path / "images" / "01_dr.JPG", tmp_path / "images" / "01_DR.jpeg")
-    with pytest.raises(RetinaError, match="one picture twice"):
+    with pytest.raises(RetinaError, match="the same picture"):
         find_datalist(tmp_path)
 
 

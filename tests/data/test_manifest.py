@@ -82,7 +82,7 @@ def test_json_that_is_no_sample_is_named_with_its_line(tmp_path: Path, line: str
     with pytest.raises(RetinaError) as error:
         read_manifest(tmp_path)
     assert str(error.value) == (
-        f"{path}: line {before.count(chr(10)) + 1} is no sample: each has name, patient, dataset and the path "
+        f"{path}: line {before.count(chr(10)) + 1} is not a sample: each has name, patient, dataset and the path "
         "of a picture as text; remove it, or give another folder"
     )
 
@@ -90,7 +90,7 @@ def test_json_that_is_no_sample_is_named_with_its_line(tmp_path: Path, line: str
 @pytest.mark.parametrize("name", ["../a", "a/b", "/a", "a\\b", ".", "..", "a\0", "\ud800"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, f"{A}\n{json.dumps(sample(name))}\n")
-    with pytest.raises(RetinaError, match=r"manifest\.jsonl: line 2: name is '.+', which no file can be called"):
+    with pytest.raises(RetinaError, match=r"manifest\.jsonl: line 2: name is '.+', which cannot be a file name"):
         read_manifest(tmp_path)
 
 

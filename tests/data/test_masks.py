@@ -72,7 +72,9 @@ def test_label_maps_are_refused(case: str) -> None:
 
 def test_the_values_of_a_label_map_are_named(tmp_path: Path) -> None:
     Image.fromarray(LABELS["vessel 1, ignore 255"]).save(tmp_path / "e0.png")
-    with pytest.raises(RetinaError, match=r"e0\.png has the values 0, 1 and 255: .* a vessel map that marks vessels"):
+    with pytest.raises(
+        RetinaError, match=r"e0\.png has the values 0, 1 and 255: .* a vessel map that marks only vessels"
+    ):
         read_mask(tmp_path / "e0.png", key="vessel")
 
 

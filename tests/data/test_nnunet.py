@@ -135,7 +135,7 @@ def test_what_is_there_stays_unless_it_may_go(tmp_path: Path) -> None:
     assert len(stems(folder / "imagesTr")) == 8
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [folder.name]
     (folder / "dataset.json").unlink()
-    with pytest.raises(RetinaError, match=r"is no data set of nnU-Net, it has no dataset\.json: move it away"):
+    with pytest.raises(RetinaError, match=r"is not a data set of nnU-Net, it has no dataset\.json: move it away"):
         write_nnunet(large, tmp_path / "raw", overwrite=True)
     assert len(stems(folder / "imagesTr")) == 8
 

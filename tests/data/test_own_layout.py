@@ -70,7 +70,7 @@ def test_every_kind_of_mask_has_its_folder(tmp_path: Path) -> None:
     assert {key for key in item if key in KINDS} == set(KINDS)
     assert Path(item["haemorrhages"]).parent.name == "haemorrhages"
     save_mask(tmp_path / "fovs" / "a.tif", np.ones(SHAPE, dtype=bool))
-    with pytest.raises(RetinaError, match="one picture twice"):
+    with pytest.raises(RetinaError, match="the same picture"):
         find_datalist(tmp_path)  # fov and fovs are one folder
 
 
@@ -168,7 +168,7 @@ REST = "b c,p2,,train,\nÜbung,p3,,train,\nd.1,p4,,train,\n"
         (TABLE + "a.png,p1\n", r"row 6, column name: a\.png is in row 2 already"),
         (TABLE.replace("p2", ""), "row 4, column patient is empty"),
         (TABLE.replace("d.1,p3\n", ""), r"has no row for the photograph d\.1\.png"),
-        (TABLE + "a,p1,L\n", "row 6 has 3 cells, but there are 2 columns: put a text"),
+        (TABLE + "a,p1,L\n", "row 6 has 3 cells, but there are 2 columns: put quotation marks"),
         ('name,patient\na,"p\n1"\n\nb c,\n', "row 4, column patient is empty"),  # rows of a spreadsheet, not lines
         (f"{HEAD}a,p1,both,train,\n{REST}", "row 2, column laterality is 'both': it takes L or R, left or right"),
         (f"{HEAD}a,p1,OU,train,\n{REST}", "row 2, column laterality is 'OU'"),
@@ -178,7 +178,7 @@ REST = "b c,p2,,train,\nÜbung,p3,,train,\nd.1,p4,,train,\n"
         (f"{HEAD}a,p1,L,holdout,1\n{REST}", "row 2, column split is 'holdout': it takes training, validation or test"),
         (f"{HEAD}a,p1,L,,1\n{REST}", "row 2, column split is ''"),
         (f"{HEAD}a,p3,L,test,1\n{REST}", "row 4, column split: patient p3 is in training, but in row 2 in test"),
-        ("name,patient\n\0", "is no csv"),
+        ("name,patient\n\0", "is not csv"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named(tmp_path: Path, text: str, message: str) -> None:

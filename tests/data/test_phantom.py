@@ -166,7 +166,7 @@ def test_unusual_sizes(size: int) -> None:
 
 @pytest.mark.parametrize(("seed", "size", "key"), [(-1, 64, "seed"), (0, 16, "size")])
 def test_numbers_out_of_range_are_named(seed: int, size: int, key: str) -> None:
-    with pytest.raises(RetinaError, match=f"^{key} is"):
+    with pytest.raises(RetinaError, match=f"^{key} must be"):
         generate_phantom(seed, size)
 
 
@@ -325,5 +325,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_set_needs_an_eye(tmp_path: Path) -> None:
-    with pytest.raises(RetinaError, match=r"^count is"):
+    with pytest.raises(RetinaError, match=r"^count must be"):
         write_phantoms(tmp_path / "set", count=0, size=64, seed=0)

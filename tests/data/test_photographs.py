@@ -68,7 +68,7 @@ def test_broken_vessel_maps_do_not_matter(phantoms: Path, tmp_path: Path) -> Non
 def test_what_is_wrong_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RetinaError, match=r"nowhere is not a directory: name the folder that holds the photographs"):
         find_photographs(tmp_path / "nowhere")
-    with pytest.raises(RetinaError, match=r"tells no splits: leave out --split test, or give a data set"):
+    with pytest.raises(RetinaError, match=r"has no splits: leave out --split test, or give a data set"):
         find_photographs(folder, split="test")
     with pytest.raises(RetinaError, match="split half is unknown: give training, validation, test or all"):
         find_photographs(folder, split="half")

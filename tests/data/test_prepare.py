@@ -222,7 +222,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         (["a", "--skip_unreadable", "perhaps"], "skip_unreadable is a switch"),
         (["a", "--format", "nifti"], "format is 'nifti': it takes datalist or nnunet"),
         (["a", "--format", "nnunet", "--dataset_id", "many"], "nnU-Net takes a number from 1 to 999"),
-        (["empty", "--output", "b.json"], "empty is laid out as none of the data sets that are known"),
+        (["empty", "--output", "b.json"], "empty is laid out as none of the known data sets"),
         ([], "name one or several"),
     ],
 )

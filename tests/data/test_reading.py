@@ -517,7 +517,7 @@ def test_links_are_followed_and_broken_ones_named(tmp_path: Path, read: Callable
     (tmp_path / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
     read(tmp_path / "link.png")
     (tmp_path / "elsewhere" / "a.png").unlink()
-    with pytest.raises(RetinaError, match=r"link\.png is a link to .*elsewhere/a\.png, which is not there: mend"):
+    with pytest.raises(RetinaError, match=r"link\.png is a link to .*elsewhere/a\.png, which is not there: fix"):
         read(tmp_path / "link.png")
     (tmp_path / "round.png").symlink_to("round.png")
     with pytest.raises(RetinaError, match=r"round\.png is a link to round\.png, which is not there"):

@@ -64,9 +64,7 @@ def test_it_loads_in_the_order_of_the_seed() -> None:
 
 def test_phantoms_given_as_a_data_set_are_refused_but_by_a_switch(phantoms: Path) -> None:
     datalist = find_datalist(phantoms)
-    with pytest.raises(
-        RetinaError, match=r"holds 8 eyes that say they are synthetic \(.+\): give real ones, or --allow"
-    ):
+    with pytest.raises(RetinaError, match=r"holds 8 eyes marked as synthetic \(.+\): give real ones, or give --allow"):
         refuse_synthetic(datalist, phantoms)
     refuse_synthetic(datalist, phantoms, allow_synthetic=True)
     refuse_synthetic(datalist, None)

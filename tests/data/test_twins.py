@@ -106,7 +106,7 @@ def test_twins_of_a_set_without_splits_are_one_patient_and_named(
     assert patients["a"] == patients["e"] and len(set(patients.values())) == 4
     assert [item["name"].rpartition("_")[2] for item in datalist["validation"]] == ["d"]
     (message,) = caplog.messages
-    assert message.startswith("one picture, or nearly, under two patients, which count as one")
+    assert message.startswith("duplicate photographs of two patients, who are merged")
     assert message.endswith(f"{tmp_path.name}_a and {tmp_path.name}_e")
 
 

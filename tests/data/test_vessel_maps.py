@@ -45,7 +45,7 @@ def test_splits_that_are_none(phantoms: Path, tmp_path: Path) -> None:
         shutil.copytree(phantoms / folder, tmp_path / folder)
     with pytest.raises(RetinaError, match=r"has no vessel map for test: give another --split, or leave it out"):
         VesselMaps(tmp_path, 32, split="test")
-    with pytest.raises(RetinaError, match=r"vessels tells no splits: leave out --split training, or give a data set"):
+    with pytest.raises(RetinaError, match=r"vessels has no splits: leave out --split training, or give a data set"):
         VesselMaps(phantoms / "vessels", 32, split="training")
 
 

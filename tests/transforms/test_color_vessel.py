@@ -64,5 +64,5 @@ def test_as_a_transform() -> None:
 def test_refused() -> None:
     with pytest.raises(ValueError, match=r"image is \(9, 9\) and vessel \(8, 9\): give one size"):
         color_vessel(photograph(), torch.ones(1, 8, 9))
-    with pytest.raises(ValueError, match="edge must be at least 0, not -1"):
+    with pytest.raises(ValueError, match="edge must be at least 0, got -1"):
         vessel_weight(stripe(), -1)

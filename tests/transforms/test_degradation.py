@@ -98,7 +98,7 @@ def test_vessels_and_disc_are_gone(eye: dict[str, Tensor]) -> None:
 def test_wrong_arguments(eye: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match="kind must be one of blur, noise"):
         spoilt(eye, "rain", 1)
-    with pytest.raises(ValueError, match=r"strength must be from 0 to 1, not 1\.5"):
+    with pytest.raises(ValueError, match=r"strength must be in \[0, 1\], got 1\.5"):
         spoilt(eye, "blur", 1.5)
     with pytest.raises(ValueError, match="vessels needs the mask vessel"):
         degrade(eye["image"], eye["fov"], "vessels", 0.5)

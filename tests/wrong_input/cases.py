@@ -369,7 +369,7 @@ def server_that_does_not_answer(material: Material) -> Overrides:
     return {"mlflow": "true", "tracking_uri": "http://127.0.0.1:9"}
 
 
-NO_LAYOUT = r"/letters (is laid out as none of the data sets|holds no (vessel map|photograph))"
+NO_LAYOUT = r"/letters (is laid out as none of the known data sets|holds no (vessel map|photograph))"
 
 LISTING = [
     refused(directory_that_no_adapter_recognises, NO_LAYOUT, *ALL, *OTHERS, *STAGES_ALL),
@@ -402,7 +402,7 @@ LISTING = [
     ),
     refused(
         folder_with_a_number_sign,
-        r"_dir \S*/eyes ::1 has # or :: in it",
+        r"_dir \S*/eyes ::1 contains # or ::",
         "inference",
         accepted=("prepare", "synthesize", "evaluate"),
     ),
@@ -494,8 +494,8 @@ SETTINGS = [
     refused(switch_that_is_neither, r"linear_decay is a switch", "training"),
     refused(skipping_perhaps, r"skip_unreadable is a switch", "prepare", "synthesize", "evaluate"),
     refused(setting("mlflow", "perhaps"), r"mlflow is a switch", "evaluate"),
-    refused(setting("output_dir", ""), r"output_dir must be a path, not '': give one", "training", "synthesize"),
-    refused(setting("synthetic_dir", ""), r"synthetic_dir must be a path, not ''", "evaluate"),
+    refused(setting("output_dir", ""), r"output_dir must be a path, got '': give one", "training", "synthesize"),
+    refused(setting("synthetic_dir", ""), r"synthetic_dir must be a path, got ''", "evaluate"),
     refused(unknown_appearance, r"appearance sepia is unknown", *GENERATING),
     refused(setting("appearance", "@seed"), r"appearance @seed is unknown: give ./@seed if it is", "synthesize"),
     refused(setting("mode", "slow"), r"mode must be quick, full or thorough, got 'slow'", "evaluate"),

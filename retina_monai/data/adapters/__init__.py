@@ -1,1 +1,1 @@
-"""Public data sets and the library's own layout, one file each."""
+"""Readers of public data sets and of the library's own layout, one file each."""

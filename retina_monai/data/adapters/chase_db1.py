@@ -1,6 +1,6 @@
 """CHASE_DB1: both eyes of 14 children, two observers (Fraz et al. 2012, https://doi.org/10.1109/TBME.2012.2205687).
 
-Children 01 to 10 train and validate, 11 to 14 test; both eyes of a child stand together.
+Children 01 to 10 are for training and validation, 11 to 14 for testing. Both eyes of a child are in the same split.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ FIRST_TEST_CHILD = "11"
 
 
 def read_chase_db1(directory: Path) -> Datalist | None:
-    """Items of a directory with ``Image_01L.jpg``, ``Image_01L_1stHO.png`` and perhaps ``Image_01L_2ndHO.png``.
+    """Items of a directory with ``Image_01L.jpg``, ``Image_01L_1stHO.png`` and optionally ``Image_01L_2ndHO.png``.
 
     Raises:
-        RetinaError: a photograph without the first observer's map, or the reverse.
+        RetinaError: if a photograph lacks the first observer's map, or the reverse.
     """
     images, first, second = (
         matching([directory], rf"Image_(?P<id>\d\d[LR]){ending}", str.upper)

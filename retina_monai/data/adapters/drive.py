@@ -1,7 +1,8 @@
 """DRIVE: 40 photographs of a diabetes screening (Staal et al. 2004, https://doi.org/10.1109/TMI.2004.825627).
 
-Older copies have vessel maps for the official test photographs, of two observers: they test. The release of today has
-none: of its 20 training photographs the last fifth tests, and its test photographs are items without ``vessel``.
+Older copies have vessel maps of two observers for the official test photographs, which are then the test split. The
+current release has none. Its test split is the last fifth of the 20 training photographs, followed by the official test
+photographs without ``vessel``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ __all__ = ["DRIVE", "read_drive"]
 
 FOLDERS = {"image": "images", "vessel": "1st_manual", "vessel_2nd": "2nd_manual", "fov": "mask"}
 MASK = r"\.(gif|png|tiff?)"
-"""GIF as released; many a copy has been converted, as OpenCV reads no GIF."""
+"""GIF as released. Many copies are converted because OpenCV cannot read GIF."""
 
 
 def read_drive(directory: Path) -> Datalist | None:
     """Items of a directory with ``training`` and ``test``, or one of them.
 
     Raises:
-        RetinaError: a photograph without the first observer's map (unless the whole split has none), or the reverse.
+        RetinaError: if a photograph lacks the first observer's map (unless the whole test split does), or the reverse.
     """
     found = {split: _pictures(directory, split) for split in ("training", "test")}
     labelled = [split for split in found if found[split]["vessel"] or split == "training"]

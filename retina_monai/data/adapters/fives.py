@@ -1,9 +1,9 @@
 """FIVES: 800 photographs in four classes (Jin et al. 2022, https://doi.org/10.1038/s41597-022-01564-3).
 
-``train`` and ``test`` use the same names, so the split is part of an item's name. Which photographs are of one person
-is not published; two with the same vessel map (``train/22_A`` and ``train/23_A``) are of one eye, and stand together.
-A copy with the ``test`` folder tests on that; of one without, the last 6 names, sorted as text, test (of 6 photographs
-or fewer, the last fifth of the patients).
+``train`` and ``test`` use the same names, so the split is part of an item's name. The patients are not published. Two
+photographs with the same vessel map (``train/22_A`` and ``train/23_A``) show one eye and are assigned to one patient.
+The test split is the ``test`` folder. In a copy without it, the last 6 names in text order are for testing, or the last
+fifth of the patients if there are at most 6 photographs.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TEST = 6
 
 
 def read_fives(directory: Path) -> Datalist | None:
-    """Items of a directory with ``train`` and ``test``, or with the folder of the long name that holds them.
+    """Items of a directory with ``train`` and ``test``, or of the folder above it.
 
     Raises:
-        RetinaError: a photograph without its vessel map, or the reverse.
+        RetinaError: if a photograph lacks its vessel map, or the reverse.
     """
     roots = [directory, *sorted(path for path in directory.iterdir() if path.name.casefold().startswith(LONG_NAME))]
     images, vessels = (
@@ -45,7 +45,7 @@ def read_fives(directory: Path) -> Datalist | None:
 
 
 def _pictures(roots: list[Path], name: str) -> dict[str, Path]:
-    """Of both splits, those of ``train`` first."""
+    """Files of both splits, ``train`` first."""
     found = {
         split: matching(folders_at(roots, split, name), r"(?P<id>\d+_[ADGN])\.png", str.upper)
         for split in ("train", "test")
@@ -54,7 +54,7 @@ def _pictures(roots: list[Path], name: str) -> dict[str, Path]:
 
 
 def _join_eyes(items: list[Item]) -> list[Item]:
-    """Give photographs with the same vessel map one patient, the first of them."""
+    """Assign photographs with the same vessel map to the patient of the first."""
     patients: dict[bytes, str] = {}
     digests = (sha256(Path(item["vessel"]).read_bytes()).digest() for item in items)
     return [

@@ -1,7 +1,7 @@
 """HRF: 45 photographs in three classes (Budai et al. 2013, https://doi.org/10.1155/2013/154860).
 
-Each photograph is of another person, ``01_dr``, ``01_g`` and ``01_h`` too. The last 6 names, sorted as text, test;
-of a copy of 6 photographs or fewer, the last fifth.
+Each photograph shows a different person, including ``01_dr``, ``01_g`` and ``01_h``. The last 6 names in text order are
+for testing, or the last fifth if there are at most 6 photographs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ TEST = 6
 
 
 def read_hrf(directory: Path) -> Datalist | None:
-    """Items of a directory that ``all.zip`` (``images``, ``manual1``, ``mask``) or the zips per class were put into.
+    """Items of a directory with the content of ``all.zip`` (``images``, ``manual1``, ``mask``) or of the class zips.
 
-    The names tell what a file is: ``01_dr.JPG`` a photograph, ``01_dr.tif`` its vessel map, ``01_dr_mask.tif`` its
+    Files are recognised by name: ``01_dr.JPG`` is a photograph, ``01_dr.tif`` its vessel map and ``01_dr_mask.tif`` its
     field of view.
 
     Raises:
-        RetinaError: a photograph without its vessel map, or the reverse.
+        RetinaError: if a photograph lacks its vessel map, or the reverse.
     """
     folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
     images, vessels, fovs = (

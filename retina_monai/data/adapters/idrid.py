@@ -1,7 +1,8 @@
 """IDRiD, part A: lesions and discs of 81 eyes (Porwal et al. 2018, https://doi.org/10.3390/data3030025).
 
-It has no vessel maps; those of others (AV-MapNet, say) are taken from a side folder. A lesion that is not there has no
-file: ``annotated`` names the types of lesion whose folder is there, so that no file can be told from no annotation.
+The set has no vessel maps. Those of other sources, such as AV-MapNet, are read from a separate folder. An eye without a
+type of lesion has no file for it. ``annotated`` lists the types of lesion whose folder exists, which distinguishes a
+healthy eye from a missing annotation.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ KINDS = {
     "hard_exudates": ("3. Hard Exudates", "EX"),
     "soft_exudates": ("4. Soft Exudates", "SE"),
 }
-"""Of each mask: its folder and the end of its files' names."""
+"""Folder and file name ending of each kind of mask."""
 
 NUMBER = r"(?P<id>IDRiD_\d\d)"
 
@@ -44,15 +45,14 @@ NUMBER = r"(?P<id>IDRiD_\d\d)"
 def read_idrid(directory: Path) -> Datalist | None:
     """Items of ``A. Segmentation`` or of the folder above it.
 
-    Vessel maps are looked for in ``vessels`` and ``vessels_avmapnet`` inside ``directory``.
-
-    The official sets train and test; of a copy without the testing set the last fifth tests.
+    Vessel maps are read from ``vessels`` and ``vessels_avmapnet`` inside ``directory``. The official split is used. In
+    a copy without the testing set, the last fifth is for testing.
 
     Raises:
-        RetinaError: a mask or vessel map without its photograph; two vessel maps of one photograph.
+        RetinaError: if a mask or vessel map lacks its photograph, or a photograph has two vessel maps.
     """
     part = folder_named(directory, PART) or directory
-    part = folder_named(part, PART) or part  # as the archive unpacks into a folder of its own name
+    part = folder_named(part, PART) or part  # the archive unpacks into a folder of the same name
     images = {split: _photographs(part, name) for split, name in SPLITS.items()}
     if not any(images.values()):
         return None
@@ -70,7 +70,7 @@ def _photographs(part: Path, split: str) -> dict[str, Path]:
 
 
 def _masks(part: Path, split: str) -> dict[str, dict[str, Path]]:
-    """Of each kind whose folder is there."""
+    """Masks of each kind whose folder exists."""
     folders = {kind: folders_at([part], MASKS, split, folder) for kind, (folder, _) in KINDS.items()}
     return {
         kind: matching(folders[kind], rf"{NUMBER}_{ending}\.tiff?", _case)
@@ -104,5 +104,5 @@ IDRID = Layout(
     terms="CC BY 4.0",
     read=read_idrid,
     count=81,
-    details=("vessel maps of your own: vessels/IDRiD_01.png beside the folder 'A. Segmentation'",),
+    details=("your own vessel maps: vessels/IDRiD_01.png beside the folder 'A. Segmentation'",),
 )

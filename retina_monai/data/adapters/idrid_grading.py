@@ -1,8 +1,8 @@
 """IDRiD, part B: 516 photographs with grades (Porwal et al. 2018, https://doi.org/10.3390/data3030025).
 
-The training and the testing set use the same file names, so the split is part of an item's name. Photographs are not
-assigned to patients. Some are in the set twice, and some are in part A under another name;
-:func:`retina_monai.data.listing.layouts.find_datalist` joins those by their pictures.
+The training and the testing set use the same file names, so the split is part of an item's name. The patients are not
+published. Some photographs are duplicates, and some are in part A under another name.
+:func:`retina_monai.data.listing.layouts.find_datalist` detects both and merges their patients.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ GRADES = range(5)
 
 
 def read_idrid_grading(directory: Path) -> Datalist | None:
-    """Items of ``B. Disease Grading`` or of the folder above it, with their ``grade``, 0 to 4.
+    """Items of ``B. Disease Grading`` or of the folder above it, with their ``grade`` from 0 to 4.
 
-    The official sets train and test; in a copy without the testing set the last fifth tests.
+    The official split is used. In a copy without the testing set, the last fifth is for testing.
 
     Raises:
-        RetinaError: a table that is missing, or has no grade from 0 to 4 for a photograph.
+        RetinaError: if a table is missing or has no grade from 0 to 4 for a photograph.
     """
     part = folder_named(directory, PART) or directory
-    part = folder_named(part, PART) or part  # the archive unpacks into a folder of its own name
+    part = folder_named(part, PART) or part  # the archive unpacks into a folder of the same name
     datalist: Datalist = {}
     for split, folder in SPLITS.items():
         images = matching(folders_at([part], IMAGES, folder), r"(?P<id>IDRiD_\d\d\d)\.jpe?g", _case)
@@ -79,5 +79,5 @@ IDRID_GRADING = Layout(
     terms="CC BY 4.0",
     read=read_idrid_grading,
     count=516,
-    details=("where part A lies in the same folder, part A is read: give the folder 'B. Disease Grading' itself",),
+    details=("if part A is in the same folder, part A is read: give the folder 'B. Disease Grading' itself",),
 )

@@ -1,10 +1,10 @@
-"""Anyone's own pictures in folders, and what this project writes: phantoms and generated sets.
+"""Read a user's own images in folders, phantoms and generated sets.
 
-``images/`` and the folders of masks in :data:`retina_monai.kinds.KINDS` (``vessels/``, ``discs/``) are paired by name.
-Where there is a folder ``vessels/``, each photograph has a vessel map; other masks need not be there for each. A csv
-beside them names patients, lateralities, splits and grades. Without one, DICOM's PatientID is the patient, names that
-differ in left and right alone are of one patient, and each other name is a patient. A ``datalist.json`` takes
-precedence over all that.
+``images/`` and the mask folders of :data:`retina_monai.kinds.KINDS` (``vessels/``, ``discs/``) are paired by name. If
+there is a folder ``vessels/``, each photograph requires a vessel map. Other masks may be incomplete. A csv beside the
+folders lists patients, lateralities, splits and grades. Without a csv, the patient is DICOM's PatientID, names that
+differ only in left and right belong to one patient, and each other name is a patient. A ``datalist.json`` takes
+precedence over all of this.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ __all__ = ["MASKED_PHOTOGRAPHS", "OWN_LAYOUT", "read_masked_photographs", "read_
 def read_own_layout(directory: Path) -> Datalist | None:
     """Items of a directory with ``datalist.json``, or with ``images`` and ``vessels``.
 
-    Where no csv says who tests, nobody does.
+    The test split is empty unless a csv defines one.
 
     Raises:
-        RetinaError: a set that is not finished; a ``datalist.json`` as
-            :func:`~retina_monai.data.listing.datalist_file.read_datalist_file`; a csv as
-            :func:`~retina_monai.data.adapters.own_table.read_table`; a photograph without its vessel map, or a mask
-            without its photograph.
+        RetinaError: if a generated set is unfinished; if a photograph lacks its vessel map, or a mask its photograph;
+            or as :func:`~retina_monai.data.listing.datalist_file.read_datalist_file` and
+            :func:`~retina_monai.data.adapters.own_table.read_table`.
     """
     if (directory / "datalist.json").is_file():
         return read_datalist_file(directory / "datalist.json")
@@ -50,7 +49,7 @@ def read_own_layout(directory: Path) -> Datalist | None:
 
 
 def read_masked_photographs(directory: Path) -> Datalist | None:
-    """Items of a directory with ``images`` and a folder of other masks than vessel maps, which need not be complete.
+    """Items of a directory with ``images`` and a folder of masks other than vessel maps, which may be incomplete.
 
     Raises:
         RetinaError: as :func:`read_own_layout`.
@@ -60,11 +59,11 @@ def read_masked_photographs(directory: Path) -> Datalist | None:
 
 
 def _read(directory: Path) -> Datalist | None:
-    """Pairs of photographs and masks, by name."""
+    """Pair photographs and masks by name."""
     if not folders_at([directory], KINDS["image"].folders[0]):
         return None
     if (directory / "manifest.jsonl").is_file():
-        raise RetinaError(f"{directory} is not finished, it has no datalist.json: run again the command that writes it")
+        raise RetinaError(f"{directory} is not finished, it has no datalist.json: rerun the command that writes it")
     found = {
         key: pictures_by_name(folder for name in kind.folders for folder in folders_at([directory], name))
         for key, kind in KINDS.items()
@@ -88,7 +87,7 @@ def _read(directory: Path) -> Datalist | None:
 
 
 def _item(dataset: str, key: str, found: dict[str, dict[str, Path]], row: Item) -> tuple[str, Item]:
-    """The split and the line of the datalist of a photograph."""
+    """Split and datalist item of a photograph."""
     pictures = {picture: files.get(key) for picture, files in found.items()}
     more = {name: value for name, value in row.items() if name in ("laterality", "grade", "stage")}
     return row.get("split", "training"), describe(dataset, key, pictures, row.get("patient", key), **more)
@@ -102,27 +101,27 @@ OWN_LAYOUT = Layout(
     terms="those of the pictures",
     read=read_own_layout,
     details=(
-        "may be there too: fov/, discs/, cups/, atrophy/ and, of lesions, " + "/, ".join(LESIONS) + "/,",
-        "    each with masks of the photographs' names (PNG, JPEG, TIFF, GIF, PPM, BMP, NIfTI, MHA, DICOM)",
-        "and one csv, a row for each photograph, with the columns",
-        "    name         of the photograph, with or without its ending (or: image, file)",
-        "    patient      whose eye it is; all photographs of a patient stand in one split",
-        "    laterality   L or R, left or right, OD (right) or OS (left); may be left out",
-        "    split        training, validation or test; left out: nobody tests",
-        "    if nobody validates, a tenth of the patients who do not test does",
-        "    grade        of diabetic retinopathy, 0 to 4; may be left out",
-        "    stage        of the visit, such as s1t1; may be left out",
-        "without a csv, photographs of one DICOM PatientID are of one patient, and so are those whose names differ in",
-        "left and right alone (10_left and 10_right, 12OD and 12OS); each other one is taken to be of another patient",
+        "optional folders: fov/, discs/, cups/, atrophy/ and, for lesions, " + "/, ".join(LESIONS) + "/,",
+        "    with masks named like the photographs (PNG, JPEG, TIFF, GIF, PPM, BMP, NIfTI, MHA, DICOM)",
+        "optional csv with one row per photograph and the columns",
+        "    name         name of the photograph, with or without its ending (or: image, file)",
+        "    patient      all photographs of a patient are in one split",
+        "    laterality   L or R, left or right, OD (right) or OS (left); optional",
+        "    split        training, validation or test; without this column, the test split is empty",
+        "                 without validation patients, a tenth of the patients outside the test split is used",
+        "    grade        grade of diabetic retinopathy from 0 to 4; optional",
+        "    stage        stage of the visit, such as s1t1; optional",
+        "without a csv, photographs with the same DICOM PatientID belong to one patient, and so do names that differ",
+        "only in left and right (10_left and 10_right, 12OD and 12OS); any other photograph is a patient of its own",
     ),
 )
 
 MASKED_PHOTOGRAPHS = replace(
     OWN_LAYOUT,
-    about="your own pictures without vessel maps, for what learns from other masks or is measured against them",
+    about="your own pictures without vessel maps, for training and evaluation with other masks",
     tree="images/NAME.png and discs/NAME.png, or other masks",
-    link="put photographs into images/, their masks by the same names into discs/, cups/, atrophy/, ...",
+    link="put photographs into images/, masks of the same names into discs/, cups/, atrophy/, ...",
     read=read_masked_photographs,
     details=(),
 )
-"""Looked for last: a data set of another layout may have such folders beside its own."""
+"""Tried last, since a data set of another layout may contain such folders as well."""

@@ -1,4 +1,4 @@
-"""The csv beside a user's own pictures: which photograph is of which patient, eye, split and grade."""
+"""Read the csv that lists patient, laterality, split and grade of a user's own photographs."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ def find_table(directory: Path) -> Path | None:
     """The csv file in a directory; ``None`` if there is none.
 
     Raises:
-        RetinaError: there are several.
+        RetinaError: if there are several.
     """
     tables = sorted(path for path in directory.iterdir() if re.fullmatch(r"[^.~].*\.csv", path.name, re.IGNORECASE))
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise RetinaError(f"{directory} holds several csv files ({names}): leave the one with name and patient there")
+        raise RetinaError(f"{directory} holds several csv files ({names}): keep only the one with name and patient")
     return tables[0] if tables else None
 
 
 def read_table(path: Path, images: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """What a csv says of each photograph.
+    """Read the csv with metadata of photographs.
 
-    Separated by commas, semicolons or tabs, in UTF-8 (with or without byte order mark), UTF-16 or Windows-1252, as
-    spreadsheets write it. Titles count in any case and order; columns that are not known are named in the log and left.
+    The separator is a comma, semicolon or tab, and the encoding UTF-8 (with or without byte order mark), UTF-16 or
+    Windows-1252, as written by spreadsheets. Column titles may be in any case and order. Unknown columns are logged and
+    ignored.
 
     Args:
-        path: of the csv, with the columns ``name`` (or ``image``, or ``file``) and ``patient``, and perhaps
+        path: csv file with the columns ``name`` (or ``image``, or ``file``) and ``patient``, and optionally
             ``laterality``, ``split``, ``grade`` and ``stage``.
-        images: the photographs, by their names without ending.
+        images: photographs by name without suffix.
 
     Returns:
-        By the keys of ``images``: ``patient``; ``laterality`` 'L' or 'R', ``grade`` 0 to 4 and ``stage`` where they are
-        known; ``split`` if there is such a column.
+        For each key of ``images``, a dictionary of ``patient``; of ``laterality`` ('L' or 'R'), ``grade`` (0 to 4) and
+        ``stage``, where known; and of ``split``, if there is such a column.
 
     Raises:
-        RetinaError: it is no table, or lacks a column; a row, counted as spreadsheets do, with a name that no
-            photograph has or that an earlier row had, without a patient, or with a laterality, split or grade that is
-            none; a photograph without a row; a patient in two splits.
+        RetinaError: if the file is not a table or lacks a column; if a row has an unknown or repeated name, no patient,
+            or an invalid laterality, split or grade (rows are numbered as in spreadsheets); if a photograph has no row;
+            or if a patient is in two splits.
     """
     titles, rows = _parse(path)
     name = _name_column(path, titles)
@@ -70,12 +71,12 @@ def read_table(path: Path, images: Mapping[str, Path]) -> dict[str, dict[str, An
     for key, image in images.items():
         if key not in found:
             raise RetinaError(f"{path} has no row for the photograph {image}: add one, or remove the photograph")
-    _refuse_torn(found, lines, path)
+    _check_splits(found, lines, path)
     return found
 
 
 def _parse(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Titles in lower case, and the rows that are not empty with their numbers, counted as spreadsheets do."""
+    """Titles in lower case, and non-empty rows with their numbers as in spreadsheets."""
     text = _text(path)
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
@@ -83,13 +84,13 @@ def _parse(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
         titles = [cell.strip().lower() for cell in next(reader, [])]
         rows = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(reader, 2)]
     except csv.Error as error:
-        raise RetinaError(f"{path}, row {reader.line_num}: is no csv ({error}); save it as csv again") from error
+        raise RetinaError(f"{path}, row {reader.line_num} is not csv ({error}): save it as csv again") from error
     rows = [(line, cells) for line, cells in rows if any(cells)]
     for line, cells in rows:
         if len(cells) != len(titles):
             raise RetinaError(
-                f"{path}, row {line} has {len(cells)} cells, but there are {len(titles)} columns: put a text that "
-                "holds the separator into quotation marks"
+                f"{path}, row {line} has {len(cells)} cells, but there are {len(titles)} columns: put quotation marks "
+                "around text that contains the separator"
             )
     return titles, [(line, dict(zip(titles, cells, strict=True))) for line, cells in rows]
 
@@ -104,21 +105,21 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace")
     if "\0" in text:
-        raise RetinaError(f"{path} is no csv: save the table as csv")
+        raise RetinaError(f"{path} is not csv: save the table as csv")
     return unicodedata.normalize("NFC", text)
 
 
 def _name_column(path: Path, titles: list[str]) -> str:
-    """The column with the photographs' names.
+    """The column with the names of the photographs.
 
     Raises:
-        RetinaError: the columns are not those of such a table.
+        RetinaError: if a required column is missing or a column is repeated.
     """
     names = [title for title in titles if title in NAMES]
     if len(names) != 1 or "patient" not in titles:
         raise RetinaError(
             f"{path}, row 1 has the columns {', '.join(titles) or '(none)'}: it takes one of {', '.join(NAMES)}, then "
-            "patient, and if you have them laterality, split and grade"
+            "patient, and optionally laterality, split, grade and stage"
         )
     known = (names[0], "patient", *READERS)
     twice = next((title for title in known if titles.count(title) > 1), None)
@@ -126,12 +127,12 @@ def _name_column(path: Path, titles: list[str]) -> str:
         raise RetinaError(f"{path}, row 1 has the column {twice} twice: leave one of them out")
     unknown = [title for title in titles if title and title not in known]
     if unknown:
-        logger.warning("%s: not used are the columns %s", path, ", ".join(unknown))
+        logger.warning("%s: unknown columns are ignored: %s", path, ", ".join(unknown))
     return names[0]
 
 
 def _key(cell: str, images: Mapping[str, Path], where: str) -> str:
-    """The photograph that a cell means: its name with or without ending, or a path that ends with it."""
+    """The photograph that a cell names, with or without suffix and folder."""
     file = re.split(r"[/\\]", cell)[-1]
     for key in (file, re.sub(rf"({ENDING})\Z", "", file, flags=re.IGNORECASE)):
         if key in images:
@@ -143,7 +144,7 @@ def _key(cell: str, images: Mapping[str, Path], where: str) -> str:
 
 def _values(row: Row, where: str) -> dict[str, Any]:
     if not row["patient"]:
-        raise RetinaError(f"{where}, column patient is empty: name whose eye it is")
+        raise RetinaError(f"{where}, column patient is empty: give the patient")
     values = {title: read(row[title], f"{where}, column {title}") for title, read in READERS.items() if title in row}
     return {"patient": row["patient"]} | {title: value for title, value in values.items() if value is not None}
 
@@ -174,8 +175,8 @@ READERS: dict[str, Callable[[str, str], Any]] = {
 }
 
 
-def _refuse_torn(found: Mapping[str, Mapping[str, Any]], lines: Mapping[str, int], path: Path) -> None:
-    """Refuse a patient in two splits."""
+def _check_splits(found: Mapping[str, Mapping[str, Any]], lines: Mapping[str, int], path: Path) -> None:
+    """Reject a patient in two splits."""
     first: dict[str, str] = {}
     for key, values in found.items():
         other = first.setdefault(values["patient"], key)

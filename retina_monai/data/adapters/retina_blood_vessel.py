@@ -1,7 +1,7 @@
-"""The set 'Retina Blood Vessel' of Kaggle: 80 photographs to train and 20 to test, 512 x 512.
+"""The set 'Retina Blood Vessel' of Kaggle: 80 photographs for training and 20 for testing, 512 x 512.
 
-``train`` and ``test`` use the same names, so the split is part of an item's name. Where the photographs are from and
-which are of one person is not published, so each counts as a patient.
+``train`` and ``test`` use the same names, so the split is part of an item's name. Origin and patients of the
+photographs are not published, so each photograph counts as a patient.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FOLDERS = {"train": "training", "test": "test"}
 def read_retina_blood_vessel(directory: Path) -> Datalist | None:
     """Items of ``Data`` (with ``train`` and ``test``), or of the folder above it.
 
-    Photograph and mask share their name. Of a copy without ``test`` the last fifth tests.
+    Photograph and mask have the same name. In a copy without ``test``, the last fifth is for testing.
 
     Raises:
-        RetinaError: a photograph without its vessel map, or the reverse.
+        RetinaError: if a photograph lacks its vessel map, or the reverse.
     """
     root = folder_named(directory, "Data") or directory
     images, vessels = (_pictures(root, name) for name in ("image", "mask"))
@@ -45,7 +45,7 @@ def read_retina_blood_vessel(directory: Path) -> Datalist | None:
 
 
 def _pictures(root: Path, kind: str) -> dict[tuple[str, str], Path]:
-    """By split and name."""
+    """Images by split and name."""
     return {
         (split, key): path
         for split in FOLDERS

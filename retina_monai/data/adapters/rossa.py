@@ -1,8 +1,8 @@
 """ROSSA: 918 en-face OCTA images of the macula with vessel labels (Ning et al. 2023, https://arxiv.org/abs/2309.09483).
 
-The splits are the authors': ``train_manual`` and, where it is there, ``train_sam`` (labelled with the help of a
-network) train, ``val`` validates, ``test`` tests. File names are numbers that start again in each folder, and patients
-are not published.
+The authors' splits are used: ``train_manual`` and, if present, ``train_sam`` (labelled with the help of a network) for
+training, ``val`` for validation and ``test`` for testing. File names are numbers that restart in each folder, so the
+folder is part of an item's name. Patients are not published, so each image counts as a patient.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def read_rossa(directory: Path) -> Datalist | None:
     """Items of a directory with ``train_manual``, ``val`` and ``test``; ``label`` is their vessel map.
 
     Raises:
-        RetinaError: an image without its label, or the reverse.
+        RetinaError: if an image lacks its label, or the reverse.
     """
     if not folders_at([directory], "train_manual", "image"):
         return None

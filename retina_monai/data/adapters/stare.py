@@ -1,7 +1,7 @@
 """STARE: 20 photographs, ten with pathology (Hoover et al. 2000, https://doi.org/10.1109/42.845178).
 
-Which photographs are of one person is not published, so each counts as a patient. The set names nobody for testing:
-the last fifth does, sorted as text.
+The patients are not published, so each photograph counts as a patient. The set defines no test split, so the last fifth
+in text order is for testing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ FOLDERS = ("stare-images", "labels-ah", "labels-vk")
 
 
 def read_stare(directory: Path) -> Datalist | None:
-    """Items of a directory into which the three archives were unpacked, each in a folder of its name or all in one.
+    """Items of a directory with the three unpacked archives, each in a folder of its name or all in one folder.
 
-    The names tell what a file is: ``im0001.ppm.gz`` a photograph, ``im0001.ah.ppm.gz`` the map of the first observer
-    (A. Hoover), ``im0001.vk.ppm.gz`` that of the second (V. Kouznetsova); with or without ``.gz``.
+    Files are recognised by name, with or without ``.gz``: ``im0001.ppm.gz`` is a photograph, ``im0001.ah.ppm.gz`` the
+    map of the first observer (A. Hoover) and ``im0001.vk.ppm.gz`` that of the second (V. Kouznetsova).
 
     Raises:
-        RetinaError: a photograph without the first observer's map, or the reverse; a file with ``.gz`` and without.
+        RetinaError: if a photograph lacks the first observer's map, or the reverse; or if a file exists both with and
+            without ``.gz``.
     """
     folders = [directory, *(folder for name in FOLDERS if (folder := folder_named(directory, name)))]
     images, first, second = (

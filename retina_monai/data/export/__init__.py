@@ -1,1 +1,1 @@
-"""Data sets prepared for other tools."""
+"""Export data sets for other tools."""

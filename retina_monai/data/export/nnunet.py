@@ -1,7 +1,7 @@
 """Write eyes as a raw data set of nnU-Net v2 (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z).
 
-The form is that of nnU-Net's ``documentation/dataset_format.md``: a colour photograph is one PNG with the suffix
-``_0000`` that holds three channels, and labels are whole numbers from 0. nnU-Net trains on it as it is.
+The format is that of nnU-Net's ``documentation/dataset_format.md``: a colour photograph is one PNG of three channels
+with the suffix ``_0000``, and labels are integers from 0.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ __all__ = ["nnunet_folder", "patient_folds", "write_nnunet"]
 
 logger = logging.getLogger("retina_monai")
 
-FOLDS = 5  # of nnU-Net's cross-validation
+FOLDS = 5  # number of folds of nnU-Net's cross-validation
 IDS = range(1, 1000)
 
 
 def write_nnunet(datalist: Datalist, directory: str | Path, dataset_id: int = 501, overwrite: bool = False) -> Path:
-    """Write the data set ``Dataset<id>_NAME``: complete, or not at all.
+    """Write the data set ``Dataset<id>_NAME``, completely or not at all.
 
-    It is made in a hidden folder beside its place and then renamed. Training and validation eyes go into ``imagesTr``
-    and ``labelsTr`` (0, and 1 for vessels), test eyes into ``imagesTs`` and ``labelsTs``; eyes without a vessel map are
-    left out. ``splits_final.json`` has the :func:`patient_folds`; nnU-Net looks for it in
-    ``nnUNet_preprocessed/Dataset<id>_NAME`` once it has preprocessed the set.
+    It is written to a hidden folder that is then renamed. Training and validation eyes are in ``imagesTr`` and
+    ``labelsTr`` (0 for background, 1 for vessels), test eyes in ``imagesTs`` and ``labelsTs``. Eyes without a vessel
+    map are left out. ``splits_final.json`` holds the :func:`patient_folds`. After preprocessing, nnU-Net reads it from
+    ``nnUNet_preprocessed/Dataset<id>_NAME``.
 
     Args:
-        datalist: as of :func:`retina_monai.data.listing.layouts.find_datalist`, so each item's ``name`` is unique.
-        directory: the folder ``nnUNet_raw``, made if need be.
-        dataset_id: the number in the data set's name, 1 to 999.
-        overwrite: whether a data set of that name takes the place of one that is there.
+        datalist: datalist from :func:`retina_monai.data.listing.layouts.find_datalist`, whose item names are unique.
+        directory: folder ``nnUNet_raw``, created if it does not exist.
+        dataset_id: number in the name of the data set, 1 to 999.
+        overwrite: whether to replace an existing data set of the same name.
 
     Returns:
-        The data set's folder.
+        The folder of the data set.
 
     Raises:
-        RetinaError: a data set with that number is there already; fewer than two patients train and validate; a
-            picture that cannot be read; the folder cannot be written.
+        RetinaError: if a data set with that number exists; if training and validation have fewer than two patients; if
+            an image cannot be read; or if the folder cannot be written.
     """
     target = nnunet_folder(datalist, directory, dataset_id, overwrite)
     eyes = _with_vessels(datalist)
@@ -67,16 +67,17 @@ def write_nnunet(datalist: Datalist, directory: str | Path, dataset_id: int = 50
 
 
 def patient_folds(datalist: Datalist) -> list[dict[str, list[str]]]:
-    """Folds of nnU-Net's cross-validation in which no patient both trains and validates.
+    """Folds by patient for nnU-Net's cross-validation.
 
-    In fold 0 the eyes of ``validation`` validate; the patients of ``training``, sorted as text, validate in turn in the
-    four others. Each eye validates once, so that nnU-Net compares its configurations as usual.
+    Fold 0 validates on the eyes of ``validation``. The other four validate on the patients of ``training``, distributed
+    in text order. Each eye is in one validation set, so that nnU-Net compares its configurations as usual.
 
     Returns:
-        ``train`` and ``val`` of each fold: names of items, sorted. Fewer than five folds if there are fewer patients.
+        For each fold, the sorted item names of ``train`` and ``val``. There are fewer than five folds if there are
+        fewer patients.
 
     Raises:
-        RetinaError: fewer than two patients in training and validation.
+        RetinaError: if training and validation have fewer than two patients.
     """
     eyes = datalist["training"] + datalist["validation"]
     validating = {item["patient"] for item in datalist["validation"]}
@@ -96,10 +97,10 @@ def patient_folds(datalist: Datalist) -> list[dict[str, list[str]]]:
 
 
 def nnunet_folder(datalist: Datalist, directory: str | Path, dataset_id: int, overwrite: bool = False) -> Path:
-    """Where :func:`write_nnunet` writes, named after the number and the data sets.
+    """The output folder of :func:`write_nnunet`, named after the number and the data sets.
 
     Raises:
-        RetinaError: the number is none of nnU-Net's, or is taken.
+        RetinaError: if the number is invalid or taken.
     """
     if type(dataset_id) is not int or dataset_id not in IDS:
         raise RetinaError(f"dataset_id is {dataset_id!r}: nnU-Net takes a number from {IDS[0]} to {IDS[-1]}")
@@ -112,7 +113,7 @@ def nnunet_folder(datalist: Datalist, directory: str | Path, dataset_id: int, ov
         if not overwrite:
             raise RetinaError(f"{taken} is there already: give another --dataset_id, or --overwrite true")
         if not (taken / "dataset.json").is_file():
-            raise RetinaError(f"{taken} is no data set of nnU-Net, it has no dataset.json: move it away")
+            raise RetinaError(f"{taken} is not a data set of nnU-Net, it has no dataset.json: move it away")
     return target
 
 
@@ -142,9 +143,10 @@ def _write_eye(item: Item, folder: Path, place: str) -> None:
 
 
 def _about(name: str, count: int, synthetic: bool | list[str]) -> dict[str, object]:
-    """nnU-Net's ``dataset.json``; it normalises channels of these names each by its own mean and deviation.
+    """Content of ``dataset.json``. nnU-Net normalises channels of these names by their mean and standard deviation.
 
-    ``synthetic``, which nnU-Net does not read, is true, or names the cases that are; it is absent if none is.
+    ``synthetic``, which nnU-Net ignores, is true for a synthetic set, lists the synthetic cases of a mixed set, and is
+    absent for a real set.
     """
     return {
         "name": name.partition("_")[2],
@@ -159,7 +161,7 @@ def _about(name: str, count: int, synthetic: bool | list[str]) -> dict[str, obje
 
 
 def _take_place(partial: Path, target: Path) -> None:
-    """Rename ``partial`` to ``target``; what was there goes once the new one is in its place."""
+    """Rename ``partial`` to ``target``. An existing folder is removed after the new one is in place."""
     old = Path(f"{partial}.old")
     try:
         if target.exists():

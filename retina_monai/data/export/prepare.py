@@ -1,4 +1,4 @@
-"""Look over data sets before training: what was found, what is missing; and write it down in a form to train on."""
+"""Check data sets before training, summarise them, and write them as a datalist or for nnU-Net."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from retina_monai.kinds import LESIONS, PICTURES
 __all__ = ["describe_datalist", "list_layouts", "prepare", "write_datalist"]
 
 FORMATS = {"datalist": "datalist.json", "nnunet": "nnUNet_raw"}
-"""What is written, and its place unless another is given."""
+"""Output formats with their default paths."""
 
 SIDES = {"L": "left", "R": "right"}
 
@@ -32,23 +32,23 @@ def prepare(
     format: str = "datalist",
     dataset_id: int = 501,
 ) -> str:
-    """Find the eyes of data sets, decode and check every picture, and write them down.
+    """List the eyes of data sets, decode and check all images, and write the result.
 
     Args:
-        directories: as ``dataset_dir`` of :func:`retina_monai.data.listing.layouts.find_datalist`.
-        output: for a datalist the file to write, ``datalist.json`` by default, with paths relative to its folder; for
-            nnU-Net the folder in which its data set is made, ``nnUNet_raw`` by default.
-        overwrite: whether it may take the place of one that is there.
-        skip_unreadable: leave out eyes with pictures that are broken or make no sense, and log them.
-        format: 'datalist', or 'nnunet' (:func:`retina_monai.data.export.nnunet.write_nnunet`).
+        directories: data sets, see ``dataset_dir`` of :func:`retina_monai.data.listing.layouts.find_datalist`.
+        output: datalist to write, with paths relative to its folder (default: ``datalist.json``), or folder of nnU-Net
+            in which its data set is created (default: ``nnUNet_raw``).
+        overwrite: whether to replace an existing output.
+        skip_unreadable: whether to leave out and log eyes with broken or invalid images.
+        format: 'datalist' or 'nnunet' (:func:`retina_monai.data.export.nnunet.write_nnunet`).
         dataset_id: number of nnU-Net's data set.
 
     Returns:
-        What was found, for a person to read.
+        A readable summary of the data sets.
 
     Raises:
-        RetinaError: as ``find_datalist``, ``check_contents`` and ``write_nnunet``; a format that is none; ``output``
-            is no name of a datalist, is there already or cannot be written.
+        RetinaError: if the format is unknown; if ``output`` is not a JSON file, exists or cannot be written; or as
+            ``find_datalist``, ``check_contents`` and ``write_nnunet``.
     """
     if not directories:
         raise RetinaError("prepare needs a directory: name one or several that hold data sets")
@@ -62,7 +62,7 @@ def prepare(
         raise RetinaError(f"{output} is there already: give another --output, or --overwrite true")
     datalist = find_datalist(directories, skip_unreadable)
     if format == "nnunet":
-        nnunet_folder(datalist, output, dataset_id, overwrite)  # refuses before the long work
+        nnunet_folder(datalist, output, dataset_id, overwrite)  # fails early
     datalist = _checked(datalist, skip_unreadable)
     if format == "nnunet":
         written = _write_for_nnunet(datalist, output, dataset_id, overwrite)
@@ -73,17 +73,17 @@ def prepare(
 
 
 def describe_datalist(datalist: Datalist) -> str:
-    """Per data set: eyes and patients, splits, sizes, where fields of view come from, lateralities, what is missing."""
+    """Summarise eyes, patients, splits, sizes, masks, lateralities, grades and missing photographs per data set."""
     items = [item for split in SPLITS for item in datalist[split]]
     sets = {str(item["dataset"]): None for item in items}
     return "\n\n".join(_describe_set(name, datalist) for name in sets)
 
 
 def write_datalist(datalist: Datalist, path: str | Path) -> None:
-    """Write a datalist in the form of MONAI's ``load_decathlon_datalist``: whole, or not at all.
+    """Write a datalist in the format of MONAI's ``load_decathlon_datalist``, completely or not at all.
 
     Raises:
-        RetinaError: the file cannot be written.
+        RetinaError: if the file cannot be written.
     """
     folder = os.path.realpath(Path(path).parent)
     lists = {split: [_relative(item, folder) for item in items] for split, items in datalist.items() if items}
@@ -93,9 +93,9 @@ def write_datalist(datalist: Datalist, path: str | Path) -> None:
 
 
 def list_layouts() -> str:
-    """The layouts that are recognised, and how to get each data set."""
+    """The known layouts, and how to get each data set."""
     sets = "\n\n".join(_describe_layout(layout) for layout in LAYOUTS)
-    return f"{sets}\n\nThe terms are given as others quote them: read them where you get a set, before you publish."
+    return f"{sets}\n\nThe terms are quoted from secondary sources: read the original terms before you publish."
 
 
 def _checked(datalist: Datalist, skip_unreadable: bool) -> Datalist:
@@ -108,7 +108,7 @@ def _write_for_nnunet(datalist: Datalist, output: Path, dataset_id: int, overwri
     folder = write_nnunet(datalist, output, dataset_id, overwrite)
     return (
         f"{folder} is a raw data set of nnU-Net. With nnUNet_raw={output.resolve()}, run nnUNetv2_plan_and_preprocess "
-        f"-d {dataset_id}, then copy {folder / 'splits_final.json'} to {folder.name} in nnUNet_preprocessed: else "
+        f"-d {dataset_id}, then copy {folder / 'splits_final.json'} to {folder.name} in nnUNet_preprocessed: otherwise "
         "nnU-Net draws folds that mix patients"
     )
 
@@ -156,7 +156,7 @@ def _lateralities(items: Sequence[Item]) -> str:
 
 
 def _masks(items: Sequence[Item], keys: Sequence[str]) -> str:
-    """Of each kind of mask how many there are, and in how many eyes it was looked for and not found."""
+    """Numbers of masks by kind, with the number of annotated eyes without the structure."""
     texts = []
     for key in keys:
         there = sum(key in item for item in items)
@@ -178,7 +178,7 @@ def _missing(name: str, found: int) -> str:
 
 
 def _relative(item: Item, folder: str) -> Item:
-    """An item with paths from a folder, and its vessel map as ``label`` too: the mask's key in MONAI's datalists."""
+    """Make the paths of an item relative, and add the vessel map as ``label``, the mask's key in MONAI's datalists."""
     paths = {key: os.path.relpath(full_path(item[key]), folder) for key in PICTURES if key in item}
     label = {"label": paths["vessel"]} if "vessel" in paths else {}
     return item | paths | label

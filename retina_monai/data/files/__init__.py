@@ -1,1 +1,1 @@
-"""Read, check and write pictures."""
+"""Read, check and write images."""

@@ -1,7 +1,7 @@
-"""Find what is wrong with the pictures of a data set before anything is trained on them, all of it at once.
+"""Validate the images of a data set before training, and report all faults at once.
 
-:func:`check_files` looks at headers and structure, which costs little; :func:`check_contents` decodes every picture and
-looks at what it shows; :func:`check_eye` does so for one eye that is decoded already.
+:func:`check_files` reads headers and file structure only, which is fast. :func:`check_contents` decodes every image and
+checks its content. :func:`check_eye` checks the content of one decoded eye.
 """
 
 from __future__ import annotations
@@ -34,30 +34,31 @@ SKIP = "--skip_unreadable true"
 NO_MASKS: Mapping[str, NDArray[np.uint8]] = MappingProxyType({})
 
 MOST = 0.5
-COLOUR_GRID = 256  # points a side on which colours are counted
-COLOURS = 8  # of a label map
-DARK, BRIGHT = 32, 223  # a mask with smooth edges, or stored as JPEG, has few pixels between ...
-BETWEEN, BETWEEN_BRIGHT = 0.2, 0.02  # ... at most this share (and this, where most is bright: one channel may be so),
-FEW = 0.005  # and at least this share is brighter, and a quarter of what is between
-GREY = 12  # channels that differ by no more are grey: JPEG rounds
-SMALLEST = 64  # pixels a side from which vessels can be told from noise
-FITS = 0.2  # correlation of a map that lies right: at least 0.33 on real eyes, where one that lies wrong has up to 0.09
+COLOUR_GRID = 256  # points per side of the grid on which colours are counted
+COLOURS = 8  # maximum number of colours in a label map
+DARK, BRIGHT = 32, 223  # a mask with smooth edges or JPEG artefacts has few pixels between these grey levels
+BETWEEN, BETWEEN_BRIGHT = 0.2, 0.02  # maximum share of such pixels, in general and in a mostly bright image
+FEW = 0.005  # minimum share of brighter pixels, which are also at least a quarter as many as those between
+GREY = 12  # maximum difference between the channels of a grey image, after JPEG rounding
+SMALLEST = 64  # minimum side in pixels at which vessels can be distinguished from noise
+FITS = 0.2  # correlation of an aligned map; on real eyes at least 0.33 if aligned and at most 0.09 if not
 MISSES = 0.1
-GRID = 1024  # points a side on which a photograph is looked at
+GRID = 1024  # points per side of the grid on which photographs are examined
 
 
 def check_files(items: Sequence[Item], skip_unreadable: bool = False) -> list[Item]:
-    """Check that the pictures of all eyes are there, whole by their structure, and of one size for each eye.
+    """Check that the images of all eyes exist, are structurally complete, and have one size per eye.
 
     Args:
-        items: of a datalist.
-        skip_unreadable: leave out the eyes that fail, and log their names, instead of refusing them.
+        items: items of a datalist.
+        skip_unreadable: whether to leave out the eyes that fail and log their names, instead of raising an error.
 
     Returns:
-        The items that pass, in their order.
+        The items that pass, in the same order.
 
     Raises:
-        RetinaError: names the pictures that fail, ten at most; no eye is left.
+        RetinaError: if an eye fails and ``skip_unreadable`` is false (the message names up to ten images), or if no
+            eye is left.
     """
     sizes: dict[str, tuple[int, int] | RetinaError] = {}
     for path in tqdm(_paths(items), desc="checking files", leave=False, disable=None):
@@ -69,16 +70,16 @@ def check_files(items: Sequence[Item], skip_unreadable: bool = False) -> list[It
 
 
 def check_contents(items: Sequence[Item], skip_unreadable: bool = False) -> list[Item]:
-    """Decode the pictures of all eyes, on several threads, and check what they show as :func:`check_eye` does.
+    """Decode the images of all eyes in several threads and check their content as :func:`check_eye` does.
 
     Args:
-        items, skip_unreadable: as for :func:`check_files`.
+        items, skip_unreadable: see :func:`check_files`.
 
     Returns:
-        The items that pass, in their order.
+        The items that pass, in the same order.
 
     Raises:
-        RetinaError: as :func:`check_files`.
+        RetinaError: see :func:`check_files`.
     """
     with ThreadPoolExecutor(THREADS) as threads:
         found = threads.map(_content_faults, items)
@@ -89,15 +90,15 @@ def check_contents(items: Sequence[Item], skip_unreadable: bool = False) -> list
 def read_pictures(
     item: Mapping[Any, Any], keys: Sequence[str] = PICTURES
 ) -> tuple[dict[str, NDArray[np.uint8]], list[str]]:
-    """Read the pictures of an eye.
+    """Read the images of an eye.
 
     Args:
-        item: line of a datalist.
-        keys: of the pictures that are wanted; those that the item lacks are left out.
+        item: item of a datalist.
+        keys: keys of the images to read. Keys that the item lacks are ignored.
 
     Returns:
-        Photographs ``(3, H, W)`` in [0, 255] and masks ``(1, H, W)`` of {0, 1}, by their keys; and a sentence for each
-        that cannot be read, or is a photograph where a mask belongs.
+        A dictionary of photographs ``(3, H, W)`` in [0, 255] and masks ``(1, H, W)`` in {0, 1}, and one sentence for
+        each image that cannot be read or is a photograph in place of a mask.
     """
     pictures: dict[str, NDArray[np.uint8]] = {}
     faults: dict[str, RetinaError] = {}
@@ -109,8 +110,8 @@ def read_pictures(
     swapped = [key for key, fault in faults.items() if isinstance(fault, PhotographAsMaskError)]
     if swapped and "image" in pictures and _is_mask(pictures["image"]):
         return pictures, [
-            f"{item['image']} is a mask, black and white, and {item[swapped[0]]} a photograph where a "
-            f"{MASKS[swapped[0]].name} belongs: they have changed places, so swap them"
+            f"{item['image']} is a mask, black and white, and {item[swapped[0]]} is a photograph where a "
+            f"{MASKS[swapped[0]].name} belongs: swap them"
         ]
     return pictures, [str(fault) for fault in faults.values()]
 
@@ -122,20 +123,21 @@ def check_eye(
     fov: NDArray[np.uint8] | None = None,
     masks: Mapping[str, NDArray[np.uint8]] = NO_MASKS,
 ) -> None:
-    """Check that a photograph looks like one and its masks like what they are masks of.
+    """Check that a photograph and its masks show what their keys say.
 
     Args:
-        image: ``(3, H, W)`` in [0, 255].
-        vessel: ``(1, H, W)`` of {0, 1}; ``None``: the eye has none.
-        item: line of the datalist, whose paths the error names.
-        fov: ``(1, H, W)`` of {0, 1}; ``None``: the whole frame counts. It is checked if ``item`` has it.
-        masks: of the other structures, by their keys, like ``vessel``.
+        image: photograph ``(3, H, W)`` in [0, 255].
+        vessel: vessel map ``(1, H, W)`` in {0, 1}, or ``None`` if the eye has no vessel map.
+        item: item of the datalist, whose paths appear in error messages.
+        fov: field of view ``(1, H, W)`` in {0, 1}, or ``None`` to use the whole frame. It is checked if ``item`` has
+            the key ``fov``.
+        masks: masks of other structures by key, in the format of ``vessel``.
 
     Raises:
-        RetinaError: a mask is of another size than the photograph; the photograph is black, or has two values as a
-            mask has, or a few colours as a label map has; or as
-            :func:`retina_monai.data.files.mask_checks.check_masks`; the vessel map fits when it is turned or mirrored,
-            and not as it is; a photograph in colour whose vessels are brighter than what is beside them.
+        RetinaError: if a mask and the photograph differ in size; if the photograph is black, has two values like a
+            mask, or has few colours like a label map; if the vessel map is aligned only after it is rotated or
+            mirrored; if vessels in a colour photograph are brighter than their surroundings; or as
+            :func:`retina_monai.data.files.mask_checks.check_masks`.
     """
     found = ({} if vessel is None else {"vessel": vessel}) | dict(masks)
     pictures = {"image": image, **found} | ({} if fov is None else {"fov": fov})
@@ -146,7 +148,7 @@ def check_eye(
     if _is_mask(image):
         raise RetinaError(
             f"{item['image']} is a mask, black and white, where a photograph belongs: "
-            "mask and photograph may have changed places"
+            "mask and photograph may be swapped"
         )
     if _is_label_map(image):
         raise RetinaError(f"{item['image']} has at most {COLOURS} colours: it is a label map, so give the photograph")
@@ -160,43 +162,43 @@ def check_eye(
 def _check_alignment(
     image: NDArray[np.uint8], vessel: NDArray[np.uint8], item: Mapping[Any, Any], fov: NDArray[np.uint8] | None
 ) -> None:
-    """Refuse a map that lies on its photograph in another orientation, and warn of one that does not fit at all."""
+    """Raise an error if a map is misoriented, and warn if it fits its photograph in no orientation."""
     if max(image.shape[1:]) < SMALLEST:
         return
     from retina_monai.data.files.orientation import ORIENTATIONS, vessel_fit  # imports torch, which takes seconds
 
-    whole_frame = "fov" not in item and _is_grey(image)  # OCTA, of which a dark part is no border
+    whole_frame = "fov" not in item and _is_grey(image)  # in OCTA, dark areas are not a border
     fits = vessel_fit(image, vessel, np.ones_like(vessel) if whole_frame else fov)
-    size = np.abs(fits)  # in angiograms and OCTA vessels are bright
+    size = np.abs(fits)  # vessels are bright in angiograms and OCTA
     best = int(size.argmax())
     if size[best] >= FITS and size[0] < size[best] / 2:
         raise RetinaError(
             f"{item['vessel']} fits its photograph {item['image']} only when it is {ORIENTATIONS[best]}: save the map "
-            "in the orientation in which the photograph is read"
+            "in the orientation of the photograph"
         )
     if fits[0] <= -FITS and not _is_grey(image):
         raise RetinaError(
-            f"{item['image']} has vessels that are brighter than what is beside them: it is a negative, so give the "
-            "photograph itself"
+            f"{item['image']} has vessels that are brighter than their surroundings: it is a negative, so give the "
+            "original photograph"
         )
     if size[0] < MISSES and not item.get("synthetic"):
         logger.warning(
-            "%s fits its photograph %s in no orientation: see whether it is the map of that eye, and of the same crop",
+            "%s fits its photograph %s in no orientation: check that both show the same eye and the same crop",
             item["vessel"],
             item["image"],
         )
 
 
 def refuse_or_skip(faults: Sequence[Sequence[str]], total: int, skip_unreadable: bool) -> None:
-    """End with one sentence about all that is wrong, or log what is left out of it.
+    """Raise one error that lists all faults, or log the eyes that are left out.
 
     Args:
-        faults: of each eye that fails, a sentence for each fault.
-        total: eyes in all.
-        skip_unreadable: log, if an eye is left.
+        faults: one sentence per fault, for each eye that fails.
+        total: total number of eyes.
+        skip_unreadable: whether to log instead of raising, as long as an eye is left.
 
     Raises:
-        RetinaError: there are faults, and they are not skipped or no eye is left.
+        RetinaError: if there are faults and either they are not skipped or no eye is left.
     """
     texts = [text for found in faults for text in found]
     if not texts:
@@ -208,7 +210,7 @@ def refuse_or_skip(faults: Sequence[Sequence[str]], total: int, skip_unreadable:
     elif len(texts) == 1:
         raise RetinaError(f"{texts[0]} (or leave the eye out with {SKIP})")
     else:
-        advice = f"mend or remove them, or leave them out with {SKIP}"
+        advice = f"fix or remove them, or leave them out with {SKIP}"
         raise RetinaError(f"{len(faults)} of {total} eyes cannot be used: {join_first(texts)} ({advice})")
 
 
@@ -218,26 +220,26 @@ def _passing(items: Sequence[Item], faults: Sequence[Sequence[str]], skip_unread
 
 
 def _paths(items: Sequence[Item]) -> list[str]:
-    """Each picture once, in the order of the items."""
+    """Paths of all images without duplicates, in the order of the items."""
     return list(dict.fromkeys(str(item[key]) for item in items for key in PICTURES if key in item))
 
 
 def _file_faults(item: Item, sizes: Mapping[str, tuple[int, int] | RetinaError]) -> list[str]:
-    """What is wrong with the files of an eye, or else with their sizes."""
+    """Faults of an eye's files, or of the image sizes if all files are complete."""
     found = {key: sizes[str(item[key])] for key in PICTURES if key in item}
     broken = [str(value) for value in found.values() if isinstance(value, RetinaError)]
     return broken or _size_faults(item, {key: value for key, value in found.items() if isinstance(value, tuple)})
 
 
 def _size_faults(item: Mapping[Any, Any], sizes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """A sentence for each picture that is not as large as the first of its eye."""
+    """One sentence for each image whose size differs from that of the eye's first image."""
     first, *others = sizes or [""]
     faults = []
     for key in (key for key in others if sizes[key] != sizes[first]):
         turned = tuple(sizes[key]) == tuple(sizes[first])[::-1]
         advice = (
-            "the mask lies on its side (stored transposed, or without the EXIF turn of the photograph), so save it in "
-            "the orientation in which the photograph is read"
+            "the mask lies on its side (stored transposed, or without the EXIF rotation of the photograph), so save "
+            "it in the orientation of the photograph"
             if turned
             else "give masks of the photograph's size"
         )
@@ -270,7 +272,7 @@ def _eye_faults(item: Item, pictures: Mapping[str, NDArray[np.uint8]]) -> list[s
 
 
 def _is_label_map(image: NDArray[np.uint8]) -> bool:
-    """Whether a photograph ``(3, H, W)`` has no more colours than labels, most of it black: seen on a grid."""
+    """Whether an image ``(3, H, W)``, sampled on a grid, is mostly black and has as few colours as a label map."""
     step = -(-max(image.shape[1:]) // COLOUR_GRID)
     seen = image[:, ::step, ::step].reshape(3, -1).astype(np.int32)
     colours, count = np.unique(seen[0] << 16 | seen[1] << 8 | seen[2], return_counts=True)
@@ -278,7 +280,7 @@ def _is_label_map(image: NDArray[np.uint8]) -> bool:
 
 
 def _is_mask(image: NDArray[np.uint8]) -> bool:
-    """Whether a photograph ``(3, H, W)`` is grey and of two values, or nearly: seen on a grid, which is enough."""
+    """Whether an image ``(3, H, W)``, sampled on a grid, is grey and has two values or nearly so."""
     if not _is_grey(image):
         return False
     seen = _seen(image)

@@ -1,4 +1,4 @@
-"""What the masks of an eye show: whether each is of what it is said to be, and not inverted."""
+"""Check that each mask of an eye marks the structure that its key names and is not inverted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from retina_monai.transforms.field_of_view import fov_box
 __all__ = ["check_masks"]
 
 MOST = 0.5
-LEAST = 0.25  # share of what a photograph shows that a field of view marks at least
-DIM = 0.1  # of the brightness of the brightest tenth: what is darker is not shown
-FRAME = 0.02  # share of the frame outside of the eye from which what is marked there counts
-LARGE = 0.1  # share of the frame from which vessels' bounding box is taken for the eye
-SMALLEST = 64  # pixels a side from which masks have a form
-GRID = 256  # points a side on which forms are looked at
-SOLID, THICK = 0.25, 0.03  # the largest circle in a vessel map has less of what is marked, or of the eye's diameter
-LINES = 0.1  # and in a disc more
-LARGER = 1.1  # than a disc is no cup
+LEAST = 0.25  # minimum share of the visible part of a photograph that a field of view covers
+DIM = 0.1  # pixels darker than this fraction of the 90th percentile of brightness are not visible
+FRAME = 0.02  # minimum share of the frame outside the eye at which pixels marked there are checked
+LARGE = 0.1  # minimum share of the frame at which the bounding box of vessels stands for the eye
+SMALLEST = 64  # minimum side in pixels at which shapes are checked
+GRID = 256  # points per side of the grid on which shapes are checked
+SOLID = 0.25  # maximum share of a vessel map's marked pixels inside its largest inscribed circle
+THICK = 0.03  # maximum radius of that circle, as a fraction of the eye's diameter
+LINES = 0.1  # minimum share of a disc's marked pixels inside its largest inscribed circle
+LARGER = 1.1  # maximum ratio of the areas of cup and disc
 
 
 def check_masks(
@@ -33,29 +34,28 @@ def check_masks(
     fov: NDArray[np.uint8] | None = None,
     image: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Check that masks look like what they are masks of: neither black, nor inverted, nor another kind of mask.
+    """Check that masks are neither empty nor inverted nor masks of another structure.
 
     Args:
-        masks: ``(1, H, W)`` of {0, 1}, by their keys in :data:`retina_monai.kinds.MASKS`.
-        item: line of the datalist, whose paths the error names.
-        fov: ``(1, H, W)`` of {0, 1}; ``None``: the frame counts, of vessels their bounding box if it is as large as an
-            eye. It is checked if ``item`` has it.
-        image: ``(3, H, W)``, with which ``fov`` is compared.
+        masks: masks ``(1, H, W)`` in {0, 1} by key, see :data:`retina_monai.kinds.MASKS`.
+        item: item of the datalist, whose paths appear in error messages.
+        fov: field of view ``(1, H, W)`` in {0, 1}. If ``None``, the frame is used, or the bounding box of the vessels
+            where it is as large as an eye. It is checked if ``item`` has the key ``fov``.
+        image: photograph ``(3, H, W)`` to compare ``fov`` with.
 
     Raises:
-        RetinaError: a field of view is empty, or inverted, or leaves out most of what the photograph shows; a mask
-            marks more of the eye than its kind can (half; of atrophy 0.8), or most of what surrounds the eye; one of
-            vessels, arteries, veins or disc marks nothing inside the field of view (those of cup, atrophy and lesions
-            may); a vessel map has one solid area, or a disc none; the cup is larger than the disc.
+        RetinaError: if the field of view is empty, inverted, or leaves out most of the visible part of the photograph;
+            if a mask marks more of the eye than its structure can cover (0.5, or 0.8 for atrophy) or most of the area
+            outside the eye; if a mask of vessels, arteries, veins or the disc is empty inside the field of view (masks
+            of cup, atrophy and lesions may be empty); if a vessel map has one solid area or a disc mask none; or if
+            the cup is larger than the disc.
     """
     if fov is not None and "fov" in item:
         _check_fov(masks, item, fov, image)
     for key, mask in masks.items():
         _check_mask(mask, item[key], MASKS[key], fov)
     if "cup" in masks and "disc" in masks and masks["cup"].sum() > LARGER * masks["disc"].sum():
-        raise RetinaError(
-            f"{item['cup']} marks more than {item['disc']}: disc and cup have changed places, so swap them"
-        )
+        raise RetinaError(f"{item['cup']} marks more than {item['disc']}: disc and cup are swapped, so swap them back")
 
 
 def _check_fov(
@@ -66,7 +66,7 @@ def _check_fov(
 ) -> None:
     path = item["fov"]
     if not fov.any():
-        raise RetinaError(f"{path} is an empty field of view: mark the eye, or give none to have it computed")
+        raise RetinaError(f"{path} is an empty field of view: mark the eye, or leave it out to have it computed")
     step = -(-max(fov.shape[1:]) // GRID)
     small = fov[0, ::step, ::step] > 0
     middle, edge = _middle_share(small), _edge_share(small)
@@ -76,19 +76,19 @@ def _check_fov(
         return
     if edge > middle:
         raise RetinaError(
-            f"{path} is an inverted field of view, empty inside and full outside: invert it, or give none to have it "
-            "computed"
+            f"{path} is an inverted field of view, empty inside and full outside: invert it, or leave it out to have "
+            "it computed"
         )
     for key, mask in masks.items():
         other = mask[0, ::step, ::step] > 0
         if np.count_nonzero(other & seen) > MOST * np.count_nonzero(seen) and _middle_share(other) >= MOST:
             raise RetinaError(
-                f"{path} marks {covered:.0%} of the eye and {item[key]} more than half: field of view and "
-                f"{MASKS[key].name} have changed places, so swap them"
+                f"{path} marks {covered:.0%} of the eye and {item[key]} marks more than half: field of view and "
+                f"{MASKS[key].name} are swapped, so swap them back"
             )
     raise RetinaError(
-        f"{path} marks {covered:.0%} of what the photograph shows: it is not a field of view, so mark the eye, or give "
-        "none to have it computed"
+        f"{path} marks {covered:.0%} of what the photograph shows: it is not a field of view, so mark the eye, or "
+        "leave it out to have it computed"
     )
 
 
@@ -116,7 +116,7 @@ def _check_mask(mask: NDArray[np.uint8], path: Any, kind: Kind, fov: NDArray[np.
 
 
 def _check_form(mask: NDArray[np.uint8], path: Any, kind: Kind, whole: int) -> None:
-    """By the largest circle inside a mask: much of a disc, little of vessels."""
+    """Check the share of the largest inscribed circle, which is large for a disc and small for vessels."""
     step = -(-max(mask.shape[1:]) // GRID)
     small = np.pad(mask[0, ::step, ::step], 1)
     if not small.any():
@@ -134,7 +134,7 @@ def _left_out(kind: Kind) -> str:
 
 
 def _extent(mask: NDArray[np.uint8], kind: Kind) -> int:
-    """Pixels that are taken for the eye where its field of view is not known."""
+    """Area of the eye in pixels, where its field of view is unknown."""
     if kind.form == "tree" and mask.any() and max(mask.shape[1:]) >= SMALLEST:
         top, left, bottom, right = fov_box(mask)
         if (bottom - top) * (right - left) > LARGE * mask.size:
@@ -143,7 +143,7 @@ def _extent(mask: NDArray[np.uint8], kind: Kind) -> int:
 
 
 def _middle_share(mask: NDArray[np.bool_]) -> float:
-    """How much of the middle of its bounding box a mask ``(H, W)`` marks."""
+    """Share of marked pixels in the middle of the bounding box of a mask ``(H, W)``."""
     if not mask.any():
         return 0.0
     top, left, bottom, right = fov_box(mask[None])
@@ -152,11 +152,11 @@ def _middle_share(mask: NDArray[np.bool_]) -> float:
 
 
 def _edge_share(mask: NDArray[np.bool_]) -> float:
-    """How much of the edge of the frame a mask ``(H, W)`` marks."""
+    """Share of marked pixels along the edge of the frame of a mask ``(H, W)``."""
     return float(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean())
 
 
 def _lit(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a photograph ``(3, H, W)`` is not dark."""
+    """Visible pixels of a photograph ``(3, H, W)``."""
     brightness = image.max(axis=0)
     return np.asarray(brightness > DIM * np.percentile(brightness, 90))

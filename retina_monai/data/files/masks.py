@@ -1,7 +1,7 @@
-"""What a mask is, in files and in arrays alike, and what is given instead of one: label maps and photographs.
+"""Binarise masks from files and arrays, and reject label maps and photographs.
 
-A mask has two values, whatever its scale. Anti-aliasing, JPEG and the votes of several experts put other values between
-them, on the edges of what is marked. Labels fill areas with them, and a photograph has them everywhere.
+A mask has two values on any scale. Anti-aliasing, JPEG and averaging over annotators add intermediate values, but only
+at the edges of marked areas. In a label map, intermediate values fill areas. In a photograph, they are everywhere.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from retina_monai.kinds import MASKS, Kind
 __all__ = ["DEPTHS", "PhotographAsMaskError", "refuse_values", "shows_photograph", "to_mask"]
 
 DEPTHS = (8, 10, 12, 14, 16)
-NOISE = 1e-3  # of floating-point numbers about whole ones
+NOISE = 1e-3  # tolerance of floating-point values around integers
 
-FAINT = 12  # of 255: darker is background, as JPEG leaves it
-FULL = 223  # of 255: brighter is inside, as JPEG leaves it
-GRID = 512  # points a side on which a photograph is looked for
-FRAME = 0.1  # share of the frame that a photograph's eye takes at least
-SHOWN, BETWEEN = 0.8, 0.6  # shares of a photograph's middle that are not dark, and neither dark nor full
-SMOOTH = 0.3  # correlation of neighbours in grey photographs: at least 0.8 in real ones, 0.39 in OCTA, 0 in noise
-PEAK = 0.25  # share of these that one value may have: more is a flat background
+FAINT = 12  # of 255: maximum background value after JPEG compression
+FULL = 223  # of 255: minimum foreground value after JPEG compression, exclusive
+GRID = 512  # points per side of the grid on which photographs are detected
+FRAME = 0.1  # minimum share of the frame that the eye covers in a photograph
+SHOWN, BETWEEN = 0.8, 0.6  # minimum shares of non-dark and of intermediate pixels in the middle of a photograph
+SMOOTH = 0.3  # minimum correlation of neighbours in a grey photograph: 0.8 and more in real ones, 0.39 in OCTA
+PEAK = 0.25  # maximum share of one value among the intermediate pixels; a flat background has more
 
-FEW_VALUES = 32  # as labels have
-SAMPLE = 2**16  # pixels of which more values show that there are more
+FEW_VALUES = 32  # maximum number of values in a label map
+SAMPLE = 2**16  # pixels in which values are counted before all pixels are
 ALL, TO_END, TO_LAST = slice(None), slice(1, None), slice(-1)
 PAIRS = (
     ((TO_END, ALL), (TO_LAST, ALL)),
@@ -37,44 +37,44 @@ PAIRS = (
     ((TO_END, TO_END), (TO_LAST, TO_LAST)),
     ((TO_END, TO_LAST), (TO_LAST, TO_END)),
 )  # a pixel and its neighbour, in four of eight directions
-PURE = 0.75  # share of a value's marked neighbours that are equal to it ...
-CONNECTED = 1.5  # ... and how many those are: two along a line
-EDGE = 0.5  # share of its pixels that lie between a lower and a higher neighbour
-COUNTED = 0.005  # share of what is marked that a label must have
-NESTED = 0.05  # of a side: how wide the rings are on which experts disagree
-AREA_GRID = 1024  # points a side at which neighbours are compared
-FLAT = 6  # grey levels among neighbours in an area of one label, after JPEG
-WIDE, ALONE = 3, 3  # its grey levels each way, and how many times as much as the levels beside they hold
+PURE = 0.75  # minimum share of equal values among the marked neighbours of a label's pixels
+CONNECTED = 1.5  # minimum number of equal neighbours per pixel of a label; pixels of a line have two
+EDGE = 0.5  # maximum share of a label's pixels with both a lower and a higher neighbour
+COUNTED = 0.005  # minimum share of the marked pixels that a label has
+NESTED = 0.05  # maximum width, relative to the side, of the rings on which annotators disagree
+AREA_GRID = 1024  # points per side of the grid on which neighbours are compared
+FLAT = 6  # maximum range of grey levels among neighbours in an area of one label, after JPEG compression
+WIDE = 3  # half width of a label's peak in the histogram, in grey levels
+ALONE = 3  # minimum ratio of the peak's count to that of the levels beside it
 
 
 ANY = Kind((), "mask", "mask", one="structure", many="one structure")
 
 
 class PhotographAsMaskError(RetinaError):
-    """A photograph where a mask belongs."""
+    """A photograph was given in place of a mask."""
 
 
 def to_mask(array: NDArray, name: str | Path, key: str = "", threshold: int = 128) -> NDArray[np.uint8]:
-    """Bring a picture with two values to 0 and 1, and refuse one that has labels or is a photograph.
+    """Binarise a mask, and reject label maps and photographs.
 
-    The brightest channel counts. Without values above 1 the scale is [0, 1], else the smallest usual depth.
-    Floating-point values may miss 0 and 1 by what interpolation adds. Where one value other than 0 occurs, it is
-    inside, however dark it is.
+    The maximum over the channels is used. The scale is [0, 1] if no value exceeds 1, otherwise that of the smallest
+    usual bit depth. Floating-point values may deviate from 0 and 1 as interpolation causes it. A single non-zero value
+    is foreground, however small it is.
 
     Args:
-        array: ``(H, W)`` or ``(H, W, 3)``: Boolean, whole numbers or floating point.
-        name: file or argument, for the error.
-        key: of :data:`retina_monai.kinds.MASKS`; empty: a mask of anything.
-        threshold: on the scale of [0, 255]; what reaches it is inside.
+        array: mask ``(H, W)`` or ``(H, W, 3)``: Boolean, integer or floating point.
+        name: file or argument, for error messages.
+        key: key in :data:`retina_monai.kinds.MASKS`, or empty for a mask of any structure.
+        threshold: minimum foreground value on the scale of [0, 255].
 
     Returns:
-        ``(1, H, W)`` of {0, 1}.
+        Binary mask ``(1, H, W)`` in {0, 1}.
 
     Raises:
-        PhotographAsMaskError: a photograph, in colour or grey.
-        RetinaError: values that are negative, NaN, infinite or beyond 16 bits; labels: up to 32 values of which one
-            between the lowest and the highest fills areas, whereas those of smooth edges lie between a lower and a
-            higher one; values above 1 of which none reaches the threshold.
+        PhotographAsMaskError: if the array is a photograph, in colour or grey.
+        RetinaError: if values are negative, NaN, infinite or beyond 16 bits; if the array is a label map, which has up
+            to 32 values of which an intermediate one fills areas; or if values exceed 1 but none reaches the threshold.
     """
     kind = MASKS.get(key, ANY)
     array = _without_noise(array)
@@ -82,7 +82,7 @@ def to_mask(array: NDArray, name: str | Path, key: str = "", threshold: int = 12
     if shows_photograph(array):
         advice = "; iternet_vessel makes vessel maps of photographs" if kind.form == "tree" else ""
         raise PhotographAsMaskError(
-            f"{name} is a photograph where a {kind.name} belongs: photograph and mask may have changed places{advice}"
+            f"{name} is a photograph where a {kind.name} belongs: photograph and mask may be swapped{advice}"
         )
     brightest = array if array.ndim == 2 else reduce(np.maximum, np.moveaxis(array, 2, 0))
     marked = brightest > 0
@@ -95,16 +95,16 @@ def to_mask(array: NDArray, name: str | Path, key: str = "", threshold: int = 12
         has = f"the values {_listed(values)}" if values else f"values up to {brightest.max():g} in grey areas"
         raise RetinaError(
             f"{name} has {has}: a mask has 0 and 1, or 0 and 255, not labels; "
-            f"give a {kind.name} that marks {kind.many} alone"
+            f"give a {kind.name} that marks only {kind.many}"
         )
     return inside.astype(np.uint8)[None]
 
 
 def shows_photograph(array: NDArray) -> bool:
-    """Whether a picture has a continuum of values all over its middle, in one of its channels at least.
+    """Whether the middle of an image has a continuum of values, in at least one channel.
 
     Args:
-        array: ``(H, W)`` or ``(H, W, 3)``, not negative.
+        array: non-negative image ``(H, W)`` or ``(H, W, 3)``.
     """
     step = -(-max(array.shape[:2]) // GRID)
     seen = array[::step, ::step].astype(np.float32)
@@ -128,7 +128,7 @@ def shows_photograph(array: NDArray) -> bool:
 
 
 def _is_smooth(picture: NDArray[np.float32]) -> bool:
-    """Whether neighbours on one side of one half are alike, as in what shows something, and not in a noisy mask."""
+    """Whether neighbouring values in the larger of the dark and the bright half correlate, unlike in a noisy mask."""
     one, other = picture[:, 1:].ravel(), picture[:, :-1].ravel()
     sides = [(one < 128) & (other < 128), (one >= 128) & (other >= 128)]
     larger = max(sides, key=np.count_nonzero)
@@ -136,31 +136,31 @@ def _is_smooth(picture: NDArray[np.float32]) -> bool:
 
 
 def refuse_values(array: NDArray, name: str | Path) -> None:
-    """Refuse what no picture holds.
+    """Check the range of values of an image.
 
     Raises:
-        RetinaError: values that are negative, NaN, infinite or beyond 16 bits.
+        RetinaError: if values are negative, NaN, infinite or beyond 16 bits.
     """
     smallest, largest = float(array.min()), float(array.max())
     if not (smallest >= 0 and largest < 2 ** DEPTHS[-1]):
-        advice = "" if np.isfinite(smallest + largest) else "; replace NaN and infinity, by 0 outside of the eye say"
+        advice = "" if np.isfinite(smallest + largest) else "; replace NaN and infinity, for example by 0"
         raise RetinaError(
             f"{name} holds values from {smallest:g} to {largest:g}: a picture has 0 to 255, or 0 to 1{advice}"
         )
 
 
 def _without_noise(array: NDArray) -> NDArray:
-    """Floating-point values of a mask without what resampling and compression add: noise, and overshoot of a spline."""
+    """Remove the noise and spline overshoot that resampling and compression add to a floating-point mask."""
     if array.dtype.kind != "f" or not np.isfinite(array).all():
         return array
     nearest = np.rint(array)
     settled = np.where(np.abs(array - nearest) <= NOISE, nearest, array)
-    is_share = settled.min() > -0.5 and settled.max() < 1.5  # labels would be 0 and 1 as well
+    is_share = settled.min() > -0.5 and settled.max() < 1.5  # labels 0 and 1 pass as well
     return np.clip(settled, 0, 1) if is_share else settled
 
 
 def _on_scale(array: NDArray) -> NDArray:
-    """On the scale of [0, 255]: without values above 1 from [0, 1], else rounded from the smallest usual depth."""
+    """Rescale to [0, 255] from [0, 1] if no value exceeds 1, otherwise from the smallest usual bit depth, rounded."""
     largest = float(array.max())
     if largest <= 1:
         return array.astype(np.float32) * 255
@@ -169,7 +169,7 @@ def _on_scale(array: NDArray) -> NDArray:
 
 
 def _few_values(array: NDArray) -> list[float]:
-    """All values, in their order; none if there are more than labels have."""
+    """The sorted distinct values; empty if there are more than a label map has."""
     values = np.unique(array.ravel()[:: max(array.size // SAMPLE, 1)])
     values = np.unique(array) if len(values) <= FEW_VALUES else values
     return [float(value) for value in values] if len(values) <= FEW_VALUES else []
@@ -181,7 +181,7 @@ def _listed(values: list[float]) -> str:
 
 
 def _has_labels(array: NDArray, values: list[float]) -> bool:
-    """Whether a value between the lowest and the highest fills areas or lines of its own."""
+    """Whether an intermediate value fills areas or lines."""
     if len(values) < 3:
         return False
     lowest, highest = values[0], values[-1]
@@ -193,7 +193,7 @@ def _has_labels(array: NDArray, values: list[float]) -> bool:
 
 
 def _fills(array: NDArray, value: float, lowest: float, lower: NDArray, higher: NDArray, fewest: float) -> bool:
-    """Whether a value has lines or areas of its own, and is no edge between lower and higher ones."""
+    """Whether a value fills areas or lines instead of edges between lower and higher values."""
     at = array == value
     count = np.count_nonzero(at)
     if count < fewest or np.count_nonzero(at & (lower < value) & (higher > value)) > EDGE * count:
@@ -207,10 +207,10 @@ def _fills(array: NDArray, value: float, lowest: float, lower: NDArray, higher: 
 
 
 def _counts_votes(array: NDArray, values: list[float]) -> bool:
-    """Whether values are evenly spaced, three at least, and each surrounds the next as a narrow ring."""
+    """Whether four or more values are evenly spaced and form narrow nested rings, as counts of votes do."""
     if len(values) < 4 or np.ptp(np.diff(values)) > max(values[-1] / 100, 1):
         return False
-    from scipy import ndimage  # slow to import, seldom needed
+    from scipy import ndimage  # slow to import and rarely needed
 
     reach = NESTED * max(array.shape)
     return all(
@@ -219,7 +219,7 @@ def _counts_votes(array: NDArray, values: list[float]) -> bool:
 
 
 def _has_areas(scaled: NDArray) -> bool:
-    """Whether areas of one grey level lie among what is marked: labels that were smoothed or stored as JPEG."""
+    """Whether marked pixels include areas of one grey level, as in smoothed or JPEG-compressed labels."""
     views = _neighbours(scaled, -(-max(scaled.shape) // AREA_GRID))
     if not views[0].size:
         return False
@@ -240,6 +240,6 @@ def _has_areas(scaled: NDArray) -> bool:
 
 
 def _neighbours(array: NDArray, step: int = 1) -> list[NDArray]:
-    """Each pixel that has eight neighbours (every ``step``-th of them) at place 4, with its neighbours around it."""
+    """Nine shifted views of the interior pixels, subsampled by ``step``; index 4 is the pixel itself."""
     height, width = (max(side - 2, 0) for side in array.shape)
     return [array[row : row + height : step, column : column + width : step] for row, column in np.ndindex(3, 3)]

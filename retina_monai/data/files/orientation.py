@@ -1,7 +1,7 @@
-"""Which of the eight ways to lay a vessel map on its photograph fits: vessels are darker than what is beside them.
+"""Find the orientation in which a vessel map fits its photograph, where vessels are darker than their surroundings.
 
-A transposed array, an affine that was dropped or an EXIF turn that only the photograph has taken leave a map of the
-right size in the wrong place. Nothing but the two pictures themselves reveals it.
+A transposed array, a dropped affine or an EXIF rotation of the photograph alone misaligns a map without changing its
+size. Only a comparison of the two images reveals this.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ ORIENTATIONS = (
     "turned by 90 degrees anticlockwise",
     "transposed along the other diagonal",
 )
-"""What to do with a map, in the order of :func:`vessel_fit`."""
+"""Transforms of a map, in the order of :func:`vessel_fit`."""
 
-GRID = 128  # pixels a side, at most, of the copies that are compared
-BESIDE = 0.03  # share of the longer side that lies beside a vessel
+GRID = 128  # maximum side in pixels of the downsampled images that are compared
+BESIDE = 0.03  # radius of a vessel's surroundings, as a fraction of the longer side
 NOISE = 1.0  # grey levels
 
 
 def vessel_fit(
     image: NDArray[np.uint8], vessel: NDArray[np.uint8], fov: NDArray[np.uint8] | None = None
 ) -> NDArray[np.float64]:
-    """Correlation of a vessel map with what is darker than its surroundings, in each orientation of the map.
+    """Correlation of a vessel map with local darkness in the photograph, for each orientation of the map.
 
     Args:
-        image: ``(3, H, W)`` in [0, 255]. Its green channel shows vessels best.
-        vessel: ``(1, H, W)`` in {0, 1}.
-        fov: ``(1, H, W)`` in {0, 1}; ``None``: it is computed.
+        image: photograph ``(3, H, W)`` in [0, 255]. The green channel is used because its vessel contrast is highest.
+        vessel: vessel map ``(1, H, W)`` in {0, 1}.
+        fov: field of view ``(1, H, W)`` in {0, 1}, or ``None`` to compute it.
 
     Returns:
-        ``(8,)`` in [-1, 1], in the order of ``ORIENTATIONS``: positive where vessels are dark, negative where they are
-        bright; 0 where nothing can be compared, as when a map that is not square is transposed.
+        Correlations ``(8,)`` in [-1, 1], in the order of ``ORIENTATIONS``: positive for dark vessels, negative for
+        bright ones, and 0 where no comparison is possible, such as for a transposed map that is not square.
     """
     step = -(-max(image.shape[1:]) // GRID)
     inside = _field(image, step) if fov is None else _reduced(fov * np.uint8(255), step)[0] >= 128
     green, share = (_reduced(channels, step)[0].astype(np.float32) for channels in (image[1:2], vessel * np.uint8(255)))
     reach = 2 * round(BESIDE * max(green.shape)) + 1
-    inside = uniform_filter(inside.astype(np.float32), reach, mode="constant") > 0.999  # the rim is a line of its own
+    inside = uniform_filter(inside.astype(np.float32), reach, mode="constant") > 0.999  # the rim looks like a vessel
     dark, lines = -_local_contrast(green, inside, reach), share - uniform_filter(share, reach)
     turned = (way[::down, ::right] for way in (lines, lines.T) for down in (1, -1) for right in (1, -1))
     return np.array([_correlation(dark, other, inside) for other in turned])
 
 
 def _reduced(channels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """``(C, H, W)`` with each ``step`` x ``step`` pixels averaged."""
+    """Downsample ``(C, H, W)`` by averaging blocks of ``step`` x ``step`` pixels."""
     return np.stack([np.asarray(Image.fromarray(channel).reduce(step)) for channel in channels])
 
 
@@ -68,12 +68,12 @@ def _field(image: NDArray[np.uint8], step: int) -> NDArray[np.bool_]:
     small = _reduced(image, step)
     try:
         return compute_fov(small)[0] > 0
-    except RetinaError:  # it is black
+    except RetinaError:  # the image is black
         return np.zeros(small.shape[1:], np.bool_)
 
 
 def _local_contrast(green: Map, inside: NDArray[np.bool_], reach: int) -> Map:
-    """What differs from its surroundings, on the scale of how much things differ there."""
+    """Difference from the local mean, divided by the local standard deviation."""
     share = inside.astype(np.float32)
     near, around = (np.maximum(uniform_filter(share, size), 1e-3) for size in (reach, 2 * reach + 1))
     difference = (green - uniform_filter(green * share, reach) / near) * share

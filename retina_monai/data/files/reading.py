@@ -1,8 +1,8 @@
-"""Read photographs and masks from the files that retinal imaging uses: rows, then columns, whatever the format.
+"""Read photographs and masks from the file formats of retinal imaging, as rows and columns in every format.
 
-The formats disagree about axes, alpha, palettes, value ranges and which side is up (MONAI's own readers hand that on);
-here they end. A photograph comes out as 8-bit RGB where that loses nothing, and is refused where it does. What cannot
-be read is a ``RetinaError`` that names the file.
+The formats differ in axis order, alpha, palettes, value ranges and orientation, and MONAI's readers pass these
+differences on. The functions of this module remove them. Photographs are converted to 8-bit RGB if the conversion is
+lossless, and rejected otherwise. A file that cannot be read raises a ``RetinaError`` that names it.
 """
 
 from __future__ import annotations
@@ -42,57 +42,57 @@ META_SUFFIXES = (".mha", ".mhd")
 DICOM_SUFFIXES = (".dcm",)
 PLAIN_SUFFIXES = PILLOW_SUFFIXES + NIFTI_SUFFIXES + META_SUFFIXES + DICOM_SUFFIXES
 IMAGE_SUFFIXES = PLAIN_SUFFIXES + tuple(f"{suffix}.gz" for suffix in PILLOW_SUFFIXES)
-"""Endings of the files that can be read, in lower case. DICOM and gzip are known by their content as well."""
+"""Suffixes of supported files, in lower case. DICOM and gzip are also recognised by their content."""
 
-DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")  # of Pillow, all grey
+DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes with more than 8 bits, all grey
 OTHER_COLOURS = {"CMYK": "a printer's", "LAB": "L*a*b*", "HSV": "HSV", "YCbCr": "YCbCr"}
-FRACTION = 1e-6  # what a fraction of 255 may be off as float32
-NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277  # tags of TIFF 6.0,
+FRACTION = 1e-6  # rounding error of multiples of 1 / 255 in float32
+NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277  # tags of TIFF 6.0
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
-REDUCED, TRANSPARENCY, WHITE_IS_ZERO, ALPHA, SIGNED = 1, 4, 0, (1, 2), 2  # and what they say
-ORIENTATION = 274  # the tag of EXIF 2.3, section 4.6.4, that says how a camera was held
-ZIPPED_PIXEL, ZIPPED_REST = 32, 2**26  # bytes that a pixel (RGB as text, say) and metadata may take unpacked
+REDUCED, TRANSPARENCY, WHITE_IS_ZERO, ALPHA, SIGNED = 1, 4, 0, (1, 2), 2  # values of these tags
+ORIENTATION = 274  # the orientation tag of EXIF 2.3, section 4.6.4
+ZIPPED_PIXEL, ZIPPED_REST = 32, 2**26  # maximum unpacked bytes per pixel (RGB as text takes many) and of metadata
 
-_pillow_lock = Lock()  # of Python's warning filters, which all threads share
+_pillow_lock = Lock()  # guards Python's warning filters, which all threads share
 
 
 def read_array(path: str | Path) -> NDArray:
-    """Read one picture as it is stored.
+    """Read one image with its stored values.
 
-    Palettes are applied, 1-bit pictures become 0 and 255, what is transparent is black, and a picture is turned or
-    mirrored as its EXIF orientation says. Where the affine of NIfTI or MetaImage puts a picture is explained in
-    :mod:`retina_monai.data.files.medical_files`.
+    Palettes are applied, 1-bit values become 0 and 255, transparent pixels become black, and the EXIF orientation is
+    applied. :mod:`retina_monai.data.files.medical_files` explains how the affine of NIfTI and MetaImage is applied.
 
     Args:
         path: PNG, JPEG, TIFF, GIF, PPM, PGM, BMP (Pillow), gzipped or not; NIfTI (nibabel); MHA, MHD (ITK); DICOM
             (pydicom).
 
     Returns:
-        ``(H, W)``, or ``(H, W, 3)`` in RGB, of the file's number type.
+        Array ``(H, W)``, or ``(H, W, 3)`` in RGB, in the data type of the file.
 
     Raises:
-        RetinaError: no such file; empty, damaged or truncated; not a picture; several pages, frames or
-            slices; more pixels than Pillow takes for a decompression bomb; CMYK, LAB, HSV or YCbCr; colours of 16
-            bits in a format that Pillow reads.
+        RetinaError: if the file does not exist, is empty, damaged or truncated, or is not an image; if it has several
+            pages, frames or slices, or more pixels than Pillow's limit against decompression bombs; if its colour space
+            is CMYK, LAB, HSV or YCbCr; or if it has 16-bit colours in a format that Pillow reads.
     """
     return _opaque(_read(path))
 
 
 def read_photograph(path: str | Path) -> NDArray[np.uint8]:
-    """Read a photograph, if 8-bit RGB can hold all of it.
+    """Read a photograph that 8-bit RGB can represent without loss.
 
-    Grey ones get three equal channels, and what is wholly transparent is black. Deeper ones are taken when each value
-    is one of the 256 that 8 bits have, as it is or scaled to 10, 12, 14 or 16 bits; fractions when they are of 255.
+    Grey images get three equal channels, and fully transparent pixels become black. Integers of more than 8 bits are
+    accepted if each value is one of the 256 values of 8 bits, either unscaled or scaled to 10, 12, 14 or 16 bits.
+    Values in [0, 1] are accepted if they are multiples of 1 / 255.
 
     Args:
-        path: as for :func:`read_array`.
+        path: see :func:`read_array`.
 
     Returns:
-        ``(3, H, W)`` in [0, 255], RGB.
+        Photograph ``(3, H, W)`` in [0, 255], RGB.
 
     Raises:
-        RetinaError: as :func:`read_array`; more depth than 8 bits hold; partly transparent; values that are negative,
-            not finite or beyond 16 bits.
+        RetinaError: if 8 bits cannot hold the values; if the image is partly transparent; if values are negative, not
+            finite or beyond 16 bits; or as :func:`read_array`.
     """
     stored = _read(path)
     if stored.ndim == 3 and stored.shape[2] in (2, 4):
@@ -105,18 +105,18 @@ def read_photograph(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: str | Path, threshold: int = 128, key: str = "") -> NDArray[np.uint8]:
-    """Read a binary mask, whatever it was stored as.
+    """Read a binary mask.
 
-    0 and 1, 0 and 255, fractions, a colour on black, with smooth edges or stored as JPEG; label maps and photographs
-    are refused: see :func:`retina_monai.data.files.masks.to_mask`.
+    Values may be 0 and 1, 0 and 255, fractions, or one colour on black. Smooth edges and JPEG compression are allowed.
+    Label maps and photographs are rejected, see :func:`retina_monai.data.files.masks.to_mask`.
 
     Args:
-        path: as for :func:`read_array`.
-        threshold: what is at least this, on the scale of [0, 255], is inside.
-        key: what it marks (of :data:`retina_monai.kinds.MASKS`), for the error.
+        path: see :func:`read_array`.
+        threshold: minimum foreground value on the scale of [0, 255].
+        key: key of the mask in :data:`retina_monai.kinds.MASKS`, for error messages.
 
     Returns:
-        ``(1, H, W)`` of {0, 1}.
+        Binary mask ``(1, H, W)`` in {0, 1}.
 
     Raises:
         RetinaError: as :func:`read_array` and :func:`~retina_monai.data.files.masks.to_mask`.
@@ -125,14 +125,14 @@ def read_mask(path: str | Path, threshold: int = 128, key: str = "") -> NDArray[
 
 
 def read_preview(path: str | Path, side: int) -> NDArray[np.uint8]:
-    """Read a photograph in grey, reduced where it is large: a JPEG is decoded at a fraction of its size.
+    """Read a downsampled grey version of a photograph. JPEG files are decoded at reduced size, which is faster.
 
     Args:
-        path: as for :func:`read_array`.
-        side: pixels that the shorter side keeps at least.
+        path: see :func:`read_array`.
+        side: minimum length in pixels of the shorter side after downsampling.
 
     Returns:
-        ``(H, W)`` in [0, 255]: the luma of ITU-R BT.601.
+        Luma ``(H, W)`` of ITU-R BT.601 in [0, 255].
 
     Raises:
         RetinaError: as :func:`read_photograph`.
@@ -153,7 +153,7 @@ def _shrunk(picture: Image.Image, side: int) -> Image.Image:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of a picture as it is read; from the header alone where Pillow reads the format.
+    """Height and width of an image as read, from the header alone if Pillow reads the format.
 
     Raises:
         RetinaError: as :func:`read_array`.
@@ -167,10 +167,10 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def check_picture(path: str | Path) -> tuple[int, int]:
-    """Check that a picture is there and whole: by its header and structure where Pillow reads the format, or decoded.
+    """Check that an image exists and is complete. Images in formats that Pillow does not read are decoded.
 
     Returns:
-        Height and width, as :func:`read_size`.
+        Height and width, see :func:`read_size`.
 
     Raises:
         RetinaError: as :func:`read_array`.
@@ -193,14 +193,14 @@ def _existing(path: str | Path) -> Path:
             raise RetinaError(f"{path} is {_absence(path)}")
         if not path.stat().st_size:
             raise RetinaError(f"{path} is empty (0 bytes): copy or download it again")
-    except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be looked into
+    except (OSError, ValueError) as error:  # such as a name that is too long, or a folder without permission
         raise RetinaError(f"{path} cannot be read ({error}): give another name, or change its permissions") from error
     return path
 
 
 def _absence(path: Path) -> str:
     if path.is_symlink() and not path.exists():
-        return f"a link to {path.readlink()}, which is not there: mend the link or remove it"
+        return f"a link to {path.readlink()}, which is not there: fix the link or remove it"
     if path.exists():
         return "a directory, not a picture" if path.is_dir() else "not a file: give a picture"
     return "not there: no such file"
@@ -208,7 +208,7 @@ def _absence(path: Path) -> str:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Whatever a decoder raises becomes one sentence with the file's name; decoders raise all sorts of exceptions."""
+    """Turn any exception of a decoder into a ``RetinaError`` that names the file."""
     try:
         yield
     except RetinaError:
@@ -216,17 +216,17 @@ def _named(path: Path) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise RetinaError(f"{path} has too many pixels to be a photograph of an eye: give a smaller one") from error
     except PermissionError as error:
-        raise RetinaError(f"{path} may not be read: change its permissions") from error
+        raise RetinaError(f"{path} cannot be read: change its permissions") from error
     except Exception as error:
         kinds = " ".join(suffix[1:] for suffix in PLAIN_SUFFIXES)
         raise RetinaError(
-            f"{path} is damaged, truncated or not a picture of a kind that is read ({kinds}): "
+            f"{path} is damaged, truncated or not a picture in a supported format ({kinds}): "
             "copy it again or convert it"
         ) from error
 
 
 def _read(path: str | Path) -> NDArray:
-    """A picture as :func:`read_array` gives it, but with its alpha channel."""
+    """Read an image like :func:`read_array`, but keep its alpha channel."""
     path = _existing(path)
     with _named(path):
         name = path.name.lower()
@@ -250,7 +250,7 @@ def _is_pillow(path: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], ImageFile.ImageFile]]:
-    """The file, unpacked if it is gzipped, and Pillow's picture of it, of which no pixel is decoded."""
+    """Open a file, unpacked if it is gzipped, together with Pillow's image of it before decoding."""
     with path.open("rb") as stored:
         file = _unpacked(stored, path) if stored.read(2) == b"\x1f\x8b" else stored
         with _open(file) as picture:
@@ -260,12 +260,12 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], ImageFile.ImageFile]]:
 def _open(file: IO[bytes]) -> ImageFile.ImageFile:
     file.seek(0)
     with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at twice as many pixels it is an error
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # raised as an error at twice the limit
         return Image.open(file, formats=PILLOW_FORMATS)
 
 
 def _unpacked(stored: IO[bytes], path: Path) -> BytesIO:
-    """The content of a gzipped picture, refused when it is longer than a picture of the size in its header can be."""
+    """Unpack a gzipped image. Its length is limited by the image size in the header."""
     stored.seek(0)
     with gzip.GzipFile(fileobj=stored) as zipped:
         with _open(cast(IO[bytes], zipped)) as picture:
@@ -278,24 +278,24 @@ def _unpacked(stored: IO[bytes], path: Path) -> BytesIO:
 
 
 def _size(file: IO[bytes], picture: ImageFile.ImageFile) -> tuple[int, int]:
-    """Height and width as the picture is to be held."""
+    """Height and width in the upright orientation."""
     if picture.format == "PNG" and late_metadata(file):
         picture.load()
-    turned = picture.format != "TIFF" and _orientation(picture) in (5, 6, 7, 8)  # Pillow turns TIFF itself
+    turned = picture.format != "TIFF" and _orientation(picture) in (5, 6, 7, 8)  # Pillow rotates TIFF
     return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
 def _orientation(picture: ImageFile.ImageFile) -> int:
-    """1 to 8, as EXIF numbers them; EXIF that cannot be read says nothing."""
+    """EXIF orientation from 1 to 8; 1 if EXIF cannot be read."""
     try:
-        value = Image.Image.getexif(picture).get(ORIENTATION)  # that of PNG would decode the pixels
-    except Exception:  # it raises all sorts
+        value = Image.Image.getexif(picture).get(ORIENTATION)  # the method of PNG would decode the pixels
+    except Exception:  # Pillow raises various exceptions here
         return 1
     return value if isinstance(value, int) else 1
 
 
 def _upright(array: NDArray, orientation: int) -> NDArray:
-    """Turned and mirrored: what EXIF means by 5 to 8 are 1 to 4 with rows and columns exchanged."""
+    """Apply an EXIF orientation. Orientations 5 to 8 are 1 to 4 with rows and columns swapped."""
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -316,10 +316,10 @@ def _read_pillow(path: Path) -> NDArray:
 
 
 def _as_tagged(path: Path, array: NDArray, tags: Mapping[int, Any]) -> NDArray:
-    """What Pillow leaves out of a TIFF: that numbers are signed, that 0 is white where there are more than 8 bits.
+    """Apply TIFF tags that Pillow ignores: signed values, and 0 as white with more than 8 bits.
 
     Raises:
-        RetinaError: two channels of which neither is alpha; numbers of an unlimited range of which 0 is white.
+        RetinaError: if there are two channels without alpha, or if 0 is white and the data type is not 8 or 16 bits.
     """
     if tags.get(SAMPLES_PER_PIXEL, 1) == 2 and not set(tags.get(EXTRA_SAMPLES, ())) & set(ALPHA):
         raise RetinaError(f"{path} has 2 channels that are not a colour: give one picture, grey or RGB")
@@ -327,27 +327,27 @@ def _as_tagged(path: Path, array: NDArray, tags: Mapping[int, Any]) -> NDArray:
         return array.view(np.int8)
     if array.dtype != np.uint8 and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         if array.dtype != np.uint16:
-            raise RetinaError(f"{path} has {array.dtype} numbers of which 0 is white: save it with 0 as black")
+            raise RetinaError(f"{path} has {array.dtype} values of which 0 is white: save it with 0 as black")
         return np.iinfo(array.dtype).max - array
     return array
 
 
 def _refuse_colours(path: Path, picture: ImageFile.ImageFile) -> None:
-    """Refuse colours that Pillow does not decode to RGB, or of which it would drop half of the bits."""
+    """Reject colours that Pillow does not decode to RGB or reduces from 16 to 8 bits."""
     if picture.mode in OTHER_COLOURS:
         raise RetinaError(
-            f"{path} has {OTHER_COLOURS[picture.mode]} colours ({picture.mode}), which are not those of a "
-            "screen: convert it to RGB"
+            f"{path} has {OTHER_COLOURS[picture.mode]} colours ({picture.mode}), which are not supported: "
+            "convert it to RGB"
         )
     if _is_deep(picture):
         raise RetinaError(f"{path} is a 16-bit colour picture: convert it to 8 bits per channel")
 
 
 def _is_deep(picture: ImageFile.ImageFile) -> bool:
-    """Whether the file has more bits per channel than Pillow's mode of it."""
+    """Whether the file has more bits per channel than Pillow's mode can hold."""
     if picture.mode in DEEP_MODES:
         return False
-    arguments = picture.tile[0].args or ""  # how the pixels lie in the file: of PNM, also the largest value
+    arguments = picture.tile[0].args or ""  # layout of the pixels; for PNM, also the largest value
     mode, *more = (arguments,) if isinstance(arguments, str) else arguments
     largest = more[0] if more and picture.format == "PPM" else 255
     bits = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
@@ -355,7 +355,7 @@ def _is_deep(picture: ImageFile.ImageFile) -> bool:
 
 
 def _refuse_pages(path: Path, picture: ImageFile.ImageFile) -> None:
-    """Refuse several pictures in one file. Thumbnails do not count, nor what a camera adds behind a JPEG."""
+    """Reject files with several images. Thumbnails and images that cameras append to a JPEG are ignored."""
     count = getattr(picture, "n_frames", 1)
     if count == 1 or picture.format == "MPO":
         return
@@ -363,12 +363,12 @@ def _refuse_pages(path: Path, picture: ImageFile.ImageFile) -> None:
     picture.seek(0)
     if pages != [0]:
         raise RetinaError(
-            f"{path} has {count} pages or frames: give one picture, and colours as RGB, not as a page for each"
+            f"{path} has {count} pages or frames: give one picture, with colours as RGB instead of one page each"
         )
 
 
 def _is_thumbnail(picture: ImageFile.ImageFile, page: int) -> bool:
-    """Whether a page of a TIFF says that it is a reduced copy, or the mask of another page."""
+    """Whether a page of a TIFF is tagged as a reduced copy or as the mask of another page."""
     picture.seek(page)
     return bool(getattr(picture, "tag_v2", {}).get(NEW_SUBFILE_TYPE, 0) & (REDUCED | TRANSPARENCY))
 
@@ -384,7 +384,7 @@ def _pixels(picture: ImageFile.ImageFile) -> NDArray:
 
 
 def _palette_mode(picture: ImageFile.ImageFile) -> str:
-    """The mode that loses nothing of a picture with a palette."""
+    """The mode that represents a palette image without loss."""
     if "transparency" in picture.info:
         return "RGBA"
     colours = np.reshape(picture.getpalette() or (), (-1, 3))
@@ -392,12 +392,12 @@ def _palette_mode(picture: ImageFile.ImageFile) -> str:
 
 
 def _full(array: NDArray) -> int:
-    """The value of what is wholly opaque."""
+    """The alpha value of opaque pixels."""
     return int(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1
 
 
 def _opaque(array: NDArray) -> NDArray:
-    """Without its alpha channel: over black."""
+    """Compose over black and drop the alpha channel."""
     if array.ndim != 3 or array.shape[2] not in (2, 4):
         return array
     colour, alpha = array[..., :-1], array[..., -1:]
@@ -408,7 +408,7 @@ def _opaque(array: NDArray) -> NDArray:
 
 
 def _exact_uint8(array: NDArray, path: str | Path) -> NDArray[np.uint8]:
-    """On the scale of [0, 255], if that loses nothing: back on its own scale, it is what it was."""
+    """Rescale to [0, 255] if the conversion is lossless, that is, if it can be inverted."""
     if array.dtype == np.uint8:
         return array
     refuse_values(array, path)
@@ -421,5 +421,5 @@ def _exact_uint8(array: NDArray, path: str | Path) -> NDArray[np.uint8]:
                 return pixels.astype(np.uint8)
     raise RetinaError(
         f"{path} has values up to {array.max():g}, finer than the 256 steps of 8 bits: convert it to 8 bits, "
-        "from the range of values that shows the eye"
+        "scaled from the range of values of the eye"
     )

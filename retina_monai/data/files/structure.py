@@ -1,9 +1,9 @@
-"""Whether the file of a picture is whole, told by its structure: nothing is decoded.
+"""Check that an image file is complete, from its structure and without decoding.
 
-A copy or download that broke off leaves a good header and too few bytes. Each format says in its own way how far it
-reaches: PNG (https://www.w3.org/TR/png-3/, section 5.3) by chunks with check sums up to IEND, JPEG (ITU-T T.81,
-annex B) by its marker of the end, GIF (https://www.w3.org/Graphics/GIF/spec-gif89a.txt) by blocks up to the trailer,
-TIFF (revision 6.0) by the places of its strips or tiles, BMP and PNM by the number of their pixels.
+An interrupted copy or download leaves a valid header and too few bytes. Each format marks its end differently: PNG
+(https://www.w3.org/TR/png-3/, section 5.3) by chunks with checksums up to IEND, JPEG (ITU-T T.81, annex B) by an
+end-of-image marker, GIF (https://www.w3.org/Graphics/GIF/spec-gif89a.txt) by blocks up to the trailer, TIFF (revision
+6.0) by the offsets of its strips or tiles, BMP and PNM by the number of pixels.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["is_whole", "late_metadata"]
 
 END_OF_IMAGE = b"\xff\xd9"
 TAIL = 2**16
-STRIPS_AND_TILES = ((273, 279), (324, 325))  # tags of their places, and of their lengths in bytes
-XMP = 700  # the tags below are those of the revision 6.0, which tell how to decode
+STRIPS_AND_TILES = ((273, 279), (324, 325))  # tags of their offsets, and of their lengths in bytes
+XMP = 700  # the tags below this number are those of revision 6.0, which decoding needs
 TYPES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value of TIFF's types; of the others, one."""
+"""Bytes per value of TIFF's types. All other types take one byte."""
 BIG_TIFF = 43
 BITS = {"1;I": 1, "L": 8, "I;16B": 16, "RGB": 24, "F;32F": 32, "F;32BF": 32}
-"""Of a pixel of a PNM, by Pillow's raw mode."""
+"""Bits per pixel of a PNM, by Pillow's raw mode."""
 
 
 def is_whole(file: IO[bytes], picture: ImageFile) -> bool:
-    """Whether the file reaches as far as its structure says.
+    """Whether the file is as long as its structure requires.
 
     Args:
-        file: open for reading, at any place.
-        picture: Pillow's, opened from that file and not decoded.
+        file: file opened for reading, at any position.
+        picture: Pillow image opened from that file, not decoded.
     """
     length = file.seek(0, os.SEEK_END)
     match picture.format:
@@ -53,14 +53,14 @@ def is_whole(file: IO[bytes], picture: ImageFile) -> bool:
 
 
 def late_metadata(file: IO[bytes]) -> bool:
-    """Whether a PNG has text or EXIF behind its pixels, where Pillow finds it only after decoding them."""
+    """Whether a PNG has text or EXIF after its pixels, where Pillow finds it only after decoding."""
     kinds = [kind for kind, _ in _png_chunks(file, check=False)]
     behind = kinds[kinds.index(b"IDAT") :] if b"IDAT" in kinds else []
     return not {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}.isdisjoint(behind)
 
 
 def _png_chunks(file: IO[bytes], check: bool = True) -> Iterator[tuple[bytes, int]]:
-    """Kind and length of each chunk, up to one that is cut short or whose check sum is wrong, or to the last."""
+    """Type and length of each chunk, up to the last or the first that is truncated or has a wrong checksum."""
     file.seek(8)
     kind = b""
     while kind != b"IEND" and len(head := file.read(8)) == 8:
@@ -73,7 +73,7 @@ def _png_chunks(file: IO[bytes], check: bool = True) -> Iterator[tuple[bytes, in
 
 
 def _has_end_of_image(file: IO[bytes], length: int) -> bool:
-    """In the compressed pixels 0xff 0xd9 is nothing else; before them a thumbnail may have one of its own."""
+    """Search for the end-of-image marker after the start of scan, since a thumbnail before it may contain another."""
     start = _start_of_scan(file)
     for begin in (max(start, length - TAIL), start):
         file.seek(begin)
@@ -83,7 +83,7 @@ def _has_end_of_image(file: IO[bytes], length: int) -> bool:
 
 
 def _start_of_scan(file: IO[bytes]) -> int:
-    """Where the compressed pixels of a JPEG begin; the end of the file if they do not."""
+    """Offset of the compressed pixels of a JPEG, or of the end of the file if there are none."""
     place = 2
     while len(head := _read_at(file, place, 4)) == 4:
         marker, size = head[1], int.from_bytes(head[2:], "big")
@@ -109,12 +109,12 @@ def _has_gif_trailer(file: IO[bytes]) -> bool:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of the table of colours that follows a descriptor with these flags."""
+    """Length in bytes of the colour table after a descriptor with these flags."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _after_blocks(file: IO[bytes], place: int) -> int:
-    """Where a GIF's blocks of up to 255 bytes end."""
+    """Offset after a sequence of GIF data sub-blocks."""
     file.seek(place)
     while size := file.read(1):
         place += 1 + size[0]
@@ -125,7 +125,7 @@ def _after_blocks(file: IO[bytes], place: int) -> int:
 
 
 def _directory_end(file: IO[bytes]) -> float:
-    """The first byte behind a TIFF's first directory and the values of its baseline tags; infinite if it is cut."""
+    """End offset of a TIFF's first directory and of its baseline tags' values; infinite if truncated."""
     order = "<" if _read_at(file, 0, 2) == b"II" else ">"
     big = struct.unpack(order + "H", file.read(2))[0] == BIG_TIFF
     number, counter, inline = ("Q", "Q", 8) if big else ("I", "H", 4)
@@ -140,7 +140,7 @@ def _directory_end(file: IO[bytes]) -> float:
 
 
 def _strips_end(picture: ImageFile) -> float:
-    """The first byte behind a TIFF's strips or tiles; where lengths are missing, they are taken to be of one byte."""
+    """End offset of a TIFF's strips or tiles. A missing length counts as one byte."""
     tags = getattr(picture, "tag_v2", {})
     ends = [
         offset + length
@@ -155,12 +155,12 @@ def _numbers(value: int | Sequence[int] | None) -> Sequence[int]:
 
 
 def _raster_end(picture: ImageFile) -> int:
-    """Where the pixels of a BMP or PNM end that is not compressed or written as text; else where they begin."""
+    """End offset of the pixels of a raw BMP or PNM; their start offset if they are compressed or stored as text."""
     codec, _, offset, arguments = picture.tile[0]
     mode, *more = (arguments,) if isinstance(arguments, str) else arguments or ("",)
-    if codec == "raw":  # of BMP, the next is the length of a row
+    if codec == "raw":  # for BMP, the next argument is the row length
         row = more[0] if more and more[0] else -(-picture.width * BITS[mode] // 8)
-    elif codec == "ppm":  # the next is the largest value
+    elif codec == "ppm":  # the next argument is the largest value
         row = picture.width * BITS[mode] // 8 * (2 if more[0] > 255 else 1)
     else:
         row = 0

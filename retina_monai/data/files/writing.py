@@ -1,4 +1,4 @@
-"""Pictures that say whether they are synthetic."""
+"""Write images that are marked as synthetic or not."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ __all__ = ["is_synthetic", "software", "write_png"]
 
 
 def software() -> str:
-    """Name and version of this package, as its files carry it."""
+    """Name and version of this package, as recorded in its files."""
     return f"retina_monai {__version__}"
 
 
 def write_png(
     path: str | Path, array: np.ndarray, synthetic: bool = True, text: Mapping[str, str] | None = None
 ) -> None:
-    """Write a picture as PNG.
+    """Write an image as PNG.
 
     Args:
-        path: the file; its folder is made if need be.
-        array: uint8 (3, H, W) in RGB, or (1, H, W) in grey.
-        synthetic: mark the file with the text chunk ``SyntheticData`` = ``YES`` (after DICOM's attribute of that name).
-        text: further text chunks, by their keywords.
+        path: output file. Its folder is created if it does not exist.
+        array: uint8 image, ``(3, H, W)`` in RGB or ``(1, H, W)`` in grey.
+        synthetic: whether to add the text chunk ``SyntheticData`` = ``YES``, named after DICOM's attribute.
+        text: further text chunks by keyword.
 
     Raises:
-        RetinaError: ``path`` cannot be written.
-        ValueError: ``array`` is of another type or shape.
+        RetinaError: if ``path`` cannot be written.
+        ValueError: if ``array`` has another data type or shape.
     """
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] not in (1, 3):
-        raise ValueError(f"a picture is uint8 (1, H, W) or (3, H, W), not {array.dtype} {array.shape}")
+        raise ValueError(f"a picture is uint8 (1, H, W) or (3, H, W), got {array.dtype} {array.shape}")
     chunks = PngInfo()
     chunks.add_text("Software", software())
     if synthetic:
@@ -50,15 +50,15 @@ def write_png(
 
 
 def is_synthetic(item: Mapping[str, Any]) -> bool:
-    """Whether a line of a datalist says so, or the photograph's own file (PNG text ``SyntheticData``)."""
-    return bool(item.get("synthetic")) or _says_synthetic(Path(item["image"]))
+    """Whether an item of a datalist, or the PNG text ``SyntheticData`` of its photograph, marks it as synthetic."""
+    return bool(item.get("synthetic")) or _is_marked_synthetic(Path(item["image"]))
 
 
-def _says_synthetic(path: Path) -> bool:
+def _is_marked_synthetic(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
     try:
         with Image.open(path) as picture:
             return str(picture.info.get("SyntheticData", "")).upper() == "YES"
-    except (OSError, ValueError, Image.DecompressionBombError):  # whether it can be read is said where it is read
+    except (OSError, ValueError, Image.DecompressionBombError):  # reported when the image is read
         return False

@@ -1,1 +1,1 @@
-"""From a folder to a datalist: layouts, splits, patients, and the manifest of a generated set."""
+"""Convert folders to datalists: layouts, splits, patients, and the manifest of a generated set."""

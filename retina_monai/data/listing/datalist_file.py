@@ -1,9 +1,9 @@
-"""``datalist.json``: eyes with the paths of their pictures, their patients and their splits.
+"""Read ``datalist.json``, which lists eyes with their image paths, patients and splits.
 
-The form is that of MONAI's ``load_decathlon_datalist`` (of the Medical Segmentation Decathlon's ``dataset.json``):
-one object with a list of items under ``training``, ``validation`` and ``test``. The names that Auto3DSeg and nnU-Net
-use (:data:`retina_monai.data.listing.layout.ROLES`) are understood too. Whatever the file holds, it is a datalist or a
-``RetinaError`` that names the file and the item, counted from 1.
+The format is that of MONAI's ``load_decathlon_datalist``, which follows ``dataset.json`` of the Medical Segmentation
+Decathlon: one object with a list of items under each of ``training``, ``validation`` and ``test``. The split names of
+Auto3DSeg and nnU-Net are accepted as well (:data:`retina_monai.data.listing.layout.ROLES`). Any invalid content raises
+a ``RetinaError`` that names the file and the item, counted from 1.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ logger = logging.getLogger("retina_monai")
 NEEDED = ("image", "patient")
 TEXTS = ("patient", "dataset", "name")
 SIDES = ("L", "R")
-GRADES = range(5)  # of diabetic retinopathy: Wilkinson et al. 2003, https://doi.org/10.1016/S0161-6420(03)00475-5
-DEPTH = 16  # of lists in lists in an item; what recurses over it later goes some hundreds deep
+GRADES = range(5)  # diabetic retinopathy grades of Wilkinson et al. 2003, https://doi.org/10.1016/S0161-6420(03)00475-5
+DEPTH = 16  # maximum nesting depth of an item, far below Python's recursion limit
 
 
 def read_datalist_file(path: str | Path) -> Datalist:
-    """Items of a ``datalist.json``, with the full paths of their pictures.
+    """Read the items of a ``datalist.json``, with full paths to their images.
 
-    An item has ``image`` and ``patient``, and may have the other pictures of :data:`PICTURES`, ``dataset``, ``name``,
-    ``laterality`` ('L' or 'R'), ``grade`` (0 to 4) and ``annotated`` (keys of pictures); what else it has is kept as it
-    is. ``label``, as MONAI's examples call the mask, is the vessel map where no ``vessel`` is named. ``fold`` is not
-    used, which is logged. An optional key that is ``null`` counts as absent. Paths are relative to the file's folder
-    and may lead out of it; whether they lead to pictures is not looked at here.
+    An item requires ``image`` and ``patient``. Optional keys are the other images of :data:`PICTURES`, ``dataset``,
+    ``name``, ``laterality`` ('L' or 'R'), ``grade`` (0 to 4), ``stage`` and ``annotated`` (keys of images). Other keys
+    are kept unchanged. ``label``, the mask's name in MONAI's examples, is read as ``vessel`` if there is no
+    ``vessel``. ``fold`` is ignored with a warning. An optional key that is ``null`` counts as absent. Paths are
+    relative to the file's folder and may point outside it. The existence of the images is not checked.
 
     Args:
-        path: JSON in UTF-8, with or without a byte order mark (or in UTF-16 or UTF-32, as some editors write).
+        path: JSON file in UTF-8, with or without a byte order mark, or in UTF-16 or UTF-32.
 
     Returns:
-        ``training``, ``validation`` and ``test``; items have ``dataset`` and ``name`` as well.
+        Items of ``training``, ``validation`` and ``test``, each with ``dataset`` and ``name``.
 
     Raises:
-        RetinaError: the file cannot be read or is not JSON; it lists no eyes; items stand under an unknown name, or
-            under two names of one split; an item lacks image or patient, or has a value of the wrong type; a patient
-            stands in two splits; a photograph stands in the list twice.
+        RetinaError: if the file cannot be read, is not JSON, or lists no eyes; if items are listed under an unknown
+            key or under two keys of one split; if an item lacks image or patient, or has a value of the wrong type; if
+            a patient is in two splits; or if a photograph is listed twice.
     """
     path = Path(path)
     content = _parse(path)
@@ -64,15 +64,15 @@ def read_datalist_file(path: str | Path) -> Datalist:
         datalist = {split: [{**item, "synthetic": True} for item in items] for split, items in datalist.items()}
     folds = sum("fold" in item for items in datalist.values() for item in items)
     if folds:
-        logger.warning("%s: the fold of %d items is not used: list the eyes that validate as validation", path, folds)
+        logger.warning("%s: fold of %d items is ignored: list validation eyes under validation", path, folds)
     if not any(datalist.values()):
         raise RetinaError(f"{path} lists no eyes: it takes items in {', '.join(SPLITS)}")
-    _refuse_repeated(datalist, path)
+    _check_duplicates(datalist, path)
     return datalist
 
 
 class _Repeated(dict[str, Any]):
-    """In place of an object that names keys twice: those keys."""
+    """The duplicate keys of a JSON object, in place of the object."""
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RetinaError(f"{path} is not a datalist, it is not JSON ({_reason(error)}): write it as JSON") from error
     if isinstance(content, dict):
-        _refuse_twice(content, str(path))
+        _check_duplicate_keys(content, str(path))
         return content
     raise RetinaError(f"{path} is not a datalist: it takes JSON with items in {', '.join(SPLITS)}")
 
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}"
     return {UnicodeDecodeError: "bytes that are not UTF-8", RecursionError: "lists nested too deep"}.get(
-        type(error), "a number of thousands of digits or a name that is none"
+        type(error), "a number of thousands of digits or an invalid name"
     )
 
 
@@ -117,14 +117,14 @@ def _lists(content: dict[str, Any], path: Path) -> dict[str, str]:
     """The key under which the file lists the items of each split.
 
     Raises:
-        RetinaError: a split has two keys; items stand under a key that is not known.
+        RetinaError: if a split has two keys, or items are listed under an unknown key.
     """
     lists: dict[str, str] = {}
     for key, value in content.items():
         split = ROLES.get(key.lower())
         if split is None and _holds_items(value):
             raise RetinaError(
-                f"{path}: {_short(key)} is no list that is read: name it {', '.join(SPLITS)}, or remove it"
+                f"{path}: {_short(key)} is not the name of a split: name it {', '.join(SPLITS)}, or remove it"
             )
         if split is not None and value != [] and lists.setdefault(split, key) != key:
             raise RetinaError(f"{path} has both {lists[split]} and {key}: put the items of {split} into one list")
@@ -132,7 +132,7 @@ def _lists(content: dict[str, Any], path: Path) -> dict[str, str]:
 
 
 def _holds_items(value: Any) -> bool:
-    """Whether there are objects, or paths of pictures, in a list, or in lists inside an object."""
+    """Whether a list, or a list inside an object, contains objects or image paths."""
     if isinstance(value, dict):
         return any(_holds_items(inner) for inner in value.values() if isinstance(inner, list))
     if not isinstance(value, list):
@@ -143,7 +143,7 @@ def _holds_items(value: Any) -> bool:
 
 
 def _entries(content: dict[str, Any], split: str, path: Path) -> Iterator[tuple[Any, str]]:
-    """Items of a list, and how a message calls each."""
+    """Items of a list, each with its name in messages."""
     entries = content[split]
     if not isinstance(entries, list):
         raise RetinaError(f"{path}: {split} is {_short(entries)}: it takes a list of items")
@@ -151,10 +151,10 @@ def _entries(content: dict[str, Any], split: str, path: Path) -> Iterator[tuple[
 
 
 def _eye(entry: Any, where: str, path: Path, dataset: str) -> Item:
-    """An item with full paths for pictures, and with what a line may leave out."""
+    """Complete an item with full image paths and default values."""
     if not isinstance(entry, dict):
         raise RetinaError(f"{where} is {_short(entry)}: each is an object with {', '.join(NEEDED)}")
-    _refuse_strange(entry, where)
+    _check_json(entry, where)
     item = {key: value for key, value in entry.items() if value is not None or not _is_known(key)}
     if isinstance(item.get("label"), str) and item.get("vessel", item["label"]) == item["label"]:
         item["vessel"] = item.pop("label")
@@ -187,23 +187,23 @@ def _check(item: Item, where: str) -> None:
 def _full(text: str, folder: Path, where: str) -> str:
     try:
         return full_path(folder / text)
-    except (OSError, ValueError, RecursionError) as error:  # NUL, half a character, links of links of links
-        raise RetinaError(f"{where} is {_short(text)}, which no file can be called: correct the path") from error
+    except (OSError, ValueError, RecursionError) as error:  # NUL, lone surrogates, loops of links
+        raise RetinaError(f"{where} is {_short(text)}, which cannot be a file name: correct the path") from error
 
 
 def _name(image: str) -> str:
-    """File name up to its first dot, dots at its start aside."""
+    """File name up to its first dot, ignoring leading dots."""
     return Path(image).name.lstrip(".").split(".")[0] or "eye"
 
 
-def _refuse_strange(entry: dict[str, Any], where: str) -> None:
-    """Refuse what is not plain JSON, or is nested deeper than whoever recurses over it can follow."""
+def _check_json(entry: dict[str, Any], where: str) -> None:
+    """Reject duplicate keys, non-finite numbers and deep nesting."""
     level: list[Any] = [entry]
     for _ in range(DEPTH):
         for value in level:
-            _refuse_twice(value, where)
+            _check_duplicate_keys(value, where)
             if isinstance(value, float) and not math.isfinite(value):
-                raise RetinaError(f"{where} has the number {value}, which JSON has no word for: write null")
+                raise RetinaError(f"{where} has the number {value}, which JSON does not allow: write null")
         inner = (
             value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
         )
@@ -212,13 +212,13 @@ def _refuse_strange(entry: dict[str, Any], where: str) -> None:
         raise RetinaError(f"{where} is nested more than {DEPTH} deep: make it flat")
 
 
-def _refuse_twice(value: Any, where: str) -> None:
+def _check_duplicate_keys(value: Any, where: str) -> None:
     if isinstance(value, _Repeated):
         raise RetinaError(f"{where} names the key {_short(next(iter(value)))} twice: leave one of them out")
 
 
-def _refuse_repeated(datalist: Datalist, path: Path) -> None:
-    """Refuse a patient of two splits and a photograph of two items."""
+def _check_duplicates(datalist: Datalist, path: Path) -> None:
+    """Reject a patient in two splits and a photograph in two items."""
     splits: dict[str, str] = {}
     places: dict[str, str] = {}
     for split, items in datalist.items():
@@ -234,7 +234,7 @@ def _refuse_repeated(datalist: Datalist, path: Path) -> None:
 
 
 def _short(value: Any) -> str:
-    """A value on one line, as Python writes it, cut where it is long."""
+    """The ``repr`` of a value, truncated if it is long."""
     if isinstance(value, dict | list):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = repr(value)

@@ -1,4 +1,4 @@
-"""What the layout of a data set is to this library, and what its readers share: listing files and pairing them."""
+"""The layout of a data set, and functions to list and pair its files."""
 
 from __future__ import annotations
 
@@ -45,29 +45,29 @@ ROLES = {
     **dict.fromkeys(("validation", "val", "valid"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""The words, in lower case, by which tables and datalists call a split."""
+"""Names of splits in tables and datalists, in lower case."""
 
 ENDING = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
-"""Pattern of the endings of all pictures that can be read."""
+"""Regular expression of the suffixes of all supported images."""
 
 
-UNPAIRED = 50  # files without a partner that an error names
+UNPAIRED = 50  # maximum number of unpaired files in an error message
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set as it lies on disk.
+    """The layout of a data set on disk.
 
     Attributes:
-        name: of the set.
-        about: what it holds, in a line.
+        name: name of the data set.
+        about: one line about its content.
         tree: the files by which it is recognised.
         link: where to get it.
         terms: its licence.
-        read: from a directory to its items in ``training`` and ``test`` (and ``validation``, if the set has one);
-            ``None`` if the directory is not laid out so.
-        count: photographs in the complete set, if that is fixed.
-        details: what else a user has to know of the layout, lines of their own.
+        read: function that maps a directory to items of ``training`` and ``test`` (and of ``validation``, if the set
+            has this split), or to ``None`` if the directory does not have this layout.
+        count: number of photographs in the complete set, if fixed.
+        details: further lines about the layout.
     """
 
     name: str
@@ -81,50 +81,50 @@ class Layout:
 
 
 def matching(folders: Iterable[Path], pattern: str, case: Callable[[str], str]) -> dict[str, Path]:
-    """Files whose whole name matches, whatever its case, by the text of their group ``id``, sorted as text.
+    """Files whose full name matches a pattern, ignoring case, keyed and sorted by the group ``id``.
 
     Args:
-        folders: where to look, not below.
-        pattern: a regular expression with a group ``id``.
-        case: brings the text of ``id`` to the case in which the set writes it.
+        folders: folders to search, not recursively.
+        pattern: regular expression with a group ``id``.
+        case: function that converts the text of ``id`` to the case used by the data set.
 
     Raises:
-        RetinaError: two files of one ``id``.
+        RetinaError: if two files have the same ``id``.
     """
     found: dict[str, Path] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         match = re.fullmatch(pattern, path.name, re.IGNORECASE)
-        if match is None or path.is_dir():  # a broken link is named when it is read
+        if match is None or path.is_dir():  # broken links are reported when they are read
             continue
         key = case(match["id"])
         if key in found:
-            raise RetinaError(f"{path} and {found[key]} are one picture twice: remove or rename one of them")
+            raise RetinaError(f"{path} and {found[key]} are the same picture: remove or rename one of them")
         found[key] = path
     return dict(sorted(found.items()))
 
 
 def pictures_by_name(folders: Iterable[Path]) -> dict[str, Path]:
-    """Pictures by their names without ending, in the composed form of Unicode (macOS writes the other).
+    """Images by name without suffix, in Unicode's composed form (NFC), since macOS uses the decomposed form.
 
     Raises:
-        RetinaError: two of one name.
+        RetinaError: if two images have the same name.
     """
     return matching(folders, rf"(?s:(?P<id>[^.].*?)({ENDING}))", lambda text: unicodedata.normalize("NFC", text))
 
 
 def picture_name(path: Path) -> str:
-    """The name under which :func:`pictures_by_name` lists a file: without its ending."""
+    """The name without suffix under which :func:`pictures_by_name` lists a file."""
     return unicodedata.normalize("NFC", re.sub(rf"({ENDING})$", "", path.name, flags=re.IGNORECASE))
 
 
 def folder_named(parent: Path, name: str) -> Path | None:
-    """The folder of that name, whatever its case and spaces; ``None`` if there is none."""
+    """The folder of the given name, ignoring case, spaces, hyphens and underscores; ``None`` if there is none."""
     folders = (path for path in parent.iterdir() if path.is_dir())
     return next((path for path in sorted(folders) if _plain(path.name) == _plain(name)), None)
 
 
 def folders_at(roots: Iterable[Path], *names: str) -> list[Path]:
-    """From each root the folder at the end of the names, one inside the other; those that are there."""
+    """The folders that exist at the path of nested ``names`` below each root."""
     folders = list(roots)
     for name in names:
         folders = [inner for folder in folders if (inner := folder_named(folder, name))]
@@ -132,12 +132,13 @@ def folders_at(roots: Iterable[Path], *names: str) -> list[Path]:
 
 
 def full_path(path: str | Path) -> str:
-    """The absolute path of a file. Links in its folders are followed; the file's own name, which says its kind, stays.
+    """The absolute path of a file, with links resolved in its folders but not in the file name.
 
-    In a content store (Hugging Face's cache, DVC, git-annex) a file is a link to one that is named by a digest.
+    In a content store (Hugging Face's cache, DVC, git-annex), a file is a link to one that is named by a digest. The
+    name of the link is kept because its suffix gives the file format.
 
     Raises:
-        OSError, ValueError, RecursionError: no file can have this name.
+        OSError, ValueError, RecursionError: if the path is not a valid file name.
     """
     os.path.realpath(path)
     folder, name = os.path.split(path)
@@ -145,25 +146,25 @@ def full_path(path: str | Path) -> str:
 
 
 def lonely(images: Mapping[Key, Path], *masks: Mapping[Key, Path]) -> list[str]:
-    """A sentence for each mask without its photograph, for :func:`refuse_unpaired`.
+    """One sentence for each mask without a photograph, for :func:`refuse_unpaired`.
 
     Args:
         images: photographs by key.
-        masks: masks of one kind each, by the same keys.
+        masks: for each kind of mask, its files by the same keys.
     """
     advice = "is a mask without its photograph: give both one name, or remove the mask"
     return [f"{path} {advice}" for found in masks for key, path in found.items() if key not in images]
 
 
 def refuse_unpaired(faults: Sequence[str], kind: type[RetinaError] = RetinaError) -> None:
-    """Refuse the files without a partner, all in one sentence.
+    """Raise one error for all unpaired files.
 
     Args:
-        faults: a sentence for each of them.
-        kind: of the error.
+        faults: one sentence for each unpaired file.
+        kind: class of the error.
 
     Raises:
-        RetinaError: there are any.
+        RetinaError: if there are unpaired files.
     """
     if len(faults) == 1:
         raise kind(faults[0])
@@ -172,22 +173,22 @@ def refuse_unpaired(faults: Sequence[str], kind: type[RetinaError] = RetinaError
 
 
 class NoVesselMapsError(RetinaError):
-    """Photographs of a data set and none of its vessel maps: enough for who asks for photographs."""
+    """A data set has photographs but no vessel maps. This suffices where only photographs are needed."""
 
 
 def pair(
     images: Mapping[Key, Path], vessels: Mapping[Key, Path], *masks: Mapping[Key, Path]
 ) -> dict[Key, tuple[Path, Path]]:
-    """Photograph and vessel map of each key.
+    """Pair photographs with vessel maps by key.
 
     Args:
         images: photographs by key.
         vessels: vessel maps by the same keys.
-        masks: other masks of one kind each, which need not be there for every photograph.
+        masks: for each kind of other mask, its files by the same keys. They may be incomplete.
 
     Raises:
-        NoVesselMapsError: there are photographs and no vessel map at all.
-        RetinaError: names all files without their partner.
+        NoVesselMapsError: if there are photographs but no vessel maps.
+        RetinaError: if files are unpaired. The message names them.
     """
     advice = {
         "is a photograph without its vessel map: add the map or remove the photograph": (images, vessels),
@@ -201,9 +202,9 @@ def pair(
 
 
 def last_fifth(items: Sequence[Item]) -> Datalist:
-    """Split a set that names nobody for testing: the last fifth of its patients, sorted as text, test.
+    """Split a set without a test split: the last fifth of its patients, sorted as text, become the test split.
 
-    At least one does, but nobody of a single one.
+    The test split has at least one patient, unless the set has only one patient.
     """
     patients = sorted({item["patient"] for item in items})
     testing = set(patients[-max(1, round(len(patients) / 5)) :]) if len(patients) > 1 else set()
@@ -214,7 +215,7 @@ def last_fifth(items: Sequence[Item]) -> Datalist:
 
 
 def describe(dataset: str, key: str, pictures: Mapping[str, Path | None], patient: str, **more: Any) -> Item:
-    """A line of the datalist: paths of the pictures that are there, then patient, data set and unique name."""
+    """Create an item of a datalist from the existing images, the patient, the data set and a unique name."""
     paths = {picture: str(path) for picture, path in pictures.items() if path is not None}
     return {**paths, "patient": f"{dataset}/{patient}", "dataset": dataset, "name": f"{dataset}_{key}", **more}
 

@@ -1,4 +1,4 @@
-"""From what a user gives as ``dataset_dir`` to a datalist: the layout tells which data set a directory holds."""
+"""Convert ``dataset_dir`` to a datalist. Data sets are recognised by their layout."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ LAYOUTS: tuple[Layout, ...] = (
     STARE,
     MASKED_PHOTOGRAPHS,
 )
-"""In the order in which they are looked for: a ``datalist.json`` in a directory goes before what else is in it, and
-ROSSA before another set with a folder ``test/image``."""
+"""Layouts in the order in which they are tried. A ``datalist.json`` takes precedence over all other content of a
+directory. ROSSA precedes another set with a folder ``test/image``."""
 
 PUBLIC = [layout.name for layout in LAYOUTS if layout.name != OWN_LAYOUT.name]
 CHUNK = 2**16
@@ -61,32 +61,32 @@ WHO = ("name", "patient", "dataset", "laterality", "grade", "split", "condition"
 
 
 class UnknownLayoutError(RetinaError):
-    """A directory that none of the layouts describes."""
+    """A directory has none of the known layouts."""
 
 
 def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadable: bool = False) -> Datalist:
-    """The eyes of a data set, or of several together, split by patient.
+    """List the eyes of one or several data sets, split by patient.
 
-    Photographs that are one picture, or nearly, are of one patient, whatever they are called
-    (:mod:`retina_monai.data.listing.twins`). Where they stand on both sides of a published split, or in several data
-    sets, the eye that tests stays and the other is left out.
+    Duplicate and near-duplicate photographs are assigned to one patient, whatever their names
+    (:mod:`retina_monai.data.listing.twins`). If duplicates are in different published splits or in several data sets,
+    the eye of the test split is kept and the other is left out.
 
     Args:
-        dataset_dir: a directory that is laid out as one of :data:`LAYOUTS`, a ``datalist.json``, a list of such, or
-            the text of such a list as Python writes it.
-        skip_unreadable: leave out eyes with a file that is broken, and log their number and files, instead of
-            refusing the data set.
+        dataset_dir: directory with one of :data:`LAYOUTS`, a ``datalist.json``, a list of these, or the text of such a
+            list in Python syntax.
+        skip_unreadable: whether to leave out eyes with a broken file and log their number and files, instead of
+            raising an error.
 
     Returns:
-        ``training``, ``validation`` and ``test``: lists of items with ``image`` (and ``vessel``, ``fov``,
-        ``vessel_2nd``, ``disc``, ``cup``, ... where there are any) as paths, ``patient``, ``dataset``, ``name``
-        (unique) and ``laterality`` (where it is known).
+        Lists of items for ``training``, ``validation`` and ``test``. An item has the paths ``image`` and, if present,
+        ``vessel``, ``fov``, ``vessel_2nd``, ``disc``, ``cup``, ..., as well as ``patient``, ``dataset``, ``name``
+        (unique) and ``laterality`` (if known).
 
     Raises:
-        UnknownLayoutError: no layout describes a directory.
-        RetinaError: no such directory; a photograph without its vessel map or the reverse; a directory given twice; one
-            picture in two splits of a user's own data set;
-            as :func:`retina_monai.data.files.checking.check_files`, with all that fail in one sentence.
+        UnknownLayoutError: if a directory has no known layout.
+        RetinaError: if a directory does not exist or is given twice; if a photograph lacks its vessel map or the
+            reverse; if duplicates are in two splits of a user's own data set; or as
+            :func:`retina_monai.data.files.checking.check_files`, with all faults in one sentence.
     """
     named = list_eyes(dataset_dir)
     whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
@@ -94,29 +94,29 @@ def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadabl
 
 
 def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True) -> Datalist:
-    """As :func:`find_datalist`, without a check of the files.
+    """List eyes like :func:`find_datalist`, without checking the files.
 
     Args:
-        dataset_dir: as for :func:`find_datalist`.
-        join: whether patients whose photographs are one picture are joined (:mod:`retina_monai.data.listing.twins`).
+        dataset_dir: see :func:`find_datalist`.
+        join: whether to merge patients with duplicate photographs (:mod:`retina_monai.data.listing.twins`).
 
     Raises:
-        UnknownLayoutError: no layout describes a directory.
-        RetinaError: as :func:`find_datalist`, files aside.
+        UnknownLayoutError: if a directory has no known layout.
+        RetinaError: as :func:`find_datalist`, except for faults of files.
     """
     refuse_missing(dataset_dir)
     found = [_read(path) for path in _paths(dataset_dir)]
-    _refuse_repeated([item for datalist in found for items in datalist.values() for item in items])
+    _check_duplicates([item for datalist in found for items in datalist.values() for item in items])
     datalist = merge(join_twins(found, PUBLIC) if join else found)
     names = _unique_names([item for split in SPLITS for item in datalist[split]])
     return {split: [item | {"name": next(names)} for item in datalist[split]] for split in SPLITS}
 
 
 def refuse_missing(dataset_dir: str | Path | Sequence[str | Path]) -> None:
-    """Refuse what is neither a directory nor a datalist, before anything else is looked at.
+    """Check that each path is a directory or a datalist.
 
     Raises:
-        RetinaError: there is one.
+        RetinaError: if a path is neither.
     """
     for path in _paths(dataset_dir):
         if not path.is_dir() and not (path.suffix == ".json" and path.is_file()):
@@ -125,9 +125,9 @@ def refuse_missing(dataset_dir: str | Path | Sequence[str | Path]) -> None:
 
 
 def fingerprint(datalist: Datalist) -> str:
-    """SHA-256 over a datalist and its pictures, the same wherever they lie on disk.
+    """SHA-256 of a datalist and its images, independent of their location on disk.
 
-    Of each picture the size and the first and last 64 KiB count.
+    Of each image file, only the size and the first and last 64 KiB are hashed.
     """
     digest = sha256()
     for split in SPLITS:
@@ -140,13 +140,13 @@ def fingerprint(datalist: Datalist) -> str:
 
 
 def conditions_fingerprint(items: Sequence[Item], pictures: Sequence[str] = PICTURES) -> str:
-    """SHA-256 over the eyes that samples are made from, in their order: who they are, and their picture files.
+    """SHA-256 of the eyes that samples are generated from: their order, metadata and image files.
 
-    As :func:`fingerprint`, it is quick and does not depend on where the files lie.
+    Like :func:`fingerprint`, it is fast and independent of the location of the files.
 
     Args:
-        items: of a datalist.
-        pictures: keys of the pictures that are used.
+        items: items of a datalist.
+        pictures: keys of the images to include.
     """
     digest = sha256()
     for item in items:
@@ -157,7 +157,7 @@ def conditions_fingerprint(items: Sequence[Item], pictures: Sequence[str] = PICT
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 over the size and the first and last 64 KiB of a file."""
+    """SHA-256 of the size and the first and last 64 KiB of a file."""
     return sha256(_ends(path)).hexdigest()
 
 
@@ -166,7 +166,7 @@ def _paths(dataset_dir: str | Path | Sequence[str | Path]) -> list[Path]:
         try:
             dataset_dir = ast.literal_eval(dataset_dir.strip())
         except (SyntaxError, ValueError) as error:
-            raise RetinaError(f"dataset_dir {dataset_dir} is no list: write it as ['first', 'second']") from error
+            raise RetinaError(f"dataset_dir {dataset_dir} is not a list: write it as ['first', 'second']") from error
     paths = [dataset_dir] if isinstance(dataset_dir, str | Path) else list(dataset_dir)
     if not paths or not all(isinstance(path, str | Path) and str(path).strip() for path in paths):
         raise RetinaError(f"dataset_dir is {dataset_dir!r}: give a directory, or a list of directories")
@@ -184,7 +184,7 @@ def _read(path: Path) -> Datalist:
     if found is None:
         looked_for = "; ".join(f"{layout.name} ({layout.tree})" for layout in LAYOUTS)
         hint = f"; its folders {', '.join(inside)} hold a data set: give those" if inside else ""
-        raise UnknownLayoutError(f"{path} is laid out as none of the data sets that are known: {looked_for}{hint}")
+        raise UnknownLayoutError(f"{path} is laid out as none of the known data sets: {looked_for}{hint}")
     return found
 
 
@@ -200,7 +200,7 @@ def _is_known(folder: Path) -> bool:
         return False
 
 
-def _refuse_repeated(items: Sequence[Item]) -> None:
+def _check_duplicates(items: Sequence[Item]) -> None:
     count = Counter(os.path.realpath(item["image"]) for item in items)
     repeated = next((path for path, times in count.items() if times > 1), None)
     if repeated is not None:
@@ -208,7 +208,7 @@ def _refuse_repeated(items: Sequence[Item]) -> None:
 
 
 def _unique_names(items: Sequence[Item]) -> Iterator[str]:
-    """Each item's name as a file can bear it, with a number where two sets use one name."""
+    """The names of the items as valid file names, numbered where two sets use the same name."""
     used: set[str] = set()
     for item in items:
         plain = re.sub(r"[^\w.-]+", "_", str(item["name"]))

@@ -1,7 +1,7 @@
-"""``manifest.jsonl``: the finished samples of a generated set, a line of JSON each, written after the files.
+"""``manifest.jsonl``: one JSON line for each finished sample of a generated set, written after the sample's files.
 
-Processes that share a set write files of their own, ``manifest.1.jsonl`` and so on, until the first brings all lines
-together. Nothing here holds more than one line at a time.
+In a run of several processes, each further process writes its own file (``manifest.1.jsonl``, ...) until the first
+process merges them. Lines are read one at a time to save memory.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ from retina_monai.kinds import PICTURES
 __all__ = ["iterate_manifest", "manifest_path", "merge_manifest", "read_manifest"]
 
 NEEDED = ("name", "patient", "dataset")
-FILL = b" \t\r\n\0"  # zeros are what file systems put, after a power cut, where the end of a line was to be
+FILL = b" \t\r\n\0"  # after a power cut, file systems may pad an unfinished line with zeros
 PLACE = np.dtype([("index", np.int64), ("file", np.int64), ("offset", np.int64)])
 
 
 def manifest_path(folder: str | Path, rank: int = 0) -> Path:
-    """The file to which a process appends its lines; the first, or only one, to ``manifest.jsonl`` itself."""
+    """The manifest of a process. The first process uses ``manifest.jsonl``."""
     return Path(folder) / (f"manifest.{rank}.jsonl" if rank else "manifest.jsonl")
 
 
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
-    """The samples whose line in ``manifest.jsonl`` is whole; of a set that is not finished, in other processes' too.
+    """Read the finished samples of a generated set, from the manifests of all processes.
 
-    A line that an interruption cut short (an object that begins and does not end, or nothing) does not count, wherever
-    it stands: the run that goes on writes its first line after it. Of two lines of one sample the later counts, in the
-    place of the first. A line of anything else is refused: the file is not of a generated set, or was changed.
+    Lines that an interruption truncated (an incomplete object or an empty line) are ignored wherever they are, since a
+    resumed run appends after them. If a sample has two lines, the later one is used in the position of the first. Any
+    other line is an error: the file does not belong to a generated set or was modified.
 
     Args:
-        folder: of the generated set; one without a manifest has no finished samples.
+        folder: folder of the generated set. Without a manifest, it has no finished samples.
 
     Returns:
-        The line of each sample: ``name`` (what its files are called), the paths of its pictures by kind, relative to
-        the folder, ``patient``, ``dataset``, and more.
+        One dictionary per sample: ``name`` (of its files), the image paths by kind, relative to the folder,
+        ``patient``, ``dataset``, and further keys.
 
     Raises:
-        RetinaError: the file cannot be read, or a line is JSON but no sample.
+        RetinaError: if the file cannot be read, or a line is neither a sample nor truncated.
     """
     return list({sample["name"]: sample for sample in iterate_manifest(folder)}.values())
 
 
 def iterate_manifest(folder: str | Path) -> Iterator[dict[str, Any]]:
-    """As :func:`read_manifest`, one after the other; a sample of which there are two lines comes twice."""
+    """Iterate over the lines that :func:`read_manifest` reads. A sample with two lines is yielded twice."""
     for path in _files(folder):
         for _, sample in _samples(path):
             yield sample
 
 
 def merge_manifest(folder: str | Path) -> None:
-    """Bring the whole lines of all processes into ``manifest.jsonl``, by ``index``, each sample once.
+    """Merge the complete lines of all processes into ``manifest.jsonl``, sorted by ``index``, one line per sample.
 
-    What was not merged when an interruption came is merged by the next call. Memory: 24 bytes for each sample.
+    After an interruption, the next call merges the rest. The memory use is 24 bytes per sample.
 
     Raises:
-        RetinaError: as :func:`read_manifest`, or the file cannot be written.
+        RetinaError: if the file cannot be written, or as :func:`read_manifest`.
     """
     files = _files(folder)
     found = ((_index(sample), number, offset) for number, path in enumerate(files) for offset, sample in _samples(path))
@@ -84,7 +84,7 @@ def _files(folder: str | Path) -> list[Path]:
 
 
 def _samples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Where the line of each sample begins, in bytes, and what it says."""
+    """The byte offset of each sample's line, and the sample."""
     offset = 0
     try:
         with open(path, "rb") as file:
@@ -98,7 +98,7 @@ def _samples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _lines(files: Sequence[Path], places: NDArray[np.void]) -> Iterator[bytes]:
-    """The lines at these places; of several of one sample, which have one index, the last."""
+    """The lines at the given places. Of several lines of a sample, which share an index, the last is used."""
     with ExitStack() as stack:
         opened = [stack.enter_context(open(path, "rb")) for path in files]
         for _, group in groupby(places, key=lambda place: int(place["index"])):
@@ -125,11 +125,11 @@ def _sample(line: bytes, where: str) -> dict[str, Any] | None:
     pictures = [key for key in PICTURES if key in sample] if isinstance(sample, dict) else []
     if not pictures or not all(_is_text(sample.get(key)) for key in (*NEEDED, *pictures)):
         raise RetinaError(
-            f"{where} is no sample: each has {', '.join(NEEDED)} and the path of a picture as text; remove it, or give "
-            "another folder"
+            f"{where} is not a sample: each has {', '.join(NEEDED)} and the path of a picture as text; remove it, or "
+            "give another folder"
         )
     if not _is_file_name(sample["name"]):
-        raise RetinaError(f"{where}: name is {sample['name']!r:.80}, which no file can be called: remove the line")
+        raise RetinaError(f"{where}: name is {sample['name']!r:.80}, which cannot be a file name: remove the line")
     return sample
 
 
@@ -140,6 +140,6 @@ def _is_text(value: Any) -> bool:
 def _is_file_name(name: str) -> bool:
     try:
         os.fsencode(name)
-    except ValueError:  # half a character
+    except ValueError:  # lone surrogate
         return False
     return name not in (".", "..") and not {"/", "\\", "\0"} & set(name)

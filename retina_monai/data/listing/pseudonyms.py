@@ -1,9 +1,8 @@
-"""Who is in a data set, without names: keys by which an owner of the data recognises a patient, and nobody else.
+"""Pseudonyms by which only the owner of a data set recognises its patients.
 
-Published sets keep their names, which everybody can look up; so do phantoms, which are nobody. A patient of any other
-set is known by a key that is derived from the contents of the picture files and not from any name: the files are the
-salt, and they stay with their owner. Whoever has them computes the same key, wherever they lie and whatever the folder
-is called; whoever lacks them cannot guess it.
+Published data sets keep their public names, and phantoms keep theirs. Any other patient is identified by a key derived
+from the content of the image files, not from any name. The files act as the salt and stay with their owner. Anyone with
+the files computes the same key, independent of their location. Anyone without them cannot guess it.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ PUBLISHED = (*(layout.name for layout in LAYOUTS if layout.name != OWN_LAYOUT.na
 PSEUDONYM = re.compile(rf"(?:patient|eye)_([0-9a-f]{{{LENGTH}}})(?:_\d+)?")
 FILES = ("vessel", "image")
 IDENTITY = "identity"
-"""Key of an item: keys of files that it was derived from."""
+"""Item key that holds the keys of the files from which the item was derived."""
 
 
 def is_published(patient: str) -> bool:
-    """Whether a patient's identifier comes from a published data set, or from a phantom.
+    """Whether a patient identifier belongs to a published data set or a phantom.
 
     Example:
         >>> is_published("HRF/01_dr"), is_published("clinic/Jane Doe")
@@ -43,12 +42,13 @@ def is_published(patient: str) -> bool:
 
 
 def patient_keys(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys, 16 hexadecimal digits each, under which the patient of an eye may be recorded.
+    """The keys of 16 hexadecimal digits under which the patient of an eye may be recorded.
 
-    Of a published patient the SHA-256 of the identifier; of any other the keys of the eye's files (:func:`eye_keys`).
+    For a published patient, this is the SHA-256 of the identifier. For any other patient, these are the keys of the
+    eye's files (:func:`eye_keys`).
 
     Args:
-        item: of a datalist.
+        item: item of a datalist.
     """
     patient = str(item["patient"])
     if known := PSEUDONYM.fullmatch(patient):
@@ -59,25 +59,25 @@ def patient_keys(item: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def eye_keys(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """A key for each of vessel map and photograph, in this order, derived from the contents of the files.
+    """The keys of vessel map and photograph, in this order, derived from the content of the files.
 
-    An item whose pictures were derived from others (vessels that were found, say) has the keys of these too.
+    If an item's images were derived from others, such as predicted vessels, their keys are included.
     """
     own = [file_digest(Path(item[key]))[:LENGTH] for key in FILES if key in item]
     return (*own, *item.get(IDENTITY, ()))
 
 
 def pseudonymised(items: Sequence[Item], keep_names: bool = False) -> list[Item]:
-    """Items without names of patients and eyes that nobody has published; published ones stay as they are.
+    """Replace the names of patients and eyes that are not published by pseudonyms.
 
-    So do vessel maps alone whose files say that they are synthetic.
-
-    An eye becomes ``eye_KEY``, with a number behind it where two have equal files; a patient ``patient_KEY``, by the
-    first of the keys of its eyes; ``source``, the name of the file, goes with the eye. Nothing else of an item changes.
+    Published eyes stay unchanged, and so do bare vessel maps whose files are marked as synthetic. Any other eye is
+    named ``eye_KEY``, with a number appended if two eyes have equal files. Its patient is named ``patient_KEY``, where
+    the key is the smallest of the keys of the patient's eyes. ``source``, the file name, is replaced by the name of the
+    eye with the file's suffix. All other values of an item are kept.
 
     Args:
-        items: of a datalist, each with a vessel map or a photograph unless it is published.
-        keep_names: change nothing.
+        items: items of a datalist. Items that are not published require a vessel map or a photograph.
+        keep_names: whether to return the items unchanged.
     """
     own = [] if keep_names else [item for item in items if not _is_public(str(item["patient"])) and not _is_drawn(item)]
     keys = {id(item): eye_keys(item)[0] for item in own}
@@ -100,10 +100,10 @@ def pseudonymised(items: Sequence[Item], keep_names: bool = False) -> list[Item]
 
 
 class Aliases:
-    """What the pseudonyms of a set stand for, for whoever has the eyes.
+    """Resolve the pseudonyms of a set, given its eyes.
 
     Args:
-        items: the eyes.
+        items: items of the eyes.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -115,11 +115,11 @@ class Aliases:
         return {key: item for item in own for key in eye_keys(item)}
 
     def patient(self, name: str) -> str:
-        """The patient of a pseudonym; any other name as it is."""
+        """The patient of a pseudonym. Any other name is returned unchanged."""
         return self._look_up(name, "patient")
 
     def eye(self, name: str) -> str:
-        """The eye of a pseudonym; any other name as it is."""
+        """The eye of a pseudonym. Any other name is returned unchanged."""
         return self._look_up(name, "name")
 
     def _look_up(self, name: str, key: str) -> str:

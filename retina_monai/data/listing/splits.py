@@ -1,4 +1,4 @@
-"""Splits by patient, the same on every machine: who validates, and how several sets are trained on together."""
+"""Deterministic splits by patient: choose validation patients and merge several data sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("retina_monai")
 
 
 def last_tenth(patients: Iterable[str]) -> set[str]:
-    """The patients that validate: the last tenth, sorted as text; at least one, but nobody of a single one.
+    """Choose the validation patients: the last tenth in text order, at least one, but none if there is only one.
 
     Example:
         >>> last_tenth(["HRF/01_g", "HRF/01_dr"])
@@ -24,18 +24,18 @@ def last_tenth(patients: Iterable[str]) -> set[str]:
 
 
 def merge(datalists: Sequence[Datalist]) -> Datalist:
-    """One datalist of several, in which each patient stands in one split.
+    """Merge datalists so that each patient is in one split.
 
-    Who tests in one set, tests: what other sets have of that patient for training or validation (photographs generated
-    from its vessel map, say) is left out. Else the first set that has a patient decides, and a set that names nobody
-    for validation gives a tenth of the patients that it is the first to have, of those with a vessel map if there are
-    any.
+    A patient in the test split of any set is a test patient. Training or validation items of that patient in other
+    sets, such as photographs generated from its vessel map, are left out. For any other patient, the first set that
+    has it decides. A set without a validation split contributes a tenth of the patients that are not in an earlier set,
+    chosen from those with a vessel map if there are any.
 
     Args:
-        datalists: of each set: ``training`` and ``test``, and ``validation`` if it says who validates.
+        datalists: for each set, the items of ``training``, ``test`` and optionally ``validation``.
 
     Returns:
-        ``training``, ``validation`` and ``test``.
+        Items of ``training``, ``validation`` and ``test``.
     """
     merged: Datalist = {split: [] for split in SPLITS}
     roles = {item["patient"]: "test" for datalist in datalists for item in datalist.get("test", [])}
@@ -51,7 +51,7 @@ def merge(datalists: Sequence[Datalist]) -> Datalist:
             merged[role] += [item] if fits else []
             left_out += not fits
         if left_out:
-            logger.warning("left out %d eyes: their patients validate or test in another set or split", left_out)
+            logger.warning("left out %d eyes: their patients are in another split already", left_out)
     return merged
 
 

@@ -1,7 +1,8 @@
-"""Photographs that are one picture under two names: copies, recompressed, resized, cropped to the eye, moved a little.
+"""Find duplicate photographs: copies that may be recompressed, resized, cropped to the eye or slightly shifted.
 
-A photograph is cut to what is not black, resized to 64 x 64 and compared by its local contrast, which hardly changes
-with brightness. Pairs that agree at 16 x 16 are laid over each other, a little shifted, at 64 x 64, where vessels show.
+A photograph is cropped to its non-black part, resized to 64 x 64 and compared by its local contrast, which hardly
+depends on brightness. Pairs that correlate at 16 x 16 are compared at 64 x 64, where vessels are visible, under small
+shifts.
 """
 
 from __future__ import annotations
@@ -27,39 +28,41 @@ logger = logging.getLogger("retina_monai")
 
 SIDE = 64
 COARSE = 16
-SMALLEST = 48  # pixels a side of an eye: smaller ones are too coarse to compare
-BLACK = 0.2  # of a bright pixel of the photograph
-LINE = 0.04  # a row or column in which fewer pixels are brighter than that is no part of the eye
-INSIDE = 0.85  # of the frame's radius: the border of the eye is alike in all photographs
-FAINT = 2.0  # grey values: contrast below is noise and is not raised
-FINE, COARSELY = 3.0, 6.0  # sigma of a pixel's surroundings
-PLAIN = 0.2  # root mean square of the local contrast below which a picture shows nothing to know it by
-ALIKE = 0.8  # correlation at 16 x 16
-SAME = 0.6  # correlation at 64 x 64
-# Of 1.5 million pairs of 1,738 photographs (CHASE_DB1, HRF, FIVES, IDRiD, PALM, ROSSA, OCTA-500), the 26 that IDRiD is
-# known to hold twice have at least 0.98, 14 of one eye, taken or stored twice, at least 0.67, other pairs at most 0.53.
-SHIFT = 4  # pixels of SIDE
-ROWS, PAIRS = 512, 256  # at a time
+SMALLEST = 48  # minimum side of an eye in pixels; smaller eyes are too coarse to compare
+BLACK = 0.2  # maximum brightness of black pixels, relative to the photograph's 90th percentile
+LINE = 0.04  # minimum share of brighter pixels in rows and columns of the eye
+INSIDE = 0.85  # fraction of the radius that is compared, as the border of the eye looks alike in all photographs
+FAINT = 2.0  # grey levels; lower contrast is noise and is not amplified
+FINE, COARSELY = 3.0, 6.0  # sigma of the Gaussian window for local contrast
+PLAIN = 0.2  # minimum root mean square of the local contrast of a recognisable image
+ALIKE = 0.8  # minimum correlation at 16 x 16
+SAME = 0.6  # minimum correlation at 64 x 64
+# Among 1.5 million pairs of 1,738 photographs (CHASE_DB1, HRF, FIVES, IDRiD, PALM, ROSSA, OCTA-500), the 26 known
+# duplicates of IDRiD correlate by at least 0.98, 14 pairs of one eye, taken or stored twice, by at least 0.67, and all
+# other pairs by at most 0.53.
+SHIFT = 4  # maximum shift in pixels at 64 x 64
+ROWS, PAIRS = 512, 256  # batch sizes
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
 
 
 def join_twins(datalists: Sequence[Datalist], public: Container[str] = ()) -> list[Datalist]:
-    """Make one patient of those whose photographs are one picture, named as the first of them, and log the photographs.
+    """Merge the patients of duplicate photographs under the name of the first, and log the photographs.
 
-    Beside real photographs, a synthetic one that shows a real one becomes that one's patient, and two synthetic ones
-    may be alike.
+    If there are real photographs, a synthetic duplicate of a real one is assigned to its patient, and duplicates among
+    synthetic photographs are ignored.
 
     Args:
-        datalists: of one data set each.
+        datalists: one datalist per data set.
         public: names of published data sets, whose splits a user cannot change.
 
     Returns:
-        The datalists. A patient may be in two splits now, which :func:`retina_monai.data.listing.splits.merge` mends.
+        The datalists. A patient may be in two splits afterwards, which
+        :func:`retina_monai.data.listing.splits.merge` resolves.
 
     Raises:
-        RetinaError: two photographs in two splits of a data set that is not ``public`` are one picture.
+        RetinaError: if a data set that is not ``public`` has duplicates in two splits.
     """
     found = [
         (item, (number, split))
@@ -69,7 +72,7 @@ def join_twins(datalists: Sequence[Datalist], public: Container[str] = ()) -> li
     ]
     items, places = [item for item, _ in found], [place for _, place in found]
     synthetic = [is_synthetic(item) for item in items]
-    if all(synthetic):  # nothing real to tell them from, as phantoms that are trained on
+    if all(synthetic):  # such as training on phantoms
         synthetic = [False] * len(items)
     twins = find_twins(_thumbnails(items))
     pairs = [
@@ -78,15 +81,15 @@ def join_twins(datalists: Sequence[Datalist], public: Container[str] = ()) -> li
     if not pairs:
         return list(datalists)
     real = [(a, b) for a, b in pairs if not (synthetic[a] or synthetic[b])]
-    _refuse_torn([pair for pair in real if items[pair[0]]["dataset"] not in public], items, places)
+    _check_splits([pair for pair in real if items[pair[0]]["dataset"] not in public], items, places)
     names = [f"{items[a]['name']} and {items[b]['name']}" for a, b in pairs]
-    logger.warning("one picture, or nearly, under two patients, which count as one: %s", join_first(names))
+    logger.warning("duplicate photographs of two patients, who are merged: %s", join_first(names))
     patients = join_patients([(items[a]["patient"], items[b]["patient"]) for a, b in real])
     owners = {items[place]["image"]: items[place]["patient"] for place in range(len(items))}
     for a, b in pairs:
         if synthetic[a] or synthetic[b]:
-            shown, drawn = (b, a) if synthetic[a] else (a, b)
-            owners[items[drawn]["image"]] = items[shown]["patient"]
+            original, copy = (b, a) if synthetic[a] else (a, b)
+            owners[items[copy]["image"]] = items[original]["patient"]
     owners = {image: patients.get(patient, patient) for image, patient in owners.items()}
     return [
         {split: [item | {"patient": owners[item["image"]]} for item in items] for split, items in datalist.items()}
@@ -95,13 +98,13 @@ def join_twins(datalists: Sequence[Datalist], public: Container[str] = ()) -> li
 
 
 def thumbnail(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The part of a photograph that is not black, in 64 x 64 pixels.
+    """Crop a photograph to its non-black part and resize it to 64 x 64 pixels.
 
     Args:
-        grey: (H, W).
+        grey: grey image ``(H, W)`` in [0, 255].
 
     Returns:
-        (64, 64); ``None`` if the photograph is too small, or too plain, to be known by it.
+        Thumbnail ``(64, 64)``, or ``None`` if the photograph is too small or too plain to be recognised.
     """
     bright = grey > max(BLACK * float(np.percentile(grey, 90)), 4)
     rows, columns = (np.flatnonzero(bright.mean(axis) > LINE) for axis in (1, 0))
@@ -114,12 +117,13 @@ def thumbnail(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 
 def find_twins(thumbnails: Sequence[NDArray[np.uint8] | None]) -> list[Pair]:
-    """Pairs of photographs that are one picture, or nearly: their places, the lower first, in order.
-
-    Of several equal ones, each makes a pair with the first.
+    """Find duplicate photographs.
 
     Args:
-        thumbnails: as :func:`thumbnail` makes them.
+        thumbnails: thumbnails as returned by :func:`thumbnail`.
+
+    Returns:
+        Sorted pairs of indices, the lower first. Exact copies are each paired with the first.
     """
     first: dict[bytes, int] = {}
     pairs = []
@@ -146,19 +150,19 @@ def _thumbnails(items: Sequence[Item]) -> list[NDArray[np.uint8] | None]:
 def _read(path: str) -> NDArray[np.uint8] | None:
     try:
         return thumbnail(read_preview(path, 4 * SIDE))
-    except RetinaError:  # whoever reads the whole photograph says so
+    except RetinaError:  # reported when the photograph is read
         return None
 
 
 def _likely(coarse: Floats, start: int) -> list[Pair]:
-    """Pairs of a block of rows with all that come after them."""
+    """Likely duplicates between a block of rows and all later ones."""
     alike = coarse[start : start + ROWS] @ coarse.T >= ALIKE
     rows, columns = np.nonzero(np.triu(alike, start + 1))
     return list(zip((rows + start).tolist(), columns.tolist(), strict=True))
 
 
 def _overlaid(left: Floats, right: Floats) -> Floats:
-    """The best correlation of each pair over the shifts."""
+    """Maximum correlation of each pair over all shifts."""
     from scipy import fft
 
     products = fft.irfft2(fft.rfft2(left).conj() * fft.rfft2(right), (SIDE, SIDE))
@@ -168,7 +172,7 @@ def _overlaid(left: Floats, right: Floats) -> Floats:
 
 
 def _unit(stack: NDArray[np.uint8], side: int, sigma: float) -> Floats:
-    """(N, side, side): local contrast, each of length 1, so that the product of two is how they correlate."""
+    """Local contrast ``(N, side, side)``, normalised so that the inner product of two is their correlation."""
     blocks = [_local_contrast(stack[start : start + ROWS], side, sigma) for start in range(0, len(stack), ROWS)]
     contrast = np.concatenate([np.zeros((0, side, side), np.float32), *blocks])
     unit: Floats = contrast / np.linalg.norm(contrast, axis=(1, 2), keepdims=True).clip(1e-6)
@@ -176,7 +180,7 @@ def _unit(stack: NDArray[np.uint8], side: int, sigma: float) -> Floats:
 
 
 def _local_contrast(stack: NDArray[np.uint8], side: int, sigma: float) -> Floats:
-    """What differs from the mean of its surroundings, over their standard deviation, reduced to ``side`` pixels."""
+    """Difference from the local mean, texts by the local standard deviation and downsampled to ``side`` pixels."""
     from scipy import ndimage  # slow to import
 
     grey = stack.astype(np.float32)
@@ -188,7 +192,7 @@ def _local_contrast(stack: NDArray[np.uint8], side: int, sigma: float) -> Floats
 
 
 def join_patients(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Each patient of the pairs, and the first of those with whom it is one, directly or by others."""
+    """Map each patient to the first patient of its connected group."""
     groups: dict[str, list[str]] = {}
     for one, other in pairs:
         ours, theirs = groups.setdefault(one, [one]), groups.setdefault(other, [other])
@@ -198,15 +202,14 @@ def join_patients(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     return {patient: group[0] for patient, group in groups.items()}
 
 
-def _refuse_torn(pairs: Sequence[Pair], items: Sequence[Item], places: Sequence[tuple[int, str]]) -> None:
-    """Refuse pairs that stand in two splits of one data set."""
-    torn = [
+def _check_splits(pairs: Sequence[Pair], items: Sequence[Item], places: Sequence[tuple[int, str]]) -> None:
+    """Reject duplicates in two splits of one data set."""
+    texts = [
         f"{items[a]['image']} ({places[a][1]}) and {items[b]['image']} ({places[b][1]})"
         for a, b in pairs
         if places[a][0] == places[b][0] and places[a][1] != places[b][1]
     ]
-    if torn:
+    if texts:
         raise RetinaError(
-            f"one picture, or nearly, stands in two splits: {join_first(torn)}: remove one of them, or give both to "
-            "one split"
+            f"the same photograph is in two splits: {join_first(texts)}: remove one of them, or move both to one split"
         )

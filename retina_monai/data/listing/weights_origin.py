@@ -1,4 +1,4 @@
-"""``training.json`` beside weights: what they were trained on, for reports, for cards and for whoever receives them."""
+"""``training.json``: the record of the training data of weights, for reports and cards."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TEXTS = ("fingerprint", "date", "package", "monai", "torch")
 
 
 def training_record(datalist: Datalist, seed: int, started_from: Iterable[str | Path | None] = ()) -> dict[str, Any]:
-    """What weights are trained on. It holds no name of a patient and no path.
+    """Record the training data of weights, without patient names and paths.
 
     Args:
-        datalist: its ``training`` split is recorded.
-        seed: of the training.
-        started_from: files of weights that the training starts from or learns from; ``None`` entries are skipped.
+        datalist: datalist whose ``training`` split is recorded.
+        seed: seed of the training.
+        started_from: weights that the training starts from or is taught by. ``None`` entries are skipped.
 
     Returns:
         ``datasets`` (names, sorted), ``eyes``, ``fingerprint`` (:func:`retina_monai.data.fingerprint` of the training
-        split), ``patients`` (:func:`retina_monai.data.listing.pseudonyms.patient_keys`, sorted; phantoms are nobody),
+        split), ``patients`` (:func:`retina_monai.data.listing.pseudonyms.patient_keys`, sorted, without phantoms),
         ``seed``, ``date``, ``package``, ``monai``, ``torch``, and ``complete``: whether the data behind
         ``started_from`` is known. If it is, its ``datasets`` and ``patients`` are included.
 
     Raises:
-        RetinaError: a ``training.json`` beside one of ``started_from`` cannot be read.
+        RetinaError: if a ``training.json`` beside one of ``started_from`` cannot be read.
     """
     items = datalist["training"]
     people = [item for item in items if not str(item["patient"]).startswith(f"{PHANTOM}/")]
@@ -59,10 +59,10 @@ def training_record(datalist: Datalist, seed: int, started_from: Iterable[str | 
 
 
 def read_training(weights: str | Path) -> dict[str, Any] | None:
-    """The record beside a file of weights; ``None`` if there is none.
+    """Read the training record beside a weights file; ``None`` if there is none.
 
     Raises:
-        RetinaError: it cannot be read, or is not such a record.
+        RetinaError: if the record cannot be read or is invalid.
     """
     path = Path(weights).with_name(FILE)
     if not path.is_file():

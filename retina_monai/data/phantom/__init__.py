@@ -1,1 +1,1 @@
-"""Procedural eyes with exact ground truth."""
+"""Procedurally generated eyes with exact ground truth."""

@@ -1,4 +1,4 @@
-"""Photographs with whatever masks there are of them, for what is learned from anatomy and not from vessels alone."""
+"""Photographs with all available masks, for training on anatomy other than vessels."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def find_anatomy(
     seed: int = 0,
     skip_unreadable: bool | str = False,
 ) -> dict[str, Any]:
-    """The datalist of a folder or of several, of all eyes, or of phantoms with pathology where none is given.
+    """The datalist of one or several data sets with all their eyes, or of phantoms with pathology.
 
     Args:
-        dataset_dir: what the user gave: a folder whose layout is recognised, or a list of them; ``None``: phantoms.
-        phantom_dir: where phantoms are written, once.
-        count, size, seed: of the phantoms: how many, pixels a side, and the seed; grades and myopia are mixed.
-        skip_unreadable: a switch: leave out eyes with a file that is broken.
+        dataset_dir: data set with a known layout, a list of data sets, or ``None`` to use phantoms.
+        phantom_dir: folder where phantoms are written once.
+        count, size, seed: number, side length in pixels and seed of the phantoms, whose grades and myopia are mixed.
+        skip_unreadable: switch, whether to leave out eyes with a broken file.
 
     Raises:
         RetinaError: as ``find_datalist`` and ``write_phantoms``.
@@ -45,13 +45,13 @@ def find_anatomy(
 
 
 def check_anatomy(datalist: Mapping[str, Any]) -> None:
-    """Refuse to train, or to validate, on photographs of which nothing is known.
+    """Check that the eyes for training and for validation have annotations.
 
     Args:
-        datalist: lists of eyes by their split; there need be none to validate.
+        datalist: items by split. The validation split may be empty.
 
     Raises:
-        RetinaError: no eye of a split has a mask, nor was looked for what a mask would show.
+        RetinaError: if no eye of a split has a mask, or is annotated as having no such structure.
     """
     for split in ("training", "validation"):
         items = datalist[split]
@@ -62,15 +62,15 @@ def check_anatomy(datalist: Mapping[str, Any]) -> None:
 
 
 def choose_splits(datalist: Mapping[str, Any], splits: str | Sequence[str], fewest: int = 1) -> list[Item]:
-    """The eyes of some splits.
+    """The eyes of one or several splits.
 
     Args:
-        datalist: lists of eyes by their split.
-        splits: one, or several.
-        fewest: patients that are needed.
+        datalist: items by split.
+        splits: one split or a list of splits.
+        fewest: minimum number of patients.
 
     Raises:
-        RetinaError: an unknown split, or fewer patients in all.
+        RetinaError: if a split is unknown or there are too few patients.
     """
     chosen = [splits] if isinstance(splits, str) else splits
     if not isinstance(chosen, Sequence) or not chosen or any(split not in SPLITS for split in chosen):
@@ -86,20 +86,25 @@ def choose_splits(datalist: Mapping[str, Any], splits: str | Sequence[str], fewe
 
 
 def repeat_photographs(items: Sequence[Item], times: int) -> list[Item]:
-    """The items, with each that is no phantom that many times: real eyes are few, and count as much."""
+    """Repeat each real eye ``times`` times, which balances real eyes with phantoms."""
     return [item for item in items for _ in range(1 if item["dataset"] == PHANTOM else times)]
 
 
 class LoadAnatomyd(Transform):
-    """Datalist item -> ``image``, ``fov``, ``anatomy``, ``known`` and ``grade``, and its texts.
+    """Load ``image``, ``fov``, ``anatomy``, ``known`` and ``grade`` of a datalist item, and copy its texts.
 
-    Photograph and masks are cropped to the field of view (computed where the set has none), padded square and resized
-    by area.
+    Photograph and masks are cropped to the field of view (computed if the item has none), padded to a square and
+    resized by area averaging. The sample has
+
+    - ``image`` uint8 ``(3, S, S)`` and ``fov`` uint8 ``(1, S, S)`` in [0, 255],
+    - ``anatomy`` uint8 ``(K, M, M)`` in [0, 255], the share of each pixel covered by each of ``STRUCTURES``, 0 where it
+      is unknown,
+    - ``known`` Boolean ``(K,)``, whether each structure is annotated,
+    - ``grade``, NaN where it is unknown.
 
     Args:
-        size: pixels a side of ``image`` uint8 ``(3, S, S)`` and ``fov`` uint8 ``(1, S, S)``, in [0, 255].
-        mask_size: pixels a side of ``anatomy``, uint8 ``(K, M, M)`` in [0, 255]: the share of each pixel that each of
-            ``STRUCTURES`` covers, 0 where it is not known; ``known`` is Boolean ``(K,)``.
+        size: side length ``S`` in pixels of ``image`` and ``fov``.
+        mask_size: side length ``M`` in pixels of ``anatomy``.
 
     Raises:
         RetinaError: as :func:`retina_monai.data.sets.eyes.read_eye`.

@@ -1,4 +1,4 @@
-"""The appearances that a generated photograph can be given: of a camera, of an eye drawn by the seed, of a picture."""
+"""Appearances of generated photographs: the average of a camera, a random training eye, or a given photograph."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ AVERAGE, DRAWN = "average", "random"
 
 
 class Appearances:
-    """The appearance of each training eye, as a table that travels with the weights.
+    """Table of the appearance of each training eye, distributed with the weights.
 
     Args:
-        eyes: one dictionary per eye: ``name``, ``dataset`` (the camera), ``mean``, ``std``, and ``texture`` (of
-            :class:`retina_monai.transforms.Texture`) where it was measured.
+        eyes: one dictionary per eye with ``name``, ``dataset`` (the camera), ``mean``, ``std``, and optionally
+            ``texture`` (:class:`retina_monai.transforms.Texture`).
 
     Raises:
-        RetinaError: no eyes.
+        RetinaError: if there are no eyes.
     """
 
     def __init__(self, eyes: Sequence[dict[str, Any]]) -> None:
@@ -49,7 +49,7 @@ class Appearances:
         """Read ``appearances.json``.
 
         Raises:
-            RetinaError: missing, or not such a table.
+            RetinaError: if the file does not exist or is invalid.
         """
         try:
             eyes = json.loads(Path(path).read_text())["eyes"]
@@ -61,11 +61,12 @@ class Appearances:
 
     @classmethod
     def measure(cls, eyes: CachedEyes, size: int | None = None) -> Appearances:
-        """Measure a data set's photographs, uint8, inside their fields of view.
+        """Measure the photographs of a data set inside their fields of view.
 
         Args:
-            eyes: with ``image`` and ``fov``, and ``vessel`` where textures are asked for.
-            size: pixels a side of the photographs whose textures are measured, reduced by area; ``None``: no textures.
+            eyes: eyes with uint8 ``image`` and ``fov``, and ``vessel`` if textures are measured.
+            size: side length in pixels to which photographs are resized for the textures, or ``None`` to measure no
+                textures.
         """
         measured = []
         for place in tqdm(range(len(eyes)), "measuring appearances", leave=False, disable=None):
@@ -77,10 +78,10 @@ class Appearances:
         return cls(measured)
 
     def save(self, path: str | Path) -> None:
-        """Write what :meth:`load` reads, an eye a line, with four digits (a hundredth of a grey level).
+        """Write the table for :meth:`load`, one eye per line, with four digits (a hundredth of a grey level).
 
         Raises:
-            RetinaError: the file cannot be written.
+            RetinaError: if the file cannot be written.
         """
         eyes = ",\n        ".join(json.dumps(_written(eye)) for eye in self.eyes)
         head = '    "scale": "[-1, 1]",\n    "channels": "RGB"'
@@ -92,36 +93,36 @@ class Appearances:
         return sorted({eye["dataset"] for eye in self.eyes})
 
     def average(self, camera: str | None = None) -> Appearance:
-        """Mean of the eyes' means, standard deviations and textures, of one camera or of all.
+        """Average the means, standard deviations and textures of the eyes of one camera or of all.
 
         Raises:
-            RetinaError: no eye of that camera.
+            RetinaError: if there is no eye of that camera.
         """
         eyes = self._of(camera)
         mean, std = (np.mean([eye[key] for eye in eyes], axis=0).tolist() for key in ("mean", "std"))
         return Appearance(tuple(mean), tuple(std), _mean_texture([eye.get("texture") for eye in eyes]))
 
     def drawn(self, seed: int, index: int, camera: str | None = None) -> Appearance:
-        """The appearance of one eye; sample ``index`` of a run draws the same whatever was drawn before.
+        """Draw the appearance of one eye. It depends only on ``seed`` and ``index``.
 
         Raises:
-            RetinaError: no eye of that camera.
+            RetinaError: if there is no eye of that camera.
         """
         eyes = self._of(camera)
         eye = eyes[appearance_number(seed, index) % len(eyes)]
         return Appearance(tuple(eye["mean"]), tuple(eye["std"]), eye.get("texture"))
 
     def choose(self, choice: str, seed: int = 0, index: int = 0) -> Appearance:
-        """What a user asks for.
+        """The appearance that a user chose.
 
         Args:
-            choice: ``average`` of all training eyes; a camera (``HRF``): its average; ``random``: drawn from the
-                training eyes by the seed, ``random:HRF`` from that camera's; or the path of a photograph, whose
-                colours it gets, and the average texture, since where its vessels are is not known.
-            seed, index: of the draw.
+            choice: ``average`` for the average of all training eyes; a camera, such as ``HRF``, for its average;
+                ``random`` or ``random:HRF`` for a random training eye, of any or of that camera; or the path of a
+                photograph for its colours with the average texture, since its vessels are unknown.
+            seed, index: seed of the run and index of the sample, for random choices.
 
         Raises:
-            RetinaError: none of these.
+            RetinaError: if the choice is unknown.
         """
         choice = expand_home(choice)
         kind, _, camera = choice.partition(":")
@@ -139,9 +140,9 @@ class Appearances:
         )
 
     def settings(self, choice: str) -> dict[str, str]:
-        """What a set's colours depend on: ``appearance``, the choice, and ``appearances``, the digest of this table.
+        """Settings that determine colours: ``appearance``, the choice, and ``appearances``, a digest of the table.
 
-        Of a photograph the digest of its file, which is not named.
+        If the choice is a photograph, its path is replaced by a digest of the file.
         """
         known = (AVERAGE, *self.cameras)
         choice = expand_home(choice)
@@ -157,15 +158,15 @@ class Appearances:
             return self.eyes
         eyes = [eye for eye in self.eyes if eye["dataset"] == camera]
         if not eyes:
-            raise RetinaError(f"camera {camera} is none of the table's: there are {', '.join(self.cameras)}")
+            raise RetinaError(f"camera {camera} is unknown: the table has {', '.join(self.cameras)}")
         return eyes
 
 
 def photograph_appearance(path: str | Path) -> Appearance:
-    """The appearance of a photograph inside its field of view, which is computed.
+    """Measure the appearance of a photograph inside its computed field of view.
 
     Raises:
-        RetinaError: it cannot be read.
+        RetinaError: if the photograph cannot be read.
     """
     image = read_photograph(path)
     return measure_appearance(torch.from_numpy(image).float() / 127.5 - 1, torch.from_numpy(compute_fov(image)))
@@ -176,7 +177,7 @@ def _digest(content: bytes) -> str:
 
 
 def _texture(eye: Mapping[str, Any], size: int) -> Texture | None:
-    """Of an eye in uint8, at another size."""
+    """Measure the texture of a uint8 eye after resizing it."""
     image, fov, vessel = (
         torch.from_numpy(resize_area(eye[key].numpy().astype(np.float32), size)) for key in ("image", "fov", "vessel")
     )
@@ -184,7 +185,7 @@ def _texture(eye: Mapping[str, Any], size: int) -> Texture | None:
 
 
 def _mean_texture(textures: Sequence[Texture | None]) -> Texture | None:
-    """Of those that are known; ``None`` where none is."""
+    """Mean of the known textures; ``None`` if there are none."""
     known = [texture for texture in textures if texture is not None]
     if not known:
         return None
@@ -197,25 +198,25 @@ def _as_texture(covariances: Sequence[Sequence[Sequence[float]]], patchiness: fl
 
 
 def _written(eye: Mapping[str, Any]) -> dict[str, Any]:
-    """An eye of the table as JSON holds it."""
+    """Convert an eye of the table for JSON."""
     texture = {"texture": _rounded(asdict(eye["texture"]))} if eye.get("texture") else {}
     return {**eye, **{key: np.round(eye[key], 4).tolist() for key in ("mean", "std")}, **texture}
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers with four digits."""
+    """Round numbers to four significant digits."""
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     return [_rounded(part) for part in value] if isinstance(value, tuple) else float(f"{value:.4g}")
 
 
 def _read(eye: Mapping[str, Any]) -> dict[str, Any]:
-    """An eye of the table as :class:`Appearances` holds it."""
+    """Convert an eye of the table from JSON."""
     texture = {"texture": _as_texture(**eye["texture"])} if "texture" in eye else {}
     return {**eye, "mean": tuple(eye["mean"]), "std": tuple(eye["std"]), **texture}
 
 
 def load_appearances(checkpoint: str | Path, bundle_root: str | Path) -> Appearances:
-    """The appearances of the eyes that a checkpoint was trained on: beside it, or in the ``configs`` of the bundle."""
+    """Load the appearances of a checkpoint's training eyes, from beside it or from the bundle's ``configs``."""
     beside = Path(checkpoint).with_name("appearances.json")
     return Appearances.load(beside if beside.is_file() else Path(bundle_root) / "configs" / "appearances.json")

@@ -1,4 +1,4 @@
-"""Colour vessel masks to paint around: those that ``pix2pix_color_vessel`` wrote, or those of photographs."""
+"""Colour vessel masks for outpainting, written by ``pix2pix_color_vessel`` or extracted from photographs."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ from retina_monai.transforms.vessel_label import HALF, rounded_share
 
 __all__ = ["HALF", "ColorVessels", "outpainting_input"]
 
-ALL = "all"  # splits
-WRITTEN = ("color_vessel", "vessel_share", "vessel", "fov")  # kinds of picture in such a set
+ALL = "all"
+WRITTEN = ("color_vessel", "vessel_share", "vessel", "fov")  # image kinds of a set of colour vessel masks
 TEXTS = ("name", "patient", "laterality", "source", "index", "condition", "condition_dataset", "augmented")
 
 
 class ColorVessels(Dataset):
-    """Samples to outpaint: colour vessel mask, vessel map and field of view, of one size.
+    """Samples for outpainting: colour vessel mask, vessel map and field of view of the same size.
+
+    A sample has ``color_vessel``, uint8 ``(3, size, size)`` in [0, 255], as well as ``vessel_share`` (uint8),
+    ``vessel``, ``fov`` and the texts of :class:`retina_monai.data.VesselMaps`.
 
     Args:
-        input_dir: a set that ``pix2pix_color_vessel`` wrote, or a data set of photographs with vessel maps, which are
-            brought to the canonical appearance and of which the vessels alone are shown.
-        size: pixels a side that the network takes.
-        finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
-        skip_unreadable: a switch: leave out eyes of a data set whose files are broken.
-        split: ``training``, ``validation`` or ``test``: eyes of that split of a data set only; ``all``.
-        keep_names: a switch: as for :class:`retina_monai.data.VesselMaps`, of eyes of a data set.
-
-    A sample has ``color_vessel``, uint8 ``(3, size, size)`` in [0, 255]; ``vessel_share`` (uint8), ``vessel``, ``fov``
-    and texts as :class:`retina_monai.data.VesselMaps` has them.
+        input_dir: set written by ``pix2pix_color_vessel``, or data set of photographs with vessel maps. Photographs are
+            converted to the canonical appearance.
+        size: input size of the network in pixels.
+        finished: names of samples to leave out, such as those of an interrupted run. The others keep their ``index``.
+        skip_unreadable: switch, whether to leave out eyes of a data set with broken files.
+        split: ``training``, ``validation`` or ``test`` to use only that split of a data set, or ``all``.
+        keep_names: switch, see :class:`retina_monai.data.VesselMaps`. It applies to eyes of a data set.
 
     Raises:
-        RetinaError: no such folder or data set, or nothing in it, or not of that split; of an item, a file that is
-            broken, of another size than ``size``, or that shows no vessel.
+        RetinaError: if the folder does not exist, or has no eyes or none in the split. For an item: if a file is
+            broken, has another size than ``size``, or shows no vessel.
     """
 
     kinds = WRITTEN
-    """Of its pictures."""
+    """Kinds of image in a sample."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ColorVessels(Dataset):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What the samples depend on: ``size``, ``split``, and a fingerprint of all masks."""
+        """Settings that determine the samples: ``size``, ``split``, and a fingerprint of all masks."""
         return {"size": self.size, "split": self.split, "inputs": conditions_fingerprint(self.items)}
 
     def _transform(self, index: int) -> Any:
@@ -86,21 +86,21 @@ class ColorVessels(Dataset):
         return {key: item[key] for key in TEXTS} | dict(zip(WRITTEN, pictures, strict=True))
 
     def _read(self, item: Item) -> tuple[NDArray[np.uint8], ...]:
-        """What was written, as it is."""
+        """Read a colour vessel mask that was written."""
         color, share = (read_photograph(item[key]) for key in ("color_vessel", "vessel_share"))
         label, fov = (read_mask(item[key], key=key) for key in ("vessel", "fov"))
         for key, picture in {"color_vessel": color, "vessel_share": share, "vessel": label, "fov": fov}.items():
             if picture.shape[1:] != (self.size, self.size):
                 height, width = picture.shape[1:]
                 raise RetinaError(
-                    f"{item[key]} has {height} x {width} pixels, and the network takes {self.size} x {self.size}: "
+                    f"{item[key]} has {height} x {width} pixels, but the network takes {self.size} x {self.size}: "
                     f"colour the vessels with --size {self.size}"
                 )
         check_masks({"vessel": (share[:1] >= HALF).astype(np.uint8)}, item | {"vessel": item["vessel_share"]}, fov)
         return color, share[:1], label, fov
 
     def _show(self, item: Mapping[Hashable, Any]) -> tuple[NDArray[np.uint8], ...]:
-        """Of a photograph, in the canonical appearance."""
+        """Extract the colour vessel mask of a photograph in the canonical appearance."""
         eye = LoadEyed(self.size)(item)
         fov = (eye["fov"] >= 128).to(torch.uint8)
         image = apply_appearance(eye["image"].float() / 127.5 - 1, fov, CANONICAL)
@@ -109,16 +109,18 @@ class ColorVessels(Dataset):
 
 
 def outpainting_input(sample: Mapping[Any, Any]) -> NDArray[np.float32]:
-    """What a network for outpainting is given of a sample, before scaling.
+    """Assemble the input of an outpainting network, before scaling.
+
+    A pixel is vessel if vessels cover at least half of it.
 
     Args:
-        sample: ``color_vessel``, ``(3, H, W)``, RGB, of which the colours on vessels count; ``vessel_share``,
-            ``(1, H, W)``: a pixel is vessel if vessels cover at least half of it; both in [0, 255]; ``fov``,
-            ``(1, H, W)`` in {0, 1}.
+        sample: dictionary of ``color_vessel`` ``(3, H, W)`` RGB in [0, 255], used only on vessels; ``vessel_share``
+            ``(1, H, W)`` in [0, 255]; and ``fov`` ``(1, H, W)`` in {0, 1}.
 
     Returns:
-        ``(4, H, W)`` in [0, 255]: the colours on vessels inside the field of view, black elsewhere; and what vessels
-        leave of a pixel where to paint, which is inside the field of view and no vessel, 0 elsewhere.
+        Input ``(4, H, W)`` in [0, 255]. Three channels are the colours of vessels inside the field of view, black
+        elsewhere. The fourth is the share of each pixel not covered by vessels, for pixels to be painted (inside the
+        field of view and not vessel), 0 elsewhere.
     """
     share, inside = rounded_share(np.asarray(sample["vessel_share"])), np.asarray(sample["fov"]) > 0
     known = (share >= HALF) & inside
@@ -128,17 +130,17 @@ def outpainting_input(sample: Mapping[Any, Any]) -> NDArray[np.float32]:
 
 def _written(folder: Path, split: str) -> list[Item]:
     if split != ALL:
-        raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
+        raise RetinaError(f"input_dir {folder} has no splits: leave out --split {split}, or give a data set")
     lines = list(read_manifest(folder))
     if not lines or not all(key in line for line in lines for key in WRITTEN):
         raise RetinaError(
             f"input_dir {folder} has no manifest.jsonl with colour vessel masks and vessel shares: write the set again"
         )
-    items = [_told(folder, line) for line in lines]
+    items = [_as_item(folder, line) for line in lines]
     return sorted(items, key=lambda item: int(item["index"]))
 
 
-def _told(folder: Path, line: Item) -> Item:
+def _as_item(folder: Path, line: Item) -> Item:
     condition = line.get("condition", {})
     return {
         **{key: line[key] for key in ("name", "patient", "index")},
@@ -155,9 +157,11 @@ def _photographed(folder: Path, split: str, skip_unreadable: bool | str, keep_na
     datalist = find_datalist(str(folder), parse_switch(skip_unreadable, "skip_unreadable"))
     eyes = with_vessels([item for name in SPLITS if split in (ALL, name) for item in datalist[name]])
     if not eyes:
-        raise RetinaError(f"input_dir {folder} has no eye with a vessel map for {split}: give another --split, or eyes")
-    told = [
+        raise RetinaError(
+            f"input_dir {folder} has no eye with a vessel map for {split}: give another --split or data set"
+        )
+    items = [
         {"laterality": "", **eye, "condition": eye["name"], "condition_dataset": eye.get("dataset", "")}
         for eye in pseudonymised(sorted(eyes, key=lambda eye: str(eye["name"])), keep_names)
     ]
-    return [{"source": item["image"], **item, "index": index, "augmented": 0} for index, item in enumerate(told)]
+    return [{"source": item["image"], **item, "index": index, "augmented": 0} for index, item in enumerate(items)]

@@ -1,4 +1,4 @@
-"""Eyes as a data set: the deterministic part cached, the random part drawn from (seed, epoch, index) alone."""
+"""Data set of eyes with cached deterministic transforms and random transforms seeded by (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ Draw = tuple[int, int]
 
 
 class CachedEyes(PersistentDataset):
-    """MONAI's ``PersistentDataset``, with an in-memory share and random transforms that a resumed run repeats.
+    """MONAI's ``PersistentDataset`` with an additional cache in memory and reproducible random transforms.
 
-    What precedes the first random transform is computed once per file: kept in memory up to ``memory_mb``, on disk in
-    ``cache_dir`` beyond (and for the next run). Size and modification time of each file are part of the key, so a file
-    that changed is read again.
+    The transforms before the first random one are computed once per item. Results are cached in memory up to
+    ``memory_mb`` and on disk in ``cache_dir``, which later runs reuse. The cache key includes size and modification
+    time of each file, so modified files are read again.
 
     Args:
-        data: datalist items; every text that is the path of a file enters the key by the file's size and time.
-        transform: MONAI transforms; deterministic ones first.
-        cache_dir: folder of the disk cache; ``None`` keeps nothing on disk. Where its disk is full, what is read from
-            then on is not kept either, and a warning says so.
-        memory_mb: budget of the in-memory share in MiB (2^20 bytes).
-        seed: of the random transforms. Item ``(epoch, index)`` is the same whatever was drawn before, in any worker.
-        skip_unreadable: a switch: leave out the eyes in whose pictures a transform finds a mistake, and log them.
+        data: datalist items. For each value that is the path of a file, the key includes the file's size and time.
+        transform: MONAI transforms, deterministic ones first.
+        cache_dir: folder of the disk cache, or ``None`` for no disk cache. If its disk is full, a warning is logged and
+            the run continues without it.
+        memory_mb: size limit of the cache in memory, in MiB (2^20 bytes).
+        seed: seed of the random transforms. Item ``(epoch, index)`` is the same in any order and in any worker.
+        skip_unreadable: switch, whether to leave out and log eyes for which a transform raises a ``RetinaError``.
 
     Raises:
-        RetinaError: what the transforms found wrong with all eyes, in one sentence; no eye is left; ``cache_dir``
-            cannot be made. Beyond the budget, eyes are read here only if ``cache_dir`` keeps what was read; else a
-            mistake in one comes up in its turn.
+        RetinaError: if transforms raise a ``RetinaError`` for any eye (one sentence lists all); if no eye is left; or
+            if ``cache_dir`` cannot be created. Eyes beyond the memory limit are checked here only if there is a disk
+            cache. Otherwise their errors are raised on access.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class CachedEyes(PersistentDataset):
         self._fill(memory_mb * 2**20, parse_switch(skip_unreadable, "skip_unreadable"))
 
     def __getitem__(self, index: Any) -> Any:
-        """The item at ``index`` as in epoch 0, or at ``(epoch, index)``, with a ``latent`` of its own for its noise."""
+        """The item at ``index`` in epoch 0, or at ``(epoch, index)``, with a ``latent`` that seeds its noise."""
         epoch, place = index if isinstance(index, tuple) else (0, index)
         self.transform.set_random_state(seed=augmentation_seed(self.seed, int(epoch), int(place)))
         with untracked():
@@ -77,14 +77,14 @@ class CachedEyes(PersistentDataset):
         return {**item, "latent": draw_latent(self.seed, int(place), int(epoch))}
 
     def deterministic(self, place: int) -> dict[str, Any]:
-        """The item at ``place`` as it is cached: before the first random transform."""
+        """The cached item at ``place``, before the first random transform."""
         return dict(self.memory[place]) if place in self.memory else dict(self._cachecheck(self.data[place]))
 
     def _cachecheck(self, item_transformed: Any) -> Any:
-        """MONAI's; a cached file that a kill cut short is written anew, and a full disk of the cache is gone without.
+        """Extend MONAI's method: truncated cache files are rewritten, and the cache is dropped if its disk is full.
 
         Raises:
-            RetinaError: of a transform, without MONAI's wrapping, of which a loader's worker would hand on no more.
+            RetinaError: if a transform raises one. MONAI's wrapper is removed, since a loader's worker would lose it.
         """
         try:
             return super()._cachecheck(item_transformed)
@@ -93,7 +93,7 @@ class CachedEyes(PersistentDataset):
                 raise RetinaError(str(mistake)) from error
             if self.cache_dir is None:
                 raise
-            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):  # torch's, where the disk is full
+            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):  # torch's error if the disk is full
                 _warn_of_full_cache(self.cache_dir)
                 self._cached(item_transformed).unlink(missing_ok=True)
                 self.cache_dir = None
@@ -105,13 +105,13 @@ class CachedEyes(PersistentDataset):
             return super()._cachecheck(item_transformed)
 
     def _cached(self, item: dict[str, Any]) -> Path:
-        """The file of the disk cache that holds an item, once it was computed."""
+        """Path of an item in the disk cache."""
         return Path(self.cache_dir or "") / f"{_content_key(item).decode()}{self.transform_hash}.pt"
 
     def _fill(self, budget: float, skip_unreadable: bool) -> None:
-        """Compute (or read from disk) what fits the budget, in order, before workers are forked: they share it.
+        """Fill the cache in memory up to ``budget`` bytes, before workers are forked so that they share it.
 
-        What does not fit is computed where a disk cache keeps it, so that all mistakes are found now.
+        Items beyond the budget are computed if there is a disk cache, so that all faults are found at once.
         """
         faults: list[list[str]] = []
         kept: list[dict[str, Any]] = []
@@ -130,18 +130,20 @@ class CachedEyes(PersistentDataset):
 
 
 class SeededSampler(Sampler[Draw]):
-    """``(epoch, index)`` pairs, shared out over a process group; for training shuffled by (seed, epoch) alone.
+    """Sample ``(epoch, index)`` pairs, distributed over a process group.
 
-    For training all ranks get equally many; the few pairs that do not divide are left out of this epoch, so that a
-    group of ``n`` processes at batch ``b`` sees exactly the batches of one process at ``n * b``. For validation every
-    pair is one rank's and none is left out or repeated: consecutive ones, so that what the ranks found, one after the
-    other, is in the order of one process (:func:`retina_monai.group.own_share`); a rank may have none.
+    For training, the order is shuffled by (seed, epoch), and all ranks get the same number of pairs. Remaining pairs
+    are left out of the epoch, so that ``n`` processes with batch size ``b`` see exactly the batches of one process with
+    batch size ``n * b``.
+
+    For validation, each rank gets consecutive pairs (:func:`retina_monai.group.own_share`), without omission or
+    repetition. Concatenating the results of the ranks gives the order of one process. A rank may have no pairs.
 
     Args:
-        dataset: what is indexed.
-        seed: of the shuffling.
-        shuffle: for training; if not, the order is that of the data set.
-        batch_size: of one process.
+        dataset: data set to index.
+        seed: seed of the shuffling.
+        shuffle: whether to sample for training; otherwise the order of the data set is kept.
+        batch_size: batch size of one process.
     """
 
     def __init__(self, dataset: Sized, seed: int = 0, shuffle: bool = True, batch_size: int = 1) -> None:
@@ -170,13 +172,14 @@ class SeededSampler(Sampler[Draw]):
 
 
 def eye_loader(dataset: CachedEyes, batch_size: int = 1, num_workers: int = 0, shuffle: bool = True) -> DataLoader:
-    """A loader whose order and augmentation depend on (seed, epoch, index) alone; it draws nothing from torch.
+    """Create a loader whose order and augmentation depend only on (seed, epoch, index), not on torch's random state.
 
     Args:
-        dataset: eyes.
-        batch_size: of one process; a training batch that is not full is left out.
-        num_workers: processes that load.
-        shuffle: for training; otherwise this process's eyes in the order of the data set, the last, partial batch too.
+        dataset: data set of eyes.
+        batch_size: batch size of one process. Partial training batches are dropped unless there is no full one.
+        num_workers: number of worker processes.
+        shuffle: whether to shuffle for training; otherwise this process's eyes are loaded in the order of the data set,
+            including the last partial batch.
     """
     return DataLoader(
         dataset,
@@ -191,7 +194,7 @@ def eye_loader(dataset: CachedEyes, batch_size: int = 1, num_workers: int = 0, s
 
 @contextmanager
 def untracked() -> Iterator[None]:
-    """Without MONAI's record of applied transforms, which no sample needs: it takes a sixth of the loading time."""
+    """Disable MONAI's tracking of applied transforms, which is not needed and takes a sixth of the loading time."""
     tracked = get_track_meta()
     set_track_meta(False)
     try:
@@ -202,11 +205,11 @@ def untracked() -> Iterator[None]:
 
 @cache
 def _warn_of_full_cache(cache_dir: Path) -> None:
-    logger.warning("cache_dir %s cannot be written, its disk may be full: going on without it", cache_dir)
+    logger.warning("cache_dir %s cannot be written, its disk may be full: continuing without it", cache_dir)
 
 
 def _content_key(item: dict[str, Any]) -> bytes:
-    """SHA-256 over the item and the size and modification time of each file that it names."""
+    """SHA-256 of the item and of size and modification time of each file in it."""
     files = {}
     for key, value in item.items():
         if isinstance(value, str) and (path := Path(value)).is_file():

@@ -1,4 +1,4 @@
-"""Read an eye: photograph, vessel map and field of view, cropped, square, and of one size."""
+"""Read eyes: photograph, vessel map and field of view, cropped to a square and resized."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def find_eyes(
     seed: int = 0,
     skip_unreadable: bool | str = False,
 ) -> dict[str, Any]:
-    """The datalist of a folder or of several, or of phantoms where none is given: of the eyes that have a vessel map.
+    """The datalist of one or several data sets, or of phantoms, limited to eyes with a vessel map.
 
     Args:
-        dataset_dir: what the user gave: a folder whose layout is recognised, or a list of them; ``None``: phantoms.
-        phantom_dir: where phantoms are written, once.
-        count, size, seed: of the phantoms: how many, pixels a side, and the seed.
-        skip_unreadable: a switch: leave out eyes with a file that is broken.
+        dataset_dir: data set with a known layout, a list of data sets, or ``None`` to use phantoms.
+        phantom_dir: folder where phantoms are written once.
+        count, size, seed: number, side length in pixels and seed of the phantoms.
+        skip_unreadable: switch, whether to leave out eyes with a broken file.
 
     Raises:
-        RetinaError: as ``find_datalist`` and ``write_phantoms``; no eye has a vessel map.
+        RetinaError: if no eye has a vessel map, or as ``find_datalist`` and ``write_phantoms``.
     """
     skip = parse_switch(skip_unreadable, "skip_unreadable")
     datalist = find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed), skip)
     eyes = {split: with_vessels(items) for split, items in datalist.items()}
     if not any(eyes.values()):
-        raise RetinaError(f"dataset_dir {dataset_dir} has no eye with a vessel map: give a data set that has, too")
+        raise RetinaError(f"dataset_dir {dataset_dir} has no eye with a vessel map: give a data set with vessel maps")
     return eyes
 
 
 def with_vessels(items: Sequence[Item]) -> list[Item]:
-    """The items that have a vessel map; how many have none is logged."""
+    """The items with a vessel map. The number of other items is logged."""
     kept = [item for item in items if "vessel" in item]
     if len(kept) < len(items):
         logger.warning("left out %d of %d eyes, which have no vessel map", len(items) - len(kept), len(items))
@@ -78,12 +78,13 @@ def input_or_phantoms(
     seed: int = 0,
     mixed: bool = False,
 ) -> str | Path | list[str]:
-    """``folder`` where the user gave one, else the folder of a set of phantoms, made when it is first asked for.
+    """Return ``folder``, or if it is ``None`` the folder of a set of phantoms, which is created on first use.
 
     Args:
-        folder: what the user gave.
-        phantom_dir, count, size, seed: as for :func:`find_eyes`.
-        mixed: phantoms of all grades of diabetic retinopathy, with and without myopia, instead of healthy ones.
+        folder: folder given by the user.
+        phantom_dir, count, size, seed: see :func:`find_eyes`.
+        mixed: whether the phantoms have all grades of diabetic retinopathy, with and without myopia, instead of being
+            healthy.
 
     Raises:
         RetinaError: as ``write_phantoms``.
@@ -98,7 +99,7 @@ def input_or_phantoms(
 
 
 def find_fov(image: np.ndarray, path: str | Path) -> np.ndarray:
-    """:func:`compute_fov`, whose error names the photograph's file."""
+    """Compute the field of view by :func:`compute_fov`, with the file name in errors."""
     try:
         return compute_fov(image)
     except RetinaError as error:
@@ -106,17 +107,18 @@ def find_fov(image: np.ndarray, path: str | Path) -> np.ndarray:
 
 
 def read_eye(item: Mapping[Hashable, Any], keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Read a photograph, its field of view (computed where the item has none) and masks, and check them.
+    """Read and check a photograph, its field of view (computed if the item has none) and its masks.
 
     Args:
-        item: line of a datalist.
-        keys: of the masks that are wanted; those that the item lacks are left out.
+        item: item of a datalist.
+        keys: keys of the masks to read. Keys that the item lacks are ignored.
 
     Returns:
-        ``image`` uint8 ``(3, H, W)`` in [0, 255]; ``fov`` and the masks uint8 ``(1, H, W)`` of {0, 1}.
+        Dictionary of ``image`` uint8 ``(3, H, W)`` in [0, 255], and ``fov`` and the masks uint8 ``(1, H, W)`` in
+        {0, 1}.
 
     Raises:
-        RetinaError: a file that cannot be read, or as :func:`retina_monai.data.files.checking.check_eye`.
+        RetinaError: if a file cannot be read, or as :func:`retina_monai.data.files.checking.check_eye`.
     """
     pictures, faults = read_pictures(item, ("image", "fov", *keys))
     if faults:
@@ -128,15 +130,15 @@ def read_eye(item: Mapping[Hashable, Any], keys: Sequence[str] = ()) -> dict[str
 
 
 def load_eye(item: Mapping[Hashable, Any], kinds: Sequence[str], size: int) -> dict[str, np.ndarray]:
-    """Read pictures of an eye and bring them to one size.
+    """Read the images of an eye and resize them.
 
     Args:
-        item: line of a datalist.
-        kinds: of the masks that are wanted (:mod:`retina_monai.kinds`); those that the item lacks are left out.
-        size: pixels a side.
+        item: item of a datalist.
+        kinds: kinds of mask to read (:mod:`retina_monai.kinds`). Kinds that the item lacks are ignored.
+        size: side length in pixels.
 
     Returns:
-        As :func:`fit_eye`, of ``image``, ``fov`` and the masks.
+        ``image``, ``fov`` and the masks, in the format of :func:`fit_eye`.
 
     Raises:
         RetinaError: as :func:`read_eye`.
@@ -145,15 +147,15 @@ def load_eye(item: Mapping[Hashable, Any], kinds: Sequence[str], size: int) -> d
 
 
 def fit_eye(eye: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """Crop an eye to its field of view, pad it square and resize it by area.
+    """Crop an eye to its field of view, pad it to a square and resize it by area averaging.
 
     Args:
-        eye: pictures by kind, as :func:`read_eye` gives them; ``fov`` among them.
-        size: pixels a side.
+        eye: images by kind as returned by :func:`read_eye`, including ``fov``.
+        size: side length in pixels.
 
     Returns:
-        uint8 ``(C, size, size)`` in [0, 255] by kind: the photograph black outside of the field of view; of a mask, the
-        share of each pixel that it covers.
+        Images by kind, uint8 ``(C, size, size)`` in [0, 255]. The photograph is black outside the field of view. Masks
+        hold the share of each pixel that they cover.
     """
     box = fov_box(eye["fov"])
     pictures = {key: picture * np.uint8(255) if key in MASKS else picture for key, picture in eye.items()}
@@ -163,18 +165,18 @@ def fit_eye(eye: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
 
 
 def fit(picture: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
-    """A picture uint8 ``(C, H, W)`` cropped to a box, padded square and resized by area: uint8 ``(C, size, size)``."""
+    """Crop a uint8 image ``(C, H, W)`` to a box, pad it to a square and resize it to ``(C, size, size)`` by area."""
     return np.rint(resize_area(crop_square(picture, box).astype(np.float32), size)).astype(np.uint8)
 
 
 class LoadEyed(Transform):
-    """Datalist item -> ``image``, ``vessel`` and ``fov`` as uint8 ``(C, size, size)`` in [0, 255], and its texts.
+    """Load ``image``, ``vessel`` and ``fov`` of a datalist item, uint8 ``(C, size, size)`` in [0, 255], and its texts.
 
-    Photograph and masks are cropped to the field of view (computed where the set has none), padded square and
-    resized by area; a vessel map and a field of view hold the share of each pixel that they cover.
+    Images are cropped to the field of view (computed if the item has none), padded to a square and resized by area
+    averaging. Vessel map and field of view hold the share of each pixel that they cover.
 
     Args:
-        size: pixels a side.
+        size: side length in pixels.
 
     Raises:
         RetinaError: as :func:`read_eye`.

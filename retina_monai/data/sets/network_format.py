@@ -1,4 +1,4 @@
-"""From the pictures of a sample to the channels of a network, and back."""
+"""Convert the images of a sample to the channels of a network, and back."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from retina_monai.networks.hashed_noise import hashed_normal
 
 __all__ = ["NetworkInput", "NetworkInputs", "NetworkOutput"]
 
-NOISE = 0  # stream of a network's noise
-GREY = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601, as Pillow's "L"
+NOISE = 0  # stream number of the network's noise
+GREY = np.array((0.299, 0.587, 0.114), np.float32)  # luma of ITU-R BT.601, like Pillow's mode "L"
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """From the pictures of a sample to what the preprocessing of a bundle takes.
+    """Convert the images of a sample to the input of a bundle's preprocessing.
 
     Attributes:
-        channels: the kind of each channel.
-        noise: channels, rows and columns of the noise of a network that starts from noise.
+        channels: kind of each channel.
+        noise: channels, rows and columns of the noise, for a network that starts from noise.
     """
 
     channels: tuple[str, ...]
@@ -35,19 +35,18 @@ class NetworkInput:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds that are needed, each once."""
+        """Required kinds, without duplicates."""
         return tuple(dict.fromkeys(self.channels))
 
     def __call__(self, sample: Mapping[Any, Any]) -> NDArray[np.float32]:
-        """Put the pictures of a sample together.
+        """Concatenate the images of a sample, or draw noise.
 
         Args:
-            sample: pictures ``(C, H, W)`` by kind: masks in {0, 1}, all others in [0, 255]; and, for noise, its
-                ``latent``.
+            sample: images ``(C, H, W)`` by kind, masks in {0, 1} and others in [0, 255]; for noise, its ``latent``.
 
         Returns:
-            float32 ``(C, H, W)`` in [0, 255], or ``(H, W)`` where there is one channel, as files of grey levels are
-            read; noise standard normal, ``(C, H, W)``.
+            Images as float32 ``(C, H, W)`` in [0, 255], or ``(H, W)`` if there is one channel, the layout of grey
+            files; or standard normal noise ``(C, H, W)``.
         """
         if self.noise is not None:
             return hashed_normal(torch.tensor([int(sample["latent"])]), NOISE, *self.noise)[0].numpy()
@@ -57,34 +56,35 @@ class NetworkInput:
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """From what the postprocessing of a bundle leaves to pictures by kind.
+    """Convert the output of a bundle's postprocessing to images by kind.
 
     Attributes:
-        channels: the kind of each channel.
+        channels: kind of each channel.
     """
 
     channels: tuple[str, ...]
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds that are made, each once."""
+        """Generated kinds, without duplicates."""
         return tuple(dict.fromkeys(self.channels))
 
     @property
     def masks_only(self) -> bool:
-        """Whether the network makes masks and nothing else: it finds them in what it is given."""
+        """Whether the network predicts only masks, that is, segments its input."""
         return all(KINDS[kind].type == "mask" for kind in self.channels)
 
     def __call__(self, sample: Mapping[Any, Any], pred: Tensor | NDArray[np.float32]) -> dict[Any, Any]:
-        """Add to a sample what the network made of it.
+        """Add the network's output to a sample.
 
         Args:
-            sample: that the network was given.
-            pred: ``(C, H, W)``: probabilities in [0, 1] of a network that makes masks alone, else in [0, 255].
+            sample: sample whose images were the input.
+            pred: output ``(C, H, W)``: probabilities in [0, 1] if the network predicts only masks, otherwise values in
+                [0, 255].
 
         Returns:
-            The sample with float32 pictures in [0, 255] and uint8 masks in {0, 1}, ``(C, H, W)``, by kind; and, of a
-            network that makes masks alone, ``probabilities``: a dictionary of the masks before they were thresholded.
+            The sample with float32 images in [0, 255] and uint8 masks in {0, 1}, ``(C, H, W)``, by kind. If the network
+            predicts only masks, ``probabilities`` is a dictionary of the masks before thresholding.
         """
         made = torch.as_tensor(pred).as_subclass(torch.Tensor).detach().cpu().float().numpy()
         parts = {kind: made[[channel == kind for channel in self.channels]] for kind in self.kinds}
@@ -95,12 +95,12 @@ class NetworkOutput:
 
 
 class NetworkInputs(Dataset):
-    """Samples with what a network takes of them as ``image``, for MONAI's evaluators.
+    """Data set of samples with the network's input as ``image``, for MONAI's evaluators.
 
     Args:
-        samples: to be given.
-        network_input: from a sample to the network's input (:class:`NetworkInput`).
-        transform: the preprocessing, applied to the samples.
+        samples: samples to convert.
+        network_input: function that converts a sample to the network's input (:class:`NetworkInput`).
+        transform: preprocessing of the samples.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class NetworkInputs(Dataset):
 
 
 def _scaled(picture: Any, kind: str, channels: int) -> NDArray[np.float32]:
-    """A picture in [0, 255], of as many channels as the network has for it."""
+    """Rescale an image to [0, 255] and convert it to the given number of channels."""
     array = np.asarray(picture, np.float32)
     if KINDS[kind].type == "mask":
         array = array * np.float32(255)

@@ -1,4 +1,4 @@
-"""Samples of nothing but a number each, for networks that start from noise."""
+"""Samples without images, for networks that start from noise."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Noise"]
 
 
 class Noise(Dataset):
-    """Samples to generate from noise: ``name``, ``patient`` (nobody: its own name), ``index`` and ``latent``.
+    """Samples for generation from noise, with ``name``, ``patient`` (equal to the name), ``index`` and ``latent``.
 
-    Sample ``i`` depends on ``(seed, i)`` alone, so that a set can be enlarged later.
+    Sample ``i`` depends only on ``(seed, i)``, so that a set can be enlarged later.
 
     Args:
-        count: how many.
-        seed: of the run.
-        finished: names to leave out (an interrupted run's, say).
+        count: number of samples.
+        seed: seed of the run.
+        finished: names of samples to leave out, such as those of an interrupted run.
     """
 
     kinds = ()
-    """It has no pictures."""
+    """Kinds of image in a sample: none."""
 
     def __init__(self, count: int, seed: int = 0, finished: Container[str] = ()) -> None:
         super().__init__([index for index in range(count) if _name(index) not in finished])
@@ -32,7 +32,7 @@ class Noise(Dataset):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the samples depend on."""
+        """Settings that determine the samples."""
         return {"seed": self.seed}
 
     def _transform(self, index: int) -> dict[str, Any]:

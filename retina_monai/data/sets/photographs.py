@@ -1,4 +1,4 @@
-"""Photographs to find vessels in: a folder of pictures, or any data set whose layout is recognised."""
+"""Photographs for segmentation, from a folder of images or from any data set with a known layout."""
 
 from __future__ import annotations
 
@@ -30,28 +30,32 @@ UNGRADED = -1
 
 
 class Photographs(Dataset):
-    """Photographs as a network takes them, and as they are.
+    """Photographs in the size of the network's input and in their original size.
+
+    A sample has
+
+    - ``image`` float32 ``(3, size, size)`` in [0, 255], the network's input, black outside the field of view,
+    - in original size, ``photograph`` uint8 ``(3, H, W)``, ``fov`` uint8 ``(1, H, W)`` in {0, 1} (computed if the item
+      has none) and, if available, ``vessel`` in the same format,
+    - ``box`` int64 ``(4,)``, the square of the photograph that ``image`` shows,
+    - texts, which are empty where unknown, and ``grade``, which is -1 where unknown,
+    - ``source``, ``index`` and ``synthetic`` (0 or 1, from the file),
+    - ``identity``, the file keys of eyes that are not published (:mod:`retina_monai.data.listing.pseudonyms`).
 
     Args:
-        data: datalist items, such as :func:`find_photographs` gives.
-        size: pixels a side that the network gets: the field of view fits into them.
-        finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
-        transform: applied to the items: ``image`` float32 ``(3, size, size)`` in [0, 255], black outside of the field
-            of view; at the photograph's own size ``photograph`` uint8 ``(3, H, W)``, ``fov`` uint8 ``(1, H, W)`` in
-            {0, 1} (computed where the item has none) and, where it has one, ``vessel`` likewise; ``box``, int64
-            ``(4,)``, where the square was cut from; texts, empty where unknown; ``grade`` (-1 where unknown),
-            ``source``, ``index``, ``synthetic`` (0 or 1: what the file says), ``identity`` (keys of the files of eyes
-            that nobody has published, :mod:`retina_monai.data.listing.pseudonyms`).
-        skip_unreadable: a switch: leave out photographs that are broken or show no eye, for which all are decoded once
-            more; otherwise what a photograph shows is refused when its turn comes.
-
+        data: datalist items, for example from :func:`find_photographs`.
+        size: input size of the network in pixels. The field of view is scaled to fit.
+        finished: names of samples to leave out, such as those of an interrupted run. The others keep their ``index``.
+        transform: transform of the samples.
+        skip_unreadable: switch, whether to decode all photographs first and leave out those that are broken or show no
+            eye. Otherwise such photographs raise an error on access.
 
     Raises:
-        RetinaError: no photograph is left; of an item, as :func:`retina_monai.data.sets.eyes.read_eye`.
+        RetinaError: if no photograph is left. For an item, as :func:`retina_monai.data.sets.eyes.read_eye`.
     """
 
     kinds = ("image",)
-    """Of its pictures, as a network takes them."""
+    """Kinds of image in a sample that a network can take."""
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class Photographs(Dataset):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What the samples depend on: ``size``, and a fingerprint of all photographs."""
+        """Settings that determine the samples: ``size``, and a fingerprint of all photographs."""
         return {"size": self.size, "inputs": conditions_fingerprint(self.items, ("image", "fov"))}
 
     def _transform(self, index: int) -> Any:
@@ -86,18 +90,18 @@ class Photographs(Dataset):
 def fit_photograph(
     photograph: NDArray[np.uint8], fov: NDArray[np.uint8], size: int
 ) -> tuple[NDArray[np.float32], tuple[int, int, int, int]]:
-    """Cut a photograph to its field of view, as training photographs are: square, resized, black outside.
+    """Crop a photograph to a square around its field of view, resize it and set the outside to black, as in training.
 
     Args:
-        photograph: ``(3, H, W)``.
-        fov: ``(1, H, W)`` in {0, 1}.
-        size: pixels a side.
+        photograph: photograph ``(3, H, W)`` in [0, 255].
+        fov: field of view ``(1, H, W)`` in {0, 1}.
+        size: side length in pixels.
 
     Returns:
-        float32 ``(3, size, size)`` in [0, 255], and the box in the photograph that it is of.
+        Image, float32 ``(3, size, size)`` in [0, 255], and its bounding box in the photograph.
 
     Raises:
-        RetinaError: the field of view is empty.
+        RetinaError: if the field of view is empty.
     """
     box = fov_box(fov)
     square = resize_area(crop_square(photograph, box), size)
@@ -106,10 +110,10 @@ def fit_photograph(
 
 
 def collate_photographs(samples: Sequence[dict[str, Any]]) -> Any:
-    """Put samples of :class:`Photographs` into a batch, as MONAI's ``list_data_collate`` does.
+    """Collate samples of :class:`Photographs` by MONAI's ``list_data_collate``.
 
     Raises:
-        RetinaError: the photographs are of different sizes.
+        RetinaError: if the photographs differ in size.
     """
     sizes = {f"{width} x {height}" for height, width in (sample["photograph"].shape[-2:] for sample in samples)}
     if len(sizes) > 1:
@@ -120,29 +124,30 @@ def collate_photographs(samples: Sequence[dict[str, Any]]) -> Any:
 
 
 def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False, split: str = ALL) -> list[Item]:
-    """Datalist items with ``image``, ``name``, ``patient`` and ``dataset``, sorted by name; more where it is known.
+    """List photographs as datalist items with ``image``, ``name``, ``patient`` and ``dataset``, sorted by name.
 
-    Vessel maps are not among it: those of a data set that has some are neither read nor asked for.
+    Items may have further keys where known, but no vessel maps. Vessel maps of a data set are neither read nor
+    required.
 
     Args:
-        input_dir: a folder of photographs (or with a folder ``images`` of them), whose patients are those that
-            :func:`retina_monai.data.listing.patients.identify` finds, or else one each; or a data set whose layout is
-            recognised, whose patients, fields of view, sides, grades and splits are kept.
-        skip_unreadable: a switch: leave out photographs whose files are broken, instead of refusing them.
-        split: ``training``, ``validation`` or ``test``: of that split of the data set only; ``all``.
+        input_dir: folder of photographs, folder with a subfolder ``images``, or data set with a known layout. For a
+            data set, patients, fields of view, lateralities, grades and splits are kept. Otherwise patients are derived
+            by :func:`retina_monai.data.listing.patients.identify`, and a photograph without one is its own patient.
+        skip_unreadable: switch, whether to leave out photographs with broken files instead of raising an error.
+        split: ``training``, ``validation`` or ``test`` to use only that split of the data set, or ``all``.
 
     Raises:
-        RetinaError: no such folder, or no photograph in it; two of one name; all that are broken, in one sentence; an
-            unknown split, one of no photograph, or one of a folder that tells no splits.
+        RetinaError: if the folder does not exist or has no photographs; if two photographs have the same name; if files
+            are broken (one sentence lists all); or if the split is unknown, empty, or not defined by the folder.
     """
     if split not in (ALL, *SPLITS):
         raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
     folder, skip = Path(input_dir), parse_switch(skip_unreadable, "skip_unreadable")
     if not folder.is_dir():
         raise RetinaError(f"input_dir {folder} is not a directory: name the folder that holds the photographs")
-    found = _listed(folder) or _lying_in(folder)
+    found = _from_data_set(folder) or _from_folder(folder)
     if split != ALL and not any("split" in item for item in found):
-        raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
+        raise RetinaError(f"input_dir {folder} has no splits: leave out --split {split}, or give a data set")
     items = [item for item in found if split in (ALL, item.get("split"))]
     if not items:
         which = "" if split == ALL else f" for {split}"
@@ -150,8 +155,8 @@ def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False,
     return sorted(check_files(items, skip), key=lambda item: str(item["name"]))
 
 
-def _listed(folder: Path) -> list[Item]:
-    """Of a data set, what is of the photographs."""
+def _from_data_set(folder: Path) -> list[Item]:
+    """Photograph-related keys of each item of a data set."""
     try:
         datalist = list_eyes(folder)
     except (UnknownLayoutError, NoVesselMapsError):
@@ -164,7 +169,7 @@ def _listed(folder: Path) -> list[Item]:
     ]
 
 
-def _lying_in(folder: Path) -> list[Item]:
+def _from_folder(folder: Path) -> list[Item]:
     pictures = pictures_by_name([folder]) or pictures_by_name(folders_at([folder], "images"))
     named, known = folder.resolve().name or "photographs", identify(pictures)
     return [

@@ -1,4 +1,4 @@
-"""Eyes that several patches are taken of in an epoch, and the promise that none of them was generated."""
+"""Repeat eyes within an epoch for patch-based training, and reject synthetic ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["RepeatedEyes", "refuse_synthetic"]
 
 
 class RepeatedEyes(Dataset):
-    """Each eye several times in an epoch, with another patch each time; in memory and on disk it is there once.
+    """Repeat each eye within an epoch, with different random transforms but a shared cache.
 
     Args:
-        eyes: to repeat.
-        times: how often.
+        eyes: data set to repeat.
+        times: number of repetitions.
     """
 
     def __init__(self, eyes: CachedEyes, times: int) -> None:
@@ -33,30 +33,31 @@ class RepeatedEyes(Dataset):
         return self.times * len(self.eyes)
 
     def __getitem__(self, index: Any) -> Any:
-        """The item at ``index``, or at ``(epoch, index)``: of each its own random transforms."""
+        """The item at ``index`` in epoch 0, or at ``(epoch, index)``."""
         epoch, place = index if isinstance(index, tuple) else (0, index)
         time, eye = divmod(int(place), len(self.eyes))
         return self.eyes[int(epoch) * self.times + time, eye]
 
 
 def refuse_synthetic(datalist: Datalist, dataset_dir: Any, allow_synthetic: bool = False) -> None:
-    """Refuse to train what judges generated photographs on generated photographs, phantoms included.
+    """Reject synthetic photographs, including phantoms, as training data of judges of synthetic photographs.
 
     Args:
-        datalist: lists of eyes by their split.
-        dataset_dir: what the user gave; ``None``: phantoms, which is logged where they are made.
-        allow_synthetic: refuse nothing.
+        datalist: items by split.
+        dataset_dir: data set given by the user. ``None`` stands for phantoms and is accepted, since they are logged
+            where they are created.
+        allow_synthetic: whether to skip the check.
 
     Raises:
-        RetinaError: the data set's files say that they are synthetic.
+        RetinaError: if items are marked as synthetic.
     """
     if dataset_dir is None or allow_synthetic:
         return
     found = [str(item["name"]) for item in _eyes(datalist) if is_synthetic(item)]
     if found:
         raise RetinaError(
-            f"dataset_dir {dataset_dir} holds {len(found)} eyes that say they are synthetic ({join_first(found, 3)}): "
-            "give real ones, or --allow_synthetic true and keep the weights from judging what is generated"
+            f"dataset_dir {dataset_dir} holds {len(found)} eyes marked as synthetic ({join_first(found, 3)}): give "
+            "real ones, or give --allow_synthetic true and do not use the weights to judge synthetic photographs"
         )
 
 

@@ -1,9 +1,8 @@
-"""Vessel maps to generate from: a folder of pictures, or any data set whose layout is recognised.
+"""Vessel maps as input of generators, from a folder of images or from any data set with a known layout.
 
-Each map is reduced in two ways. What a generator is given (``vessel_share``) is the share of each pixel that vessels
-cover, which holds thin vessels faintly. The label (``vessel``) is binary and keeps the map's topology
-(:func:`retina_monai.transforms.vessel_label.vessel_label`), so that a network that learns from it learns thin vessels
-too.
+Each map is resized in two ways. The input of a generator (``vessel_share``) is the share of each pixel covered by
+vessels, in which thin vessels are faint. The label (``vessel``) is binary and preserves the topology of the map
+(:func:`retina_monai.transforms.vessel_label.vessel_label`), so that networks trained on it learn thin vessels too.
 """
 
 from __future__ import annotations
@@ -36,43 +35,49 @@ from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 __all__ = ["VesselMaps", "field_of_view", "find_vessel_maps", "fit_label", "fit_vessel_map", "warp_vessel_map"]
 
 logger = logging.getLogger("retina_monai")
-ALL = "all"  # splits
+ALL = "all"
 TEXTS = ("name", "patient", "laterality", "index", "condition", "condition_dataset", "augmented", "latent")
 
 
 class VesselMaps(Dataset):
-    """Samples to generate photographs from: vessel map and field of view, of one size.
+    """Samples for generating photographs: vessel map and field of view of the same size.
 
-    A map is brought to the network's size as the training maps are: cropped to its field of view where that is known,
-    padded square, resized by area, so that each pixel holds the share that vessels cover. A map without a field of view
-    keeps its frame, and gets the circle inscribed in the padded square as far as it lies in the frame. Warped maps are
-    not held: each is made when it is asked for.
+    Maps are resized as in training: cropped to the field of view if known, padded to a square and resized by area
+    averaging, so that each pixel holds the share covered by vessels. A map without a field of view is not cropped, and
+    its field of view is the circle inscribed in the padded square, clipped to the frame. Warped maps are computed on
+    access.
+
+    A sample has
+
+    - ``vessel_share`` float32 ``(1, size, size)`` in [0, 255],
+    - ``vessel`` and ``fov`` uint8 ``(1, size, size)`` in {0, 1},
+    - ``name``, ``patient``, ``laterality`` (empty where unknown), ``source`` and ``index``,
+    - ``condition`` and ``condition_dataset`` (empty where unknown), the name and data set of the eye with this map,
+    - ``augmented``, 0 or 1,
+    - ``latent``, which depends on (seed, index) and seeds a network's noise.
 
     Args:
-        input_dir: a folder of vessel maps, or a data set that an adapter recognises.
-        size: pixels a side that the network takes.
-        finished: names to leave out (an interrupted run's, say); the others keep their ``index``.
-        skip_unreadable: a switch: leave out maps that are broken, and those of no vessel or inverted, for which all
-            are decoded once more; otherwise what is broken is refused here, what a map shows when its turn comes.
-        split: ``training``, ``validation`` or ``test``: maps of that split of the data set only; ``all``.
-        augment: each map is warped so many times (:mod:`retina_monai.transforms.vessel_warp`), by (seed, index) alone,
-            and the warped maps, ``<name>_a1`` and so on, take its place; 0: maps as they are.
-        seed: of the warps.
-        fov_dir: a folder of fields of view, one for each map and of its name; they go before those of a data set.
-        keep_names: a switch: keep names of eyes, patients and files that nobody has published; otherwise they become
+        input_dir: folder of vessel maps, or data set with a known layout.
+        size: input size of the network in pixels.
+        finished: names of samples to leave out, such as those of an interrupted run. The others keep their ``index``.
+        skip_unreadable: switch, whether to decode all maps first and leave out those that are broken, empty or
+            inverted. Otherwise broken maps raise an error here, and empty or inverted ones on access.
+        split: ``training``, ``validation`` or ``test`` to use only that split of the data set, or ``all``.
+        augment: number of warped versions that replace each map, named ``<name>_a1`` and so on
+            (:mod:`retina_monai.transforms.vessel_warp`). They depend only on (seed, index). 0 uses the original maps.
+        seed: seed of the warps and of ``latent``.
+        fov_dir: folder with a field of view for each map, of the same name. It takes precedence over those of a data
+            set.
+        keep_names: switch, whether to keep names of eyes, patients and files that are not published, instead of
             pseudonyms (:func:`retina_monai.data.listing.pseudonyms.pseudonymised`).
 
-    A sample has ``vessel_share``, float32 ``(1, size, size)`` in [0, 255]; ``vessel`` and ``fov``, uint8
-    ``(1, size, size)`` in {0, 1}; ``name``, ``patient``, ``laterality`` (empty where unknown), ``source``, ``index``;
-    of the eye whose map it is ``condition`` (its name) and ``condition_dataset`` (empty where unknown); ``augmented``,
-    0 or 1; and ``latent``, by (seed, index), of a network's noise.
-
     Raises:
-        RetinaError: as :func:`find_vessel_maps`; an item, as :func:`retina_monai.data.files.mask_checks.check_masks`.
+        RetinaError: as :func:`find_vessel_maps`. For an item, as
+            :func:`retina_monai.data.files.mask_checks.check_masks`.
     """
 
     kinds = ("vessel", "vessel_share", "fov")
-    """Of its pictures."""
+    """Kinds of image in a sample."""
 
     def __init__(
         self,
@@ -92,8 +97,8 @@ class VesselMaps(Dataset):
         self.maps = pseudonymised(found, parse_switch(keep_names, "keep_names"))
         if framed := sum("fov" not in item and "image" not in item for item in self.maps):
             logger.info(
-                "%d vessel maps have no field of view: it is the circle around the middle of the map that touches its "
-                "longer sides' ends, cut off by its frame; --fov_dir takes a folder of others",
+                "%d vessel maps have no field of view: using the circle around the centre with the diameter of the "
+                "longer side, clipped to the frame; give others with --fov_dir",
                 framed,
             )
         places = range(len(self.maps) * max(augment, 1))
@@ -101,13 +106,13 @@ class VesselMaps(Dataset):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What the samples depend on: ``size``, ``seed``, ``split``, ``augment``, and a fingerprint of all maps."""
+        """Settings that determine the samples: ``size``, ``seed``, ``split``, ``augment``, and a map fingerprint."""
         used = [{key: item[key] for key in item if key != "image" or "fov" not in item} for item in self.maps]
         inputs = conditions_fingerprint(used, ("vessel", "fov", "image"))
         return {"size": self.size, "seed": self.seed, "split": self.split, "augment": self.augment, "inputs": inputs}
 
     def name(self, place: int) -> str:
-        """What sample ``place`` is called, of all that can be made of the maps."""
+        """Name of sample ``place`` among all samples, including finished ones."""
         name = str(self.maps[place // max(self.augment, 1)]["name"])
         return f"{name}_a{place % self.augment + 1}" if self.augment else name
 
@@ -126,24 +131,26 @@ class VesselMaps(Dataset):
         return sample
 
     def _item(self, place: int) -> dict[str, Any]:
-        """A sample of its own, with what is told of the eye whose map it is."""
+        """Metadata of sample ``place``."""
         eye = self.maps[place // max(self.augment, 1)]
-        told = {
+        origin = {
             "condition": eye["name"],
             "condition_dataset": eye.get("dataset", ""),
             "augmented": int(self.augment > 0),
         }
-        drawn = {"latent": draw_latent(self.seed, place)}
-        return {"laterality": "", **eye, **told, **drawn, "name": self.name(place), "index": place}
+        latent = draw_latent(self.seed, place)
+        return {"laterality": "", **eye, **origin, "latent": latent, "name": self.name(place), "index": place}
 
 
 def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp) -> dict[str, np.ndarray]:
-    """As :func:`fit_vessel_map`, of a warped map, with its label; the field of view is mirrored with the eye.
+    """Warp a vessel map, resize it like :func:`fit_vessel_map` and derive its label.
 
-    The map is warped at four times the size, so that what each pixel holds is a share of area again.
+    The map is warped at four times the size, so that each pixel again holds a share of area. The field of view is
+    mirrored with the eye but not warped.
 
     Returns:
-        ``vessel_share`` and ``fov`` as :func:`fit_vessel_map`, and ``vessel`` as :func:`fit_label`.
+        ``vessel_share`` and ``fov`` in the format of :func:`fit_vessel_map`, and ``vessel`` in that of
+        :func:`fit_label`.
     """
     fine = fit_vessel_map(vessel, fov, FINE * size)
     inside = resize_area(fine["fov"], size) >= 0.5
@@ -155,40 +162,40 @@ def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp:
 
 
 def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dict[str, np.ndarray]:
-    """Bring a vessel map to the size and form that the network's preprocessing takes, as training maps are brought.
+    """Convert a vessel map to the input of the network's preprocessing, as in training.
 
     Args:
-        vessel: ``(1, H, W)`` in {0, 1}.
-        fov: field of view of the same shape, to which the map is cropped; ``None``: the whole frame counts, and the
-            field of view is the circle inscribed in the square to which the frame is padded, cut off by the frame.
-        size: pixels a side.
+        vessel: vessel map ``(1, H, W)`` in {0, 1}.
+        fov: field of view of the same shape, to which the map is cropped. If ``None``, the map is not cropped, and the
+            field of view is the circle inscribed in the padded square, clipped to the frame.
+        size: side length in pixels.
 
     Returns:
-        ``vessel_share`` float32 ``(1, size, size)`` in [0, 255], the share of each pixel that vessels cover, and
+        ``vessel_share`` float32 ``(1, size, size)`` in [0, 255], the share of each pixel covered by vessels, and
         ``fov`` uint8 ``(1, size, size)`` in {0, 1}.
     """
     square = _square(vessel, fov)
     if len(square) != size:
-        logger.info("a vessel map of %d pixels a side is resized to %d", len(square), size)
+        logger.info("resizing a vessel map from %d to %d pixels", len(square), size)
     share = np.asarray(resize_area(square[None], size), np.float32)
     return {"vessel_share": share * 255, "fov": _inside(vessel, fov, size)}
 
 
 def fit_label(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> np.ndarray:
-    """The label of a vessel map at the size to which :func:`fit_vessel_map` brings it.
+    """The label of a vessel map, aligned with the output of :func:`fit_vessel_map`.
 
     Args:
-        vessel, fov, size: as for :func:`fit_vessel_map`.
+        vessel, fov, size: see :func:`fit_vessel_map`.
 
     Returns:
-        uint8 ``(1, size, size)`` in {0, 1}; 0 outside of the field of view.
+        Label, uint8 ``(1, size, size)`` in {0, 1}, 0 outside the field of view.
     """
     inside = _inside(vessel, fov, size)[0]
     return cut_label(vessel_label(_square(vessel, fov), size), inside)[None].astype(np.uint8)
 
 
 def _inside(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> np.ndarray:
-    """The field of view at that size: uint8 ``(1, size, size)`` in {0, 1}."""
+    """The resized field of view, uint8 ``(1, size, size)`` in {0, 1}."""
     shown = np.ones(vessel.shape, np.float32) if fov is None else fov.astype(np.float32)
     inside = np.asarray(resize_area(crop_square(shown, _frame(vessel, fov)), size)) >= 0.5
     return inside.astype(np.uint8) if fov is not None else inside * circle(size)
@@ -199,12 +206,12 @@ def _frame(vessel: np.ndarray, fov: np.ndarray | None) -> tuple[int, int, int, i
 
 
 def _square(vessel: np.ndarray, fov: np.ndarray | None) -> np.ndarray:
-    """The map as it is, cropped and padded: float32 ``(S, S)`` in {0, 1}."""
+    """The map cropped and padded to a square, float32 ``(S, S)`` in {0, 1}."""
     return crop_square(vessel.astype(np.float32), _frame(vessel, fov))[0]
 
 
 def _warped(fine: np.ndarray, warp: VesselWarp) -> np.ndarray:
-    """A mask ``(S, S)`` warped so that no vessel breaks: its centre line is warped three pixels wide and thinned."""
+    """Warp a mask ``(S, S)`` without breaking vessels, by warping the centre line three pixels wide and thinning it."""
     line = ndimage.binary_dilation(skeletonize(fine), np.ones((3, 3)))
     thread = skeletonize(warp(line.astype(np.float32)) >= 0.5)
     return np.asarray((warp(fine.astype(np.float32)) >= 0.5) | thread)
@@ -216,15 +223,17 @@ def find_vessel_maps(
     split: str = "all",
     fov_dir: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Datalist items with ``vessel``, ``name`` and ``patient``, sorted by name; ``image`` and ``fov`` where known.
+    """List vessel maps as datalist items with ``vessel``, ``name`` and ``patient``, sorted by name.
+
+    Items have ``image`` and ``fov`` where known.
 
     Args:
-        input_dir, skip_unreadable, split, fov_dir: as for :class:`VesselMaps`.
+        input_dir, skip_unreadable, split, fov_dir: see :class:`VesselMaps`.
 
     Raises:
-        RetinaError: no such folder, or no vessel map in it; two maps of one name; all maps whose files are broken, in
-            one sentence; an unknown split, one of no map, or one of a folder of maps that tells no splits; a
-            ``fov_dir`` that is no folder or lacks the field of view of a map.
+        RetinaError: if the folder does not exist or has no vessel maps; if two maps have the same name; if files are
+            broken (one sentence lists all); if the split is unknown, empty, or not defined by the folder; or if
+            ``fov_dir`` is not a folder or lacks the field of view of a map.
     """
     if split not in (ALL, *SPLITS):
         raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
@@ -239,7 +248,7 @@ def find_vessel_maps(
     items = with_vessels([item for part in wanted for item in datalist.get(part, ())])
     if not datalist:
         if split != ALL:
-            raise RetinaError(f"input_dir {folder} tells no splits: leave out --split {split}, or give a data set")
+            raise RetinaError(f"input_dir {folder} has no splits: leave out --split {split}, or give a data set")
         maps = pictures_by_name([folder]).items()
         items = check_files([{"vessel": str(path), "name": name, "patient": name} for name, path in maps], skip)
     if not items and split != ALL:
@@ -252,14 +261,14 @@ def find_vessel_maps(
 
 
 def _with_fields_of_view(items: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Items with the field of view that has the name of their map's file, of their photograph's, or their own."""
+    """Add fields of view, which are named like the file of the map, the file of the photograph, or the item."""
     if not folder.is_dir():
         raise RetinaError(f"fov_dir {folder} is not a directory: name the folder that holds the fields of view")
     fields = pictures_by_name([folder])
     found = [next((fields[name] for name in _file_names(item) if name in fields), None) for item in items]
-    if lonely := [item["vessel"] for item, path in zip(items, found, strict=True) if path is None]:
+    if missing := [item["vessel"] for item, path in zip(items, found, strict=True) if path is None]:
         raise RetinaError(
-            f"fov_dir {folder} has no field of view for {join_first(lonely)}: name it after the vessel map"
+            f"fov_dir {folder} has no field of view for {join_first(missing)}: name it after the vessel map"
         )
     return [item | {"fov": str(path)} for item, path in zip(items, found, strict=True)]
 
@@ -269,7 +278,7 @@ def _file_names(item: dict[str, Any]) -> list[str]:
 
 
 def field_of_view(item: Mapping[Any, Any]) -> np.ndarray | None:
-    """The field of view of a datalist item, ``(1, H, W)`` in {0, 1}: its own, or found in its photograph; else none."""
+    """The field of view ``(1, H, W)`` in {0, 1} of a datalist item, read or computed from its photograph, if any."""
     if "fov" in item:
         return read_mask(item["fov"], key="fov")
     return find_fov(read_photograph(item["image"]), item["image"]) if "image" in item else None

@@ -1,9 +1,9 @@
-"""Cameras by which a phantom is photographed: field of view, colours, light, sharpness, noise.
+"""Cameras of phantom photographs: field of view, colours, illumination, sharpness and noise.
 
-The named ones are modelled on public data sets: colours of the fundus, loss of light towards the rim and shape of the
-field are those of the photographs of CHASE_DB1, HRF, FIVES and IDRiD. ``drive`` follows a description (Staal et al.,
-"Ridge-based vessel segmentation in color images of the retina", IEEE TMI 2004), and ``handheld`` is what portable
-cameras are to table-top ones: a narrower field, uneven light, haze, blur, noise.
+``chase_db1``, ``hrf``, ``fives`` and ``idrid`` have the fundus colours, vignetting and field shape of the data set's
+photographs. ``drive`` follows a description (Staal et al., "Ridge-based vessel segmentation in color images of the
+retina", IEEE TMI 2004). ``handheld`` imitates portable cameras: compared with table-top cameras, the field is narrower,
+the illumination is uneven, and there is more haze, blur and noise.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Camera:
-    """Ranges from which each photograph draws; the defaults are those of a random camera.
+    """Parameter ranges of a camera, from which each photograph draws. The defaults are those of a random camera.
 
     Attributes:
-        degrees: field of view; ``None``: that of the eye.
-        at_disc: whether it is aimed at the disc, not at the macula.
-        clip: share of the field's radius at which it is cut off above and below, 1 if it is not.
-        red: of the background under full light, 0 to 255 and above (a saturated sensor).
-        green: median, log standard deviation, least and greatest ratio of green to red.
-        blue: the same for blue to green.
-        fall: logarithm of the light lost from the brightest point to one radius away.
-        rim: the same, in the outermost tenth.
-        haze: how often a veil of stray light lies over the rim, and its strength.
-        blur: standard deviation in pixels of a picture of 256 a side; in larger ones it grows with the side.
-        read: standard deviation of the noise in the dark, grey levels.
-        shot: noise that grows with light: standard deviation in grey levels at full light.
+        degrees: field of view in degrees, or ``None`` for that of the eye.
+        at_disc: whether the camera is centred on the disc instead of the macula.
+        clip: fraction of the field's radius at which it is clipped at the top and bottom; 1 for no clipping.
+        red: red of the background under full illumination, 0 to 255, or above for a saturated sensor.
+        green: median, log standard deviation, minimum and maximum of the ratio of green to red.
+        blue: the same for the ratio of blue to green.
+        fall: log intensity lost from the brightest point to one radius away.
+        rim: log intensity lost in the outermost tenth.
+        haze: probability, minimum and maximum strength of a haze of stray light at the rim.
+        blur: standard deviation in pixels of an image of 256 x 256; it scales with the side.
+        read: standard deviation of the signal-independent noise in grey levels.
+        shot: standard deviation of the signal-dependent noise in grey levels under full illumination.
     """
 
     degrees: float | None = None
@@ -129,17 +129,17 @@ CAMERAS = {
         shot=(1.5, 3.0),
     ),
 }
-"""By name."""
+"""Cameras by name."""
 
 
 def find_camera(name: str | None) -> Camera:
-    """The camera of that name; ``None`` is a random one.
+    """The camera of the given name; ``None`` is a random one.
 
     Raises:
-        RetinaError: there is no such camera.
+        RetinaError: if there is no such camera.
     """
     if name is None:
         return ANY_CAMERA
     if name not in CAMERAS:
-        raise RetinaError(f"camera is one of {', '.join(CAMERAS)}, or none for a random one, not {name}")
+        raise RetinaError(f"camera must be one of {', '.join(CAMERAS)}, or None for a random one, got {name}")
     return CAMERAS[name]

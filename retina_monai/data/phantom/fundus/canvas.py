@@ -1,6 +1,6 @@
-"""The pixels of a phantom's picture in mm of retina, and what all its painters share.
+"""The pixel grid of a phantom in mm of retina, and helpers for painting.
 
-All maps are float32 (S, S), or (3, S, S) with one map per colour.
+All maps are float32 ``(S, S)``, or ``(3, S, S)`` with one map per colour.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Canvas:
-    """The pixels of a picture of ``eye``, as a right one.
+    """The pixel grid of an image of an eye, drawn as a right eye.
 
     Attributes:
-        eye: what is painted.
-        x: (S, S) mm to the right of the disc's centre.
-        y: (S, S) mm below it.
+        eye: eye to paint.
+        x: ``(S, S)`` horizontal position relative to the disc centre in mm, positive to the right.
+        y: ``(S, S)`` vertical position relative to the disc centre in mm, positive downwards.
         scale: pixels per mm.
-        arteries: distance to the edge of the nearest artery and its radius, both (S, S), in pixels (`rasterise`).
+        arteries: distance to the edge of the nearest artery and its radius, both ``(S, S)`` in pixels, from
+            ``rasterise``.
         veins: the same for veins.
     """
 
@@ -41,11 +42,11 @@ class Canvas:
     veins: tuple[Map, Map]
 
     def distance(self, point: complex) -> Map:
-        """Distance of each pixel from ``point``, mm."""
+        """Distance of each pixel from ``point`` in mm."""
         return self.ellipse(point, (1.0, 1.0))
 
     def ellipse(self, centre: complex, axes: tuple[float, float], turn: float = 0.0) -> Map:
-        """How far each pixel lies from ``centre`` in units of the half axes, turned by ``turn``: 1 on the ellipse."""
+        """Elliptical distance of each pixel from ``centre``: 1 on the ellipse with ``axes`` turned by ``turn``."""
         x, y = self.x - centre.real, self.y - centre.imag
         if turn:
             across, down = float(np.cos(turn)), float(np.sin(turn))
@@ -53,9 +54,9 @@ class Canvas:
         return np.hypot(x / axes[0], y / axes[1])
 
     def noise(self, rng: Generator, cells: int) -> Map:
-        """Smooth noise of unit variance, about ``cells`` blots across: the same picture at every size.
+        """Smooth noise of unit variance with about ``cells`` blobs per side, the same at every image size.
 
-        A cubic B-spline over random numbers; nothing where the blots are finer than the pixels.
+        The noise is a cubic B-spline of random numbers, or 0 if the blobs are smaller than the pixels.
         """
         knots = rng.standard_normal((cells + 3, cells + 3), np.float32)
         size = len(self.x)
@@ -64,14 +65,14 @@ class Canvas:
         return np.ascontiguousarray(_spline(np.ascontiguousarray(_spline(knots, size).T), size).T)
 
     def cords(self, texture: Generator, twist: float, around: int = 84, outwards: float = 6, sway: float = 0.0) -> Map:
-        """One layer of cords (choroidal vessels), 1 along their middle, which spiral outwards from the posterior pole.
+        """One layer of choroidal vessels, 1 at their centre lines, which spiral outwards from the posterior pole.
 
         Args:
-            texture: where the cords lie.
-            twist: turns per unit of the logarithm of the distance; two layers of opposite twist interweave.
-            around: how many cells of noise a full turn has.
-            outwards: how many cells a unit of the logarithm of the distance has.
-            sway: how far the cords wind to either side, mm.
+            texture: generator of the positions.
+            twist: turns per unit of log distance. Two layers of opposite twist interweave.
+            around: noise cells per turn.
+            outwards: noise cells per unit of log distance.
+            sway: amplitude of the lateral displacement in mm.
         """
         pole = self.eye.fovea / 2
         x, y = self.x - pole.real, self.y - pole.imag
@@ -84,7 +85,7 @@ class Canvas:
 
 
 def _spline(knots: Map, size: int) -> Map:
-    """(K, N) to (size, N): a uniform cubic B-spline along the rows, scaled to keep the variance of white noise."""
+    """Interpolate ``(K, N)`` to ``(size, N)`` by a cubic B-spline, scaled to preserve the variance of white noise."""
     cells = len(knots) - 3
     at = (np.arange(size) + 0.5) / size * cells
     low = np.minimum(at.astype(np.int64), cells - 1)
@@ -95,20 +96,20 @@ def _spline(knots: Map, size: int) -> Map:
 
 
 def colour(red: float, green: float, blue: float) -> Map:
-    """(3, 1, 1)."""
+    """A colour as an array ``(3, 1, 1)``."""
     return np.array([red, green, blue], np.float32)[:, None, None]
 
 
 def weigh(shade: Map, weights: Colour) -> Map:
-    """(S, S) to (3, S, S)."""
+    """Multiply a map ``(S, S)`` by channel weights, to ``(3, S, S)``."""
     return shade * colour(*weights)
 
 
 def bump(distance: NDArray[Any], width: float) -> Map:
-    """1 at no distance, falling as a Gaussian."""
+    """A Gaussian of the distance, 1 at 0."""
     return np.exp(-((distance / width) ** 2))
 
 
 def inside(distance: Map, edge: float) -> Map:
-    """1 within an ellipse, 0 outside, falling over ``edge`` half axes."""
+    """A soft indicator of an ellipse: 1 inside and 0 outside, with a transition of width ``edge`` half axes."""
     return 1 / (1 + np.exp(np.clip((distance - 1) * (3 / edge), -30, 30)))

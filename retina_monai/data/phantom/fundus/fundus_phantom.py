@@ -1,9 +1,9 @@
-"""A procedural fundus photograph with exact ground truth: the data of a clone that has downloaded nothing.
+"""Procedural fundus photographs with exact ground truth, for use without downloaded data.
 
-`phantom_eye` chooses an eye in mm of retina, `vessel_tree` grows its vessels, `myopia` and `lesions`
-add pathology, `paint` photographs it with a camera of `camera`. All is elementwise arithmetic in one
-thread on numbers of PCG64, so that the same seed gives the same bytes; all geometry is in mm, so that one seed is one
-eye at every size; each part has a seed sequence of its own, so that it is the same eye with and without pathology.
+``phantom_eye`` draws the anatomy of an eye in mm of retina, ``vessel_tree`` grows its vessels, ``myopia`` and
+``lesions`` add pathology, and ``paint`` renders a photograph with a camera of ``camera``. The same seed gives the same
+bytes, since all computations are elementwise, single-threaded, and based on PCG64. Geometry is in mm, so a seed gives
+the same eye at every size. Each part has its own seed sequence, so the eye is the same with and without pathology.
 """
 
 from __future__ import annotations
@@ -35,41 +35,43 @@ from retina_monai.kinds import KINDS, LESIONS
 __all__ = ["generate_phantom", "write_phantoms"]
 
 SMALLEST = 32
-THINNEST = 0.18  # radius in pixels below which a vessel is not drawn
-NARROWEST = 0.52  # radius in pixels to which what is drawn is widened in the masks, so that it stays connected
+THINNEST = 0.18  # minimum radius in pixels of drawn vessels
+NARROWEST = 0.52  # minimum radius in pixels to which vessels are widened in the masks, so that they stay connected
 WRITTEN = ("image", "vessel", "fov", "disc", "cup")
 ANNOTATED = ("vessel", "fov", "disc", "cup", "atrophy", *LESIONS)
-MIXED_GRADES = (0.4, 0.15, 0.25, 0.1, 0.1)  # shares of the grades 0 to 4 where the seed chooses
-MYOPIC = 0.4  # share of myopic eyes where the seed chooses
-LEAST_MYOPIA = 0.4  # of an eye that is called myopic without a degree; the most is 1
+MIXED_GRADES = (0.4, 0.15, 0.25, 0.1, 0.1)  # probabilities of random grades 0 to 4
+MYOPIC = 0.4  # probability of random myopia
+LEAST_MYOPIA = 0.4  # minimum degree of random myopia; the maximum is 1
 
 
 def generate_phantom(
     seed: int, size: int = 256, grade: int | None = 0, myopia: float | bool | None = 0.0, camera: str | None = None
 ) -> dict[str, Any]:
-    """Make one phantom: healthy, unless told otherwise.
+    """Generate one phantom, which is healthy by default.
 
     Args:
-        seed: not negative; the same seed is the same eye at every size, with and without pathology.
+        seed: non-negative seed. It gives the same eye at every size, with and without pathology.
         size: height and width in pixels, at least 32.
-        grade: of diabetic retinopathy, 0 to 4 (Wilkinson et al., Ophthalmology 2003); ``None``: the seed chooses, with
-            the shares ``MIXED_GRADES``.
-        myopia: degree of its signs, 0 to 1; ``True``: the seed chooses a degree from 0.4 to 1; ``None``: it does so in
-            two eyes of five.
-        camera: one of ``CAMERAS``; ``None``: a random one. The named ones see one eye, each its own part of it; what a
-            random one sees has vessels of its own.
+        grade: grade of diabetic retinopathy from 0 to 4 (Wilkinson et al., Ophthalmology 2003), or ``None`` for a
+            random grade with the probabilities ``MIXED_GRADES``.
+        myopia: degree of myopia in [0, 1], ``True`` for a random degree in [0.4, 1], or ``None`` for such a degree in
+            two of five eyes.
+        camera: one of ``CAMERAS``, or ``None`` for a random camera. The named cameras see different parts of the same
+            eye, whereas the eye of a random camera has other vessels.
 
     Returns:
-        ``image`` uint8 (3, S, S); ``vessel`` (= ``artery`` | ``vein``), ``artery``, ``vein``, ``disc``, ``cup``,
-        ``fov``, ``atrophy``, ``microaneurysms``, ``haemorrhages``, ``hard_exudates``, ``soft_exudates`` and
-        ``neovascularisation`` uint8 {0, 1} (1, S, S); ``grade``; ``laterality`` 'L' or 'R'. Outside of ``fov``
-        everything is 0. New vessels are not in ``vessel``; vessels that blood hides are.
+        Dictionary of ``image`` uint8 ``(3, S, S)``; the masks ``vessel`` (= ``artery`` | ``vein``), ``artery``,
+        ``vein``, ``disc``, ``cup``, ``fov``, ``atrophy``, ``microaneurysms``, ``haemorrhages``, ``hard_exudates``,
+        ``soft_exudates`` and ``neovascularisation`` uint8 ``(1, S, S)`` in {0, 1}; ``grade``; and ``laterality`` 'L' or
+        'R'. Image and masks are 0 outside ``fov``. ``vessel`` excludes new vessels and includes vessels hidden by
+        blood.
 
     Raises:
-        RetinaError: ``seed`` is negative, ``size`` too small, ``grade`` or ``myopia`` out of range, or no such camera.
+        RetinaError: if ``seed`` is negative, ``size`` is too small, ``grade`` or ``myopia`` is out of range, or
+            ``camera`` is unknown.
     """
     if size < SMALLEST:
-        raise RetinaError(f"size is the phantom's side in pixels, {SMALLEST} or more, not {size}")
+        raise RetinaError(f"size must be at least {SMALLEST} pixels, got {size}")
     grade, degree, view = choose_grade(seed, grade), choose_myopia(seed, myopia), find_camera(camera)
     eye, signs = draw_eye(seed, view), None
     if degree:
@@ -84,29 +86,29 @@ def generate_phantom(
 
 
 def choose_grade(seed: int, grade: int | None) -> int:
-    """The grade asked for, or that which the seed chooses.
+    """Return the given grade, or draw a random one if it is ``None``.
 
     Raises:
-        RetinaError: there is no such grade, or ``seed`` is negative.
+        RetinaError: if there is no such grade, or ``seed`` is negative.
     """
     if grade is None:
         return int(np.searchsorted(np.cumsum(MIXED_GRADES)[:-1], generator(seed, 5).random(), side="right"))
     if isinstance(grade, bool) or grade not in range(len(MIXED_GRADES)):
-        raise RetinaError(f"grade is that of diabetic retinopathy, 0, 1, 2, 3 or 4, not {grade}")
+        raise RetinaError(f"grade must be 0, 1, 2, 3 or 4, got {grade}")
     return int(grade)
 
 
 def choose_myopia(seed: int, myopia: float | bool | None) -> float:
-    """The degree of myopia asked for, or that which the seed chooses.
+    """Return the given degree of myopia, or draw a random one if it is ``None`` or ``True``.
 
     Raises:
-        RetinaError: it is not in [0, 1], or ``seed`` is negative.
+        RetinaError: if the degree is not in [0, 1], or ``seed`` is negative.
     """
     if myopia is None or myopia is True:
         has, degree = generator(seed, 6).random(2)
         return float(LEAST_MYOPIA + (1 - LEAST_MYOPIA) * degree) if myopia or has < MYOPIC else 0.0
     if isinstance(myopia, str) or not 0 <= myopia <= 1:
-        raise RetinaError(f"myopia is a degree from 0 to 1, true or false, not {myopia}")
+        raise RetinaError(f"myopia must be in [0, 1], true or false, got {myopia}")
     return float(myopia)
 
 
@@ -119,7 +121,7 @@ def _canvas(eye: Eye, size: int) -> Canvas:
 
 
 def _masks(canvas: Canvas, myopia: Myopia | None, lesions: LesionMaps | None) -> dict[str, NDArray[np.uint8]]:
-    """Every mask, (1, S, S), within the field of view."""
+    """All masks ``(1, S, S)``, clipped to the field of view."""
     eye, nowhere = canvas.eye, np.zeros(canvas.x.shape, np.bool_)
     fov = canvas.distance(eye.view) <= eye.extent
     fov &= np.abs(canvas.y - eye.view.imag) <= eye.clip * eye.extent
@@ -134,7 +136,7 @@ def _masks(canvas: Canvas, myopia: Myopia | None, lesions: LesionMaps | None) ->
 
 @dataclass(frozen=True)
 class _Plan:
-    """What every eye of a set has; 'mixed' where the eye's seed chooses."""
+    """Parameters of a set; 'mixed' for random values per eye."""
 
     size: int
     seed: int
@@ -143,7 +145,7 @@ class _Plan:
     camera: str | None
 
     def of(self, own: int) -> dict[str, Any]:
-        """Grade, degree of myopia and camera of the eye with the seed ``own``."""
+        """Grade, degree of myopia and camera of the eye with seed ``own``."""
         named = list(CAMERAS)[int(generator(own, 7).integers(len(CAMERAS)))] if self.camera == "mixed" else self.camera
         return {
             "grade": choose_grade(own, None if self.grade == "mixed" else self.grade),
@@ -152,12 +154,12 @@ class _Plan:
         }
 
     def folders(self) -> dict[str, str]:
-        """Those of pictures and of every mask that an eye of the set may need, empty ones included."""
+        """Folders of the images and of all masks that eyes of the set may have, by kind."""
         atrophy = ("atrophy",) if self.myopia else ()
         return {key: KINDS[key].folders[0] for key in (*WRITTEN, *atrophy, *(LESIONS if self.grade else ()))}
 
     def words(self) -> str:
-        """What sets it apart from a set of healthy eyes; nothing where nothing does."""
+        """Deviations from a set of healthy eyes, for its description; empty if there are none."""
         myopia = f", myopia {self.myopia}" if self.myopia else ""
         return (f", grade {self.grade}" if self.grade else "") + myopia + (f", {self.camera}" if self.camera else "")
 
@@ -171,33 +173,38 @@ def write_phantoms(
     myopia: float | bool | Literal["mixed"] = False,
     camera: str | None = None,
 ) -> Path:
-    """Write a data set of phantoms in the layout of the package: complete, or not at all.
+    """Write a data set of phantoms in the layout of the package, completely or not at all.
 
-    It is made in a hidden folder beside ``directory`` and then renamed. A set of the same description that is there
-    already, or that another process finished first, is used as it is.
+    The set is written to a hidden folder beside ``directory`` that is then renamed. An existing set with the same
+    description, also one that another process completes first, is reused.
+
+    The set has ``images``, ``vessels``, ``fovs``, ``discs``, ``cups``, ``datalist.json`` and ``manifest.jsonl``, as
+    well as ``atrophy`` unless ``myopia`` is off, and a folder for each type of lesion unless ``grade`` is 0. A fifth of
+    the eyes are for testing and a tenth for validation, at least one each.
 
     Args:
-        directory: the folder to make, with ``images``, ``vessels``, ``fovs``, ``discs``, ``cups``, ``datalist.json`` (a
-            fifth of the eyes test, a tenth validation, each at least one) and ``manifest.jsonl``; with ``atrophy``
-            unless ``myopia`` is off, and with a folder for each type of lesion unless ``grade`` is 0.
-        count: number of eyes. Of two one trains and one tests; one alone trains.
+        directory: folder to create.
+        count: number of eyes. Of two eyes, one is for training and one for testing. A single eye is for training.
         size: height and width in pixels.
-        seed: of the set; eye ``i`` depends on ``(seed, i)`` alone.
-        grade: of diabetic retinopathy in all eyes, or 'mixed': each eye's own, with the shares ``MIXED_GRADES``.
-        myopia: its degree in all eyes; true: each eye's own, from 0.4 to 1; 'mixed': so in two eyes of five.
-        camera: one of ``CAMERAS`` for all eyes; ``None``: a random one for each; 'mixed': one of the named for each.
+        seed: seed of the set. Eye ``i`` depends only on ``(seed, i)``.
+        grade: grade of diabetic retinopathy of all eyes, or 'mixed' for random grades with the probabilities
+            ``MIXED_GRADES``.
+        myopia: degree of myopia of all eyes, true for random degrees in [0.4, 1], or 'mixed' for such degrees in two of
+            five eyes.
+        camera: one of ``CAMERAS`` for all eyes, ``None`` for random cameras, or 'mixed' for random ones of the named
+            cameras.
 
     Returns:
         ``directory`` as a path.
 
     Raises:
-        RetinaError: ``directory`` cannot be written or holds something else, or a number is out of range.
+        RetinaError: if ``directory`` cannot be written or holds something else, or a parameter is out of range.
     """
     directory = Path(directory).expanduser()
     if count < 1:
-        raise RetinaError(f"count is the number of phantoms and must be at least 1, not {count}")
+        raise RetinaError(f"count must be at least 1, got {count}")
     if grade is None or myopia is None:
-        raise RetinaError("grade and myopia of a set are numbers, or 'mixed' for each eye's own, not None")
+        raise RetinaError("grade and myopia of a set must not be None: give numbers, or 'mixed' for random ones")
     plan = _Plan(size, seed, grade, myopia, camera)
     find_camera(plan.of(0)["camera"])
     description = f"{count} procedural fundus phantoms of {size} px, seed {seed}{plan.words()}"
@@ -217,10 +224,10 @@ def write_phantoms(
 
 
 def _finished(directory: Path, description: str) -> bool:
-    """Whether the set is there.
+    """Whether the set exists.
 
     Raises:
-        RetinaError: ``directory`` holds something else.
+        RetinaError: if ``directory`` holds something else.
     """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return False
@@ -234,7 +241,7 @@ def _finished(directory: Path, description: str) -> bool:
 
 
 def _take_place(partial: Path, directory: Path, description: str) -> None:
-    """Rename ``partial`` to ``directory``, unless another process has made the same set meanwhile."""
+    """Rename ``partial`` to ``directory``, unless another process has completed the same set meanwhile."""
     try:
         os.rename(partial, directory)
     except OSError as error:
@@ -254,7 +261,7 @@ def _write_set(directory: Path, count: int, plan: _Plan, description: str) -> No
 
 
 def _write_phantom(directory: Path, index: int, plan: _Plan) -> dict[str, Any]:
-    """Write the pictures of one eye; returns its line of the manifest."""
+    """Write the images of one eye and return its line of the manifest."""
     own = int(np.random.SeedSequence((plan.seed, index)).generate_state(1, np.uint64)[0])
     traits = plan.of(own)
     name, arrays = f"phantom_{index:05d}", generate_phantom(own, plan.size, **traits)
@@ -266,9 +273,9 @@ def _write_phantom(directory: Path, index: int, plan: _Plan) -> dict[str, Any]:
 
 
 def _item(line: dict[str, Any], folders: dict[str, str]) -> dict[str, Any]:
-    """The entry of the datalist for a line of the manifest; paths are relative to the datalist.
+    """Convert a line of the manifest to a datalist item with paths relative to the datalist.
 
-    Nothing is unknown of a phantom: ``annotated`` names every kind of mask, those without a picture are empty.
+    Phantoms are fully annotated: ``annotated`` lists all kinds of mask, and masks without a file are empty.
     """
     paths = {key: f"{folder}/{line['name']}.png" for key, folder in folders.items()}
     texts = {key: line[key] for key in ("patient", "name", "laterality", "grade")}

@@ -1,7 +1,7 @@
-"""The pixels of lesions: a mask for each type, and how they look.
+"""Render lesions: a mask for each type, and their appearance.
 
-Contrasts are those of the photographs of IDRiD (`scripts/lesion_contrast.py`): hard exudates give back about 1.2 times
-the red and 1.6 times the green light of their surroundings, large ones twice; haemorrhages take 10 to 20 % of the red
+Contrasts are those of the photographs of IDRiD (``scripts/lesion_contrast.py``). Hard exudates reflect about 1.2 times
+the red and 1.6 times the green of their surroundings, and large ones twice. Haemorrhages absorb 10 to 20 % of the red
 and 30 to 50 % of the green.
 """
 
@@ -21,17 +21,17 @@ from retina_monai.data.phantom.fundus.vessel_raster import rasterise
 __all__ = ["LesionMaps", "draw_lesion_maps", "over_blood", "under_blood"]
 
 Mask = NDArray[np.bool_]
-NARROWEST = 0.52  # radius in pixels to which new vessels are widened in their mask
+NARROWEST = 0.52  # minimum radius in pixels to which new vessels are widened in their mask
 
 
 @dataclass(frozen=True)
 class LesionMaps:
-    """The lesions on a canvas.
+    """Rasterised lesions.
 
     Attributes:
-        masks: by type, (S, S); no pixel has two types.
-        cover: share of each pixel that is covered, by type and, for haemorrhages, apart for their kinds.
-        seed: of the eye.
+        masks: masks ``(S, S)`` by type. Types do not overlap.
+        cover: covered share of each pixel by type, with haemorrhages divided into their kinds.
+        seed: seed of the eye.
     """
 
     masks: dict[str, Mask]
@@ -40,7 +40,7 @@ class LesionMaps:
 
 
 def draw_lesion_maps(canvas: Canvas, lesions: Lesions) -> LesionMaps:
-    """Rasterise lesions; what lies nearer to the vitreous hides what lies deeper."""
+    """Rasterise lesions. Lesions closer to the vitreous hide deeper ones."""
     soft = {"blots": 0.05, "flames": 0.04, "soft_exudates": 0.2}
     least = {"microaneurysms": HALF_DIAGONAL, "blots": HALF_DIAGONAL}
     kinds = ("microaneurysms", "blots", "flames", "hard_exudates", "soft_exudates")
@@ -81,7 +81,7 @@ def _boats(canvas: Canvas, boats: tuple[Boat, ...], seed: int) -> tuple[Mask, Ma
 
 
 def under_blood(canvas: Canvas, maps: LesionMaps, light: Map) -> Map:
-    """The fundus with what lies below the retinal vessels: hard exudates, dots and blots."""
+    """Paint the lesions below the retinal vessels: hard exudates, microaneurysms and blot haemorrhages."""
     looks, texture = generator(maps.seed, 3, 5), generator(maps.seed, 3, 6)
     cover = maps.cover
     bare = (1 - cover["soft_exudates"]) * (1 - np.maximum(cover["flames"], cover["boats"]))
@@ -94,13 +94,13 @@ def under_blood(canvas: Canvas, maps: LesionMaps, light: Map) -> Map:
 
 
 def over_blood(canvas: Canvas, maps: LesionMaps, light: Map, lit: Map) -> Map:
-    """What lies on and above the vessels: soft exudates, flames, new vessels, preretinal blood.
+    """Paint the lesions above the vessels: soft exudates, flame haemorrhages, new vessels and preretinal blood.
 
     Args:
-        canvas: where.
-        maps: what.
-        light: the fundus with its vessels, (3, S, S).
-        lit: colour of the fundus without them under the light that reaches each pixel, (3, S, S).
+        canvas: pixel grid.
+        maps: lesions.
+        light: fundus with its vessels, ``(3, S, S)``.
+        lit: fundus without vessels under the local illumination, ``(3, S, S)``.
     """
     looks, texture = generator(maps.seed, 3, 7), generator(maps.seed, 3, 8)
     cover = maps.cover

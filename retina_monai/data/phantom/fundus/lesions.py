@@ -1,13 +1,13 @@
-"""Diabetic retinopathy of a phantom eye: which lesions of each type lie where, in mm of retina.
+"""Diabetic retinopathy of a phantom eye: positions and sizes of lesions in mm of retina.
 
 Grades are those of the International Clinical Diabetic Retinopathy severity scale (Wilkinson et al., Ophthalmology
-2003; 110:1677): 0 none; 1 microaneurysms only; 2 more than that, less than severe; 3 more than 20 haemorrhages in each
-of four quadrants (of the three criteria of the "4-2-1 rule", the one that is drawn); 4 new vessels, with or without
-preretinal haemorrhage. Quadrants are those of the field of view, since no single photograph shows those of the retina.
+2003; 110:1677): 0 none; 1 microaneurysms only; 2 more than that, but less than severe; 3 more than 20 haemorrhages in
+each of four quadrants (the only criterion of the "4-2-1 rule" that is drawn); 4 new vessels, with or without preretinal
+haemorrhage. Quadrants are those of the field of view, since one photograph does not show those of the whole retina.
 
-Sizes are those of the ETDRS (report 10, Ophthalmology 1991; 98:786): microaneurysms below 125 um across, soft exudates
-about a quarter to half of a disc's diameter. How many hard exudates there are, and how large, is as on the photographs
-of IDRiD (Porwal et al., Data 2018; 3(3):25).
+Sizes are those of the ETDRS (report 10, Ophthalmology 1991; 98:786): microaneurysms have a diameter below 125 um, and
+soft exudates about a quarter to half of the disc's diameter. Numbers and sizes of hard exudates are those in the
+photographs of IDRiD (Porwal et al., Data 2018; 3(3):25).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
 Propose = Callable[[int], Complex]
 
-AVASCULAR = 0.36  # mm from the fovea within which nothing bleeds
-SEVERE = 21  # haemorrhages in each quadrant from which the grade is 3
-ANEURYSMS = ((0, 1), (3, 15), (12, 45), (25, 70), (15, 60))  # least microaneurysms by grade, and one above the most
-STREAKS = 7  # of a flame
+AVASCULAR = 0.36  # minimum distance of haemorrhages from the fovea in mm
+SEVERE = 21  # minimum number of haemorrhages per quadrant in grade 3
+ANEURYSMS = ((0, 1), (3, 15), (12, 45), (25, 70), (15, 60))  # half-open range of microaneurysms by grade
+STREAKS = 7  # streaks per flame haemorrhage
 
 
 @dataclass(frozen=True)
 class Boat:
-    """A preretinal haemorrhage: blood that has sunk below a level, with a round keel.
+    """A boat-shaped preretinal haemorrhage: blood with a horizontal level and a round lower border.
 
     Attributes:
-        centre: middle of its level, mm.
-        length: half of its length, mm.
-        depth: mm.
+        centre: centre of the level in mm.
+        length: half of the length in mm.
+        depth: depth in mm.
     """
 
     centre: complex
@@ -56,15 +56,15 @@ class Lesions:
     """All lesions of one eye.
 
     Attributes:
-        seed: of the eye.
-        microaneurysms: each a spot.
-        blots: round haemorrhages, each a spot.
-        flames: streaks of the flame-shaped haemorrhages.
-        bleedings: middles of all haemorrhages, blots and flames, mm.
-        hard_exudates: spots, in clusters.
-        soft_exudates: spots, one or two to each.
-        new_vessels: all tufts of them.
-        boats: preretinal haemorrhages, none or one.
+        seed: seed of the eye.
+        microaneurysms: one spot each.
+        blots: blot haemorrhages, one spot each.
+        flames: streaks of the flame haemorrhages.
+        bleedings: centres of all blot and flame haemorrhages in mm.
+        hard_exudates: spots in clusters.
+        soft_exudates: one or two spots each.
+        new_vessels: all tufts of new vessels.
+        boats: preretinal haemorrhages, at most one.
     """
 
     seed: int
@@ -80,7 +80,7 @@ class Lesions:
 
 @dataclass
 class _Ground:
-    """Where lesions may still lie: in the field of view, off disc, atrophy and fovea, off vessels and each other."""
+    """Free area for lesions: inside the field of view, away from disc, atrophy, fovea, vessels and other lesions."""
 
     eye: Eye
     myopia: Myopia | None
@@ -89,7 +89,7 @@ class _Ground:
     radius: Floats
 
     def free(self, points: Complex, radii: Floats, margin: float, vessels: float, fovea: float) -> NDArray[np.bool_]:
-        """Which of the spots lie ``margin`` within the field, ``vessels`` off vessels and ``fovea`` off the fovea."""
+        """Whether spots keep the distances ``margin`` to the edge of the field, ``vessels`` and ``fovea``."""
         eye = self.eye
         open_ground = eye.sees(points, margin) & (np.abs(points - eye.fovea) > fovea + radii)
         open_ground &= _outside(points, 0j, eye.disc, eye.turn, radii + 0.1)
@@ -109,7 +109,7 @@ class _Ground:
         fovea: float = AVASCULAR,
         gap: float = 0.08,
     ) -> Complex:
-        """One point for each of ``radii``, ``gap`` from what lies there; margins shrink where there is no room."""
+        """Place a spot for each of ``radii``, ``gap`` apart from others. Distances shrink if there is no room."""
         placed = np.zeros(len(radii), np.complex128)
         for index, radius in enumerate(radii):
             while True:
@@ -128,13 +128,13 @@ class _Ground:
 def _outside(
     points: Complex, centre: complex, axes: tuple[float, float], turn: float, margin: Floats
 ) -> NDArray[np.bool_]:
-    """Whether points lie ``margin`` outside of an ellipse."""
+    """Whether points are outside an ellipse by at least ``margin``."""
     away = (points - centre) * np.exp(-1j * turn)
     return np.hypot(away.real / (axes[0] + margin), away.imag / (axes[1] + margin)) > 1
 
 
 def draw_lesions(seed: int, eye: Eye, myopia: Myopia | None, grade: int) -> Lesions:
-    """The lesions of an eye with this grade; nothing else of the eye depends on it."""
+    """Draw the lesions of an eye. Nothing else of the eye depends on its grade."""
     rng = generator(seed, 3, grade)
     ground = _Ground(eye, myopia, _vessel_points(eye), np.zeros(0, np.complex128), np.zeros(0))
     tufts, boats = (_new_vessels(rng, eye), _boats(rng, ground)) if grade == 4 else (None, ())
@@ -159,7 +159,7 @@ def _anywhere(rng: Generator, eye: Eye) -> Propose:
 
 
 def _about(rng: Generator, centre: complex, spread: float, away: float = 0.0) -> Propose:
-    """Points about ``centre``, ``away`` from it give or take ``spread``, mm."""
+    """Points around ``centre`` at distance ``away`` with standard deviation ``spread``, in mm."""
 
     def propose(count: int) -> Complex:
         if not away:
@@ -170,7 +170,7 @@ def _about(rng: Generator, centre: complex, spread: float, away: float = 0.0) ->
 
 
 def _fibre(points: Complex) -> Complex:
-    """Direction of the nerve fibres: along parabolas with their vertex on the disc, nasally along rays."""
+    """Direction of the nerve fibres: along parabolas with the vertex at the disc, and nasally along rays."""
     course = np.where(points.real < 0, 2 * points.real + 1j * points.imag, points)
     return np.asarray(course / np.maximum(np.abs(course), 1e-9), np.complex128)
 
@@ -179,7 +179,7 @@ def _fibre(points: Complex) -> Complex:
 
 
 def _microaneurysms(rng: Generator, ground: _Ground, count: int) -> Spots:
-    """Round dots among the capillaries of the posterior pole, most of them temporal to the fovea."""
+    """Draw round dots at the posterior pole, most of them temporal to the fovea."""
     radii = np.clip(rng.lognormal(np.log(0.034), 0.3, count), 0.016, 0.058)
     macula = _about(rng, 1.15 * ground.eye.fovea, 2.2)
     at = ground.place(_mixed(rng, macula, _anywhere(rng, ground.eye), 0.7), radii, vessels=0.04, fovea=0.3)
@@ -195,7 +195,7 @@ def _mixed(rng: Generator, often: Propose, seldom: Propose, share: float) -> Pro
 
 
 def _bleeding_counts(rng: Generator, grade: int) -> list[int]:
-    """How many haemorrhages lie in each quadrant: 21 or more in all four make grade 3."""
+    """Number of haemorrhages in each quadrant, 21 or more in all four for grade 3."""
     severe = grade == 3 or (grade == 4 and rng.random() < 0.4)
     if severe:
         return [int(rng.integers(SEVERE, SEVERE + 10)) for _ in range(4)]
@@ -206,7 +206,7 @@ def _bleeding_counts(rng: Generator, grade: int) -> list[int]:
 
 
 def _haemorrhages(rng: Generator, ground: _Ground, counts: list[int]) -> tuple[Spots, Spots, Complex]:
-    """Blots anywhere, flames in the layer of the nerve fibres about disc and arcades; their middles."""
+    """Draw blot and flame haemorrhages in each quadrant, and return them with their centres."""
     blots, flames = _no_spots(rng), _no_spots(rng)
     eye, middles = ground.eye, [np.zeros(0, np.complex128)]
     for index, count in enumerate(counts):
@@ -228,7 +228,7 @@ def _no_spots(rng: Generator) -> Spots:
 
 
 def _quadrant(propose: Propose, eye: Eye, index: int) -> Propose:
-    """What is proposed, folded into one quadrant of the field of view, of four row by row."""
+    """Reflect proposed points into one quadrant of the field of view. Quadrants are numbered row by row."""
 
     def folded(count: int) -> Complex:
         away = propose(count) - eye.view
@@ -239,7 +239,7 @@ def _quadrant(propose: Propose, eye: Eye, index: int) -> Propose:
 
 
 def _streaks(rng: Generator, at: Complex, length: Floats) -> Spots:
-    """Flames: each a sheaf of streaks side by side along the fibres, frayed at their ends."""
+    """Draw flame haemorrhages as bundles of parallel streaks along the nerve fibres with frayed ends."""
     course = np.repeat(_fibre(at), STREAKS)
     half = np.repeat(length, STREAKS)
     middle = np.tile(np.arange(STREAKS) == 0, len(at))
@@ -260,7 +260,7 @@ def _soft_count(rng: Generator, grade: int) -> int:
 
 
 def _soft_exudates(rng: Generator, ground: _Ground, count: int) -> Spots:
-    """Swollen nerve fibres, half of them with a second lobe: about the disc and along the arcades."""
+    """Draw soft exudates around the disc and along the arcades, half of them with a second lobe."""
     radii = rng.uniform(0.22, 0.36, count)
     at = ground.place(_about(rng, 0j, 0.8, 2.6), radii, margin=0.6, fovea=1.2)
     course = _fibre(at)
@@ -271,7 +271,7 @@ def _soft_exudates(rng: Generator, ground: _Ground, count: int) -> Spots:
 
 
 def _hard_exudates(rng: Generator, ground: _Ground, grade: int) -> Spots:
-    """Deposits of lipid where vessels leak: in rings about the leak, in heaps, and scattered between."""
+    """Draw hard exudates around leaking vessels, in rings, clumps and scattered dots."""
     spots = _no_spots(rng)
     if grade < 2 or rng.random() < 0.12:
         return spots
@@ -283,7 +283,7 @@ def _hard_exudates(rng: Generator, ground: _Ground, grade: int) -> Spots:
 
 
 def _cluster(rng: Generator, ground: _Ground, centre: complex, fovea: float) -> Spots:
-    """One leak's deposits: heaps strung along an arc, each heap of a few spots, with dust about them."""
+    """Draw the exudates of one leak: clumps of a few spots along an arc, surrounded by small dots."""
     radius, begin, part = rng.uniform(0.35, 0.9), rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 1.0)
     heaps = int(rng.integers(5, 16))
     angle = begin + 2 * np.pi * part * rng.random(heaps)
@@ -306,7 +306,7 @@ def _cluster(rng: Generator, ground: _Ground, centre: complex, fovea: float) -> 
 
 
 def _new_vessels(rng: Generator, eye: Eye) -> VesselTree:
-    """Tufts at the disc, elsewhere on a vein, or both."""
+    """Draw tufts of new vessels at the disc, elsewhere on a vein, or both."""
     at_disc = rng.random() < 0.5
     tufts = [_tuft(rng, _edge_of_disc(rng, eye), 0.8)] if at_disc else []
     for _ in range(int(rng.integers(0 if at_disc else 1, 3))):
@@ -322,14 +322,14 @@ def _edge_of_disc(rng: Generator, eye: Eye) -> complex:
 
 
 def _on_a_vein(rng: Generator, eye: Eye) -> complex:
-    """A point on a larger vein, off disc and macula, well within the field."""
+    """A point on a larger vein inside the field of view, away from disc and macula."""
     points = eye.veins.points[eye.veins.radii[:, 0] > 0.03].ravel()
     good = eye.sees(points, 1.2) & (np.abs(points) > 2.0) & (np.abs(points - eye.fovea) > 1.8)
     return complex(rng.choice(points[good] if good.any() else points[eye.sees(points, 0.3)]))
 
 
 def _tuft(rng: Generator, root: complex, length: float) -> Complex:
-    """(V, 33) curves: a fan of stems that bend back in loops, with branches from them that bend more."""
+    """Curves ``(V, 33)`` of a tuft: a fan of looping stems, with branches that curve more."""
     stems = int(rng.integers(5, 9))
     towards = rng.uniform(0, 2 * np.pi)
     fan = towards + np.linspace(-1.3, 1.3, stems) + rng.normal(0, 0.15, stems)
@@ -344,7 +344,7 @@ def _tuft(rng: Generator, root: complex, length: float) -> Complex:
 
 
 def _curls(rng: Generator, start: Complex, heading: Floats, length: Floats, bend: float) -> Complex:
-    """Curves of 33 points that turn by about ``bend`` radians, to one side first and then anyhow."""
+    """Curves of 33 points that turn by about ``bend`` radians to one side, with random undulation."""
     t = np.linspace(0, 1, 33)
     turn = rng.normal(0, bend, (len(start), 1)) * t**2
     sway = rng.normal(0, 0.5, (len(start), 2, 1)) * np.sin(
@@ -356,7 +356,7 @@ def _curls(rng: Generator, start: Complex, heading: Floats, length: Floats, bend
 
 
 def _boats(rng: Generator, ground: _Ground) -> tuple[Boat, ...]:
-    """In two of five eyes one preretinal haemorrhage, in the lower half, where there is room for it."""
+    """Draw one preretinal haemorrhage in two of five eyes, in the lower half, if there is room."""
     if rng.random() > 0.4:
         return ()
     length = rng.uniform(0.8, 1.9)

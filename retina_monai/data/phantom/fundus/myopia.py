@@ -1,11 +1,11 @@
-"""What high myopia makes of a phantom eye: a tilted disc, atrophy beside it, and a fundus whose choroid shows.
+"""High myopia of a phantom eye: tilted disc, peripapillary atrophy and tessellated fundus.
 
-The disc tilts: its ovality index (shorter by longer diameter) falls below 0.75 and its long axis turns (How et al.,
-"Population prevalence of tilted and torted optic discs among an adult Chinese population in Singapore", Arch Ophthalmol
-2009). Beside it, mostly temporally, the pigment epithelium is gone (zone beta), so that sclera and the large choroidal
-vessels show, with pigment along the border; from a crescent to a ring. Elsewhere thin pigment lets the choroid
-shine through as a net, least in the macula (tessellation; Ohno-Matsui et al., "International photographic
-classification and grading system for myopic maculopathy", Am J Ophthalmol 2015).
+The disc is tilted: its ovality index (shorter by longer diameter) is below 0.75, and its long axis is rotated (How et
+al., "Population prevalence of tilted and torted optic discs among an adult Chinese population in Singapore", Arch
+Ophthalmol 2009). Beside it, mostly temporally, the pigment epithelium is missing (zone beta), which exposes sclera and
+large choroidal vessels, with pigment along the border. The atrophy ranges from a crescent to a ring. Elsewhere, the
+choroid is visible as a net through thin pigment, least in the macula (tessellation; Ohno-Matsui et al., "International
+photographic classification and grading system for myopic maculopathy", Am J Ophthalmol 2015).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["Myopia", "draw_myopia", "paint_atrophy", "reach_of_atrophy", "tessel
 
 @dataclass(frozen=True)
 class Myopia:
-    """The signs in one eye.
+    """Signs of myopia in one eye.
 
     Attributes:
-        seed: of the eye.
-        degree: from 0 to 1, the strongest that is drawn.
-        centre: of the ellipse that bounds the atrophy, mm from the centre of the disc.
-        axes: its half axes, mm; it is turned like the disc.
-        tessellation: density of the choroid's net.
+        seed: seed of the eye.
+        degree: degree of myopia in [0, 1].
+        centre: centre of the ellipse around the atrophy, relative to the disc centre in mm.
+        axes: half axes of the ellipse in mm. It is rotated like the disc.
+        tessellation: optical density of the choroidal net.
     """
 
     seed: int
@@ -40,7 +40,7 @@ class Myopia:
 
 
 def draw_myopia(seed: int, eye: Eye, degree: float) -> tuple[Eye, Myopia]:
-    """The eye with its disc tilted, and the other signs; vessels and field of view stay."""
+    """Tilt the disc of an eye and draw the other signs. Vessels and field of view are not changed."""
     rng = generator(seed, 2)
     eye = _tilted(rng, eye, degree)
     wide, high = eye.disc
@@ -52,7 +52,7 @@ def draw_myopia(seed: int, eye: Eye, degree: float) -> tuple[Eye, Myopia]:
 
 
 def _tilted(rng: Generator, eye: Eye, degree: float) -> Eye:
-    """Disc and cup narrower and turned; at degree 1 the ovality index lies between 0.56 and 0.72."""
+    """Narrow and rotate disc and cup. At degree 1, the ovality index is between 0.56 and 0.72."""
     longer = max(eye.disc) * (1 + 0.08 * degree)
     healthy = min(eye.disc) / max(eye.disc)
     disc = longer * (healthy + degree * (rng.uniform(0.56, 0.72) - healthy)), longer
@@ -64,21 +64,21 @@ def _tilted(rng: Generator, eye: Eye, degree: float) -> Eye:
 
 
 def reach_of_atrophy(canvas: Canvas, myopia: Myopia) -> Map:
-    """How far each pixel lies from the middle of the atrophy: 1 on its ragged edge; the disc lies within."""
+    """Relative distance of each pixel from the centre of the atrophy, 1 on its ragged edge. The disc is inside."""
     texture = generator(myopia.seed, 2, 1)
     ragged = 0.06 * canvas.noise(texture, 11) + 0.04 * canvas.noise(texture, 29)
     return canvas.ellipse(myopia.centre, myopia.axes, canvas.eye.turn) + ragged
 
 
 def paint_atrophy(canvas: Canvas, myopia: Myopia, light: Map, base: Map, lit: Map) -> Map:
-    """Bare sclera with large choroidal vessels, and pigment in clumps along the border.
+    """Paint bare sclera with large choroidal vessels, and clumps of pigment along the border.
 
     Args:
-        canvas: where.
-        myopia: what.
-        light: the fundus, (3, S, S).
-        base: its colour under full light, (3, 1, 1).
-        lit: share of the full light that reaches each pixel, (3, S, S).
+        canvas: pixel grid.
+        myopia: signs of myopia.
+        light: fundus ``(3, S, S)``.
+        base: colour of the fundus under full illumination, ``(3, 1, 1)``.
+        lit: fraction of the full illumination at each pixel, ``(3, S, S)``.
     """
     looks, texture = generator(myopia.seed, 2, 2), generator(myopia.seed, 2, 3)
     out = reach_of_atrophy(canvas, myopia)
@@ -96,10 +96,10 @@ def paint_atrophy(canvas: Canvas, myopia: Myopia, light: Map, base: Map, lit: Ma
 
 
 def tessellate(canvas: Canvas, myopia: Myopia) -> Map:
-    """Density of the choroidal vessels' net, (3, S, S): orange cords on darker ground, least in the macula."""
+    """Optical density ``(3, S, S)`` of the choroidal net: orange vessels on darker ground, least in the macula."""
     texture = generator(myopia.seed, 2, 4)
     far = np.minimum(canvas.distance(canvas.eye.fovea / 2) - 1.5, canvas.distance(canvas.eye.fovea) - 0.5)
-    faint = 0.25 * np.clip(canvas.distance(canvas.eye.fovea / 2) / 1.5 - 0.4, 0, 1)  # cords are too fine at their pole
+    faint = 0.25 * np.clip(canvas.distance(canvas.eye.fovea / 2) / 1.5 - 0.4, 0, 1)  # vessels are too fine at the pole
     shown = (faint + 0.75 * np.clip(far / 2.5, 0, 1)) * np.clip(0.8 + 0.3 * canvas.noise(texture, 6), 0.3, 1.3)
     net = np.maximum(canvas.cords(texture, 0.08, 96, 11, 0.25), 0.8 * canvas.cords(texture, -0.08, 126, 15, 0.25))
     return weigh(myopia.tessellation * shown * (net - 0.6), (0.5, 1.0, 0.7))

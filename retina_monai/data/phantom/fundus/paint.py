@@ -1,14 +1,13 @@
-"""How a phantom eye looks in a photograph.
+"""Render a phantom eye as a photograph.
 
-Light that comes back to the camera has crossed the retina: what absorbs it (choroid, macular pigment, blood) and what
-scatters it (nerve fibres) add up as a density with its own weight per colour, the disc hides the choroid. Then the
-camera: uneven light, haze at the rim, a blur, saturation, grain. What is not in every eye (`phantom_myopia`,
-`phantom_lesion_paint`) has random numbers of its own, and moves nothing else. The ranges of colours and vessel
-contrasts are those measured on CHASE_DB1, HRF and FIVES: a wide vein takes 30 to 45 % of the green light and a tenth of
-the red.
+Light reflected to the camera has crossed the retina. Absorption (choroid, macular pigment, blood) and scattering (nerve
+fibres) add up to an optical density with weights per colour. The disc hides the choroid. The camera adds uneven
+illumination, haze at the rim, blur, saturation and grain. Pathology (``myopia``, ``lesion_paint``) uses its own random
+numbers and does not change the rest. Ranges of colours and vessel contrasts were measured on CHASE_DB1, HRF and FIVES:
+a wide vein absorbs 30 to 45 % of the green and a tenth of the red.
 
-All maps are float32 (S, S), or (3, S, S) with one map per colour. ``looks`` draws what differs from eye to eye,
-``texture`` the smooth noise of one eye.
+All maps are float32 ``(S, S)``, or ``(3, S, S)`` with one map per colour. The generator ``looks`` draws parameters that
+vary between eyes, and ``texture`` draws the smooth noise of an eye.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def photograph(
     myopia: Myopia | None = None,
     lesions: LesionMaps | None = None,
 ) -> NDArray[np.uint8]:
-    """Paint the eye of ``canvas``; (3, S, S) in RGB. What lies outside of the field of view is painted too."""
+    """Paint the eye of ``canvas`` as RGB ``(3, S, S)`` in [0, 255], including the area outside the field of view."""
     looks, texture, film = (np.random.Generator(np.random.PCG64(child)) for child in seed.spawn(3))
     base = _background(camera, looks)
     density = _illumination(canvas, camera, looks, texture) + _choroid(canvas, looks, texture) + _macula(canvas, looks)
@@ -51,7 +50,7 @@ def photograph(
 
 
 def _background(camera: Camera, looks: Generator) -> Map:
-    """Colour of the fundus under full light, (3, 1, 1): orange to brick red, now and then brown."""
+    """Colour of the fundus under full illumination, ``(3, 1, 1)``: orange to brick red, sometimes brown."""
     red = looks.uniform(*camera.red)
     return colour(red, green := red * _ratio(looks, camera.green), green * _ratio(looks, camera.blue))
 
@@ -62,7 +61,7 @@ def _ratio(looks: Generator, spread: tuple[float, float, float, float]) -> float
 
 
 def _illumination(canvas: Canvas, camera: Camera, looks: Generator, texture: Generator) -> Map:
-    """Uneven light: brightest somewhere in the middle, darker to the rim and to one side, redder here and there."""
+    """Uneven illumination: brightest near the centre, darker towards the rim and one side, with local red tints."""
     eye = canvas.eye
     bright = eye.view + eye.extent * complex(*looks.normal(0, 0.22, 2))
     fall = -looks.uniform(*camera.fall) * (canvas.distance(bright) / eye.extent) ** 2.2
@@ -75,7 +74,7 @@ def _illumination(canvas: Canvas, camera: Camera, looks: Generator, texture: Gen
 
 
 def _choroid(canvas: Canvas, looks: Generator, texture: Generator) -> Map:
-    """Blotches of pigment, grain, and the vessels of the choroid."""
+    """Pigment blotches, grain and vessels of the choroid."""
     blots = [
         share * canvas.noise(texture, cells) for cells, share in ((4, 0.08), (11, 0.025), (23, 0.016), (47, 0.013))
     ]
@@ -85,7 +84,7 @@ def _choroid(canvas: Canvas, looks: Generator, texture: Generator) -> Map:
 
 
 def _tessellation(canvas: Canvas, looks: Generator, texture: Generator) -> Map:
-    """Choroidal vessels shining through: in every third eye, off the disc and the macula."""
+    """Visible choroidal vessels in every third eye, away from disc and macula."""
     strength = looks.uniform(0.06, 0.24) if looks.random() < 0.35 else 0.0
     if not strength:
         return np.zeros((3, 1, 1), np.float32)
@@ -97,7 +96,7 @@ def _tessellation(canvas: Canvas, looks: Generator, texture: Generator) -> Map:
 
 
 def _macula(canvas: Canvas, looks: Generator) -> Map:
-    """The yellow pigment, which takes blue and green light, and the darker pit of the fovea with its reflex."""
+    """The yellow macular pigment, which absorbs blue and green, and the darker foveal pit with its reflex."""
     fovea = canvas.eye.fovea
     away = canvas.distance(fovea)
     pigment = looks.uniform(0.12, 0.35) * bump(away, looks.uniform(1.0, 1.6))
@@ -107,9 +106,9 @@ def _macula(canvas: Canvas, looks: Generator) -> Map:
 
 
 def _fibres(canvas: Canvas, looks: Generator, texture: Generator) -> Map:
-    """The sheen of the nerve fibres, thickest above and below the disc.
+    """Reflections of the nerve fibres, strongest above and below the disc.
 
-    In young eyes the inner limiting membrane glints besides, in patches and along the vessels.
+    In young eyes, the inner limiting membrane adds reflections in patches and along the vessels.
     """
     stripes = _stripes(canvas, texture)
     away = canvas.distance(0j)
@@ -126,7 +125,7 @@ def _fibres(canvas: Canvas, looks: Generator, texture: Generator) -> Map:
 
 
 def _stripes(canvas: Canvas, texture: Generator) -> Map:
-    """Noise that is constant along the parabolas of the arcades, and along rays on the nasal side."""
+    """Noise that is constant along the parabolas of the arcades and, nasally, along rays."""
     arc = np.arctan2(canvas.y / 3, np.sqrt(np.maximum(-canvas.x, 0) / 4.7))
     course = np.where(canvas.x < 0, arc, np.pi - np.arctan2(canvas.y, canvas.x)) % (2 * np.pi)
     table = ndimage.gaussian_filter1d(texture.standard_normal(1024), 2.2, mode="wrap") * 2.6
@@ -134,7 +133,7 @@ def _stripes(canvas: Canvas, texture: Generator) -> Map:
 
 
 def _disc(canvas: Canvas, looks: Generator, texture: Generator, light: Map, base: Map, myopia: float) -> Map:
-    """The disc; around it sometimes a pale crescent, temporally, and a ring of pigment: less, the more myopic it is."""
+    """Paint the disc, with an optional pale temporal crescent and pigment ring, which fade with myopia."""
     axes, turn = canvas.eye.disc, canvas.eye.turn
     away = canvas.ellipse(0j, axes, turn) + 0.03 * canvas.noise(texture, 19)
     beside = canvas.ellipse(complex(-looks.uniform(0.08, 0.25), 0), axes, turn) + 0.04 * canvas.noise(texture, 23)
@@ -146,7 +145,7 @@ def _disc(canvas: Canvas, looks: Generator, texture: Generator, light: Map, base
 
 
 def _tissue(canvas: Canvas, looks: Generator, texture: Generator, base: Map) -> Map:
-    """Colour of the disc: a rim of nerve fibres near that of the fundus, paler temporally, and the bright cup."""
+    """Colour of the disc: a neuroretinal rim similar to the fundus and paler temporally, and the bright cup."""
     eye = canvas.eye
     red, green, blue = base.ravel().tolist()
     pallor, warmth = looks.uniform(0, 1), looks.uniform(0, 1)
@@ -159,13 +158,13 @@ def _tissue(canvas: Canvas, looks: Generator, texture: Generator, base: Map) -> 
 
 
 def _lit(light: Map, base: Map) -> Map:
-    """How much of the full light reaches each pixel, judged by the red, which little but the camera changes."""
+    """Fraction of the full illumination at each pixel, estimated from red, which depends mostly on the camera."""
     share = np.clip(ndimage.gaussian_filter(light[0], len(light[0]) / 16, truncate=2.5) / base[0], 0.55, 1.05)
     return np.stack([share**0.7, share, share])
 
 
 def _blood(canvas: Canvas, looks: Generator) -> Map:
-    """Optical density of the vessels: that of veins is higher; arteries have a bright reflex along their middle."""
+    """Optical density of the vessels. Veins are denser, and arteries have a bright central reflex."""
     red, green = looks.uniform(0.08, 0.22), looks.uniform(0.45, 0.95)
     blue = looks.uniform(0.7, 1.0) * green
     veins = _column(canvas.veins, canvas.scale, reflex=looks.uniform(0.0, 0.15))
@@ -175,7 +174,7 @@ def _blood(canvas: Canvas, looks: Generator) -> Map:
 
 
 def _column(vessels: tuple[Map, Map], scale: float, reflex: float) -> Map:
-    """Relative length of the light's way through blood: a round column, longer in wide vessels, less in the reflex."""
+    """Relative path length of light through round vessels, longer in wide ones and reduced by the central reflex."""
     gap, radius = vessels
     cover = np.clip(0.5 - gap, 0, np.minimum(1, 2 * radius))
     middle = np.clip((gap + radius) / np.maximum(radius, 0.3), 0, 1)
@@ -186,7 +185,7 @@ def _column(vessels: tuple[Map, Map], scale: float, reflex: float) -> Map:
 
 
 def _haze(canvas: Canvas, camera: Camera, looks: Generator, light: Map) -> Map:
-    """In some photographs a greenish veil of stray light at the rim."""
+    """Add a greenish haze of stray light at the rim in some photographs."""
     often, least, most = camera.haze
     strength = looks.uniform(least, most) if looks.random() < often else 0.0
     veil = looks.uniform(0.7, 1.2) * colour(105, 100, 45)
@@ -195,7 +194,7 @@ def _haze(canvas: Canvas, camera: Camera, looks: Generator, light: Map) -> Map:
 
 
 def _develop(light: Map, camera: Camera, looks: Generator, film: Generator) -> NDArray[np.uint8]:
-    """Blur of the pixels and of the optics, soft saturation of the sensor, grain; rounded to bytes."""
+    """Apply blur of pixels and optics, soft saturation of the sensor and grain, and round to uint8."""
     size = light.shape[-1]
     blur = float(np.hypot(0.35, looks.uniform(*camera.blur) * size / 256))
     light = ndimage.gaussian_filter(light, (0, blur, blur), truncate=3)

@@ -1,7 +1,8 @@
-"""The anatomy of a phantom eye: where its disc, cup, fovea and vessels lie, and what of it the camera sees.
+"""The anatomy of a phantom eye: positions of disc, cup, fovea and vessels, and the field of view.
 
-Measures in mm of retina, as in adult eyes: disc 1.75 wide and 1.85 high, its centre 4.7 from the fovea and 0.4 above
-it, avascular zone 0.5 to 0.7 across, central vein 0.2 and central artery 0.15 across; a degree of visual angle is 0.29.
+Mean sizes in mm of retina are those of adult eyes: the disc is 1.75 wide and 1.85 high, and its centre is 4.7 from the
+fovea and 0.4 above it. Diameters are 0.5 to 0.7 for the avascular zone, 0.2 for the central vein and 0.15 for the
+central artery. A degree of visual angle is 0.29.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ __all__ = ["MM_PER_DEGREE", "Eye", "Generator", "draw_eye", "generator"]
 Generator = np.random.Generator
 
 MM_PER_DEGREE = 0.29
-REACH = 7.9  # radius in mm of the retina that is grown for a named camera, whatever it sees of it
+REACH = 7.9  # radius in mm of the retina that is grown for all named cameras
 
 
 @dataclass(frozen=True)
 class Eye:
-    """One eye, drawn as a right one; a left eye is its mirror image.
+    """An eye, described as a right eye. A left eye is its mirror image.
 
-    Lengths are in mm; points are ``column + 1j * row`` from the centre of the disc.
+    Lengths are in mm, and points are ``column + 1j * row`` relative to the disc centre.
 
     Attributes:
         laterality: 'L' or 'R'.
         view: centre of the photograph.
         extent: radius of the field of view.
-        margin: radius of the field of view as a share of half the picture.
-        clip: share of that radius at which the field is cut off above and below, 1 if it is not.
-        fovea: its centre.
-        disc: half axes of the disc, horizontal and vertical.
+        margin: radius of the field of view as a fraction of half the image side.
+        clip: fraction of the radius at which the field is clipped at the top and bottom; 1 for no clipping.
+        fovea: centre of the fovea.
+        disc: horizontal and vertical half axes of the disc.
         cup: half axes of the cup.
-        cup_centre: its centre.
-        arteries: grown first.
-        veins: grown between them.
-        turn: of the disc and the cup, radians: the torsion of a tilted disc.
+        cup_centre: centre of the cup.
+        arteries: tree of arteries.
+        veins: tree of veins.
+        turn: rotation of disc and cup in radians, the torsion of a tilted disc.
     """
 
     laterality: str
@@ -58,30 +59,30 @@ class Eye:
     turn: float = 0.0
 
     def sees(self, points: NDArray[np.complex128], margin: float) -> NDArray[np.bool_]:
-        """Whether points lie in the field of view, ``margin`` mm from its edge."""
+        """Whether points are in the field of view, at least ``margin`` mm from its edge."""
         away = points - self.view
         return (np.abs(away) <= self.extent - margin) & (np.abs(away.imag) <= self.clip * self.extent - margin)
 
 
 def generator(seed: int, *part: int) -> Generator:
-    """PCG64 of one part of the phantom with this seed: each part has its own, so that parts do not move each other.
+    """The PCG64 generator of one part of a phantom. Separate generators make the parts independent.
 
     Raises:
-        RetinaError: ``seed`` is negative.
+        RetinaError: if ``seed`` is negative.
     """
     if seed < 0:
-        raise RetinaError(f"seed is a whole number from 0, not {seed}")
+        raise RetinaError(f"seed must be an integer >= 0, got {seed}")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, *part))))
 
 
 def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
-    """Choose the anatomy of the eye with this seed.
+    """Draw the anatomy of an eye.
 
-    Its vessels are grown for what a random camera sees of it. All cameras with a field of view of their own look at one
-    and the same eye, grown for the whole that they see.
+    For a random camera, vessels are grown in its field of view. All named cameras see the same eye, whose vessels are
+    grown in a fixed larger area.
 
     Raises:
-        RetinaError: ``seed`` is negative.
+        RetinaError: if ``seed`` is negative.
     """
     rng = generator(seed, 0)
     fovea = complex(-rng.normal(4.7, 0.2), rng.normal(0.4, 0.2))
@@ -113,7 +114,7 @@ def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
 
 
 def _aimed(eye: Eye, camera: Camera, extent: float, seed: int) -> Eye:
-    """The eye in the field of view of ``camera``, which is aimed by hand: not at quite the same place in all eyes."""
+    """Set the field of view of a named camera, whose centre varies between eyes as with manual aiming."""
     rng = generator(seed, 4)
     sway, height = rng.uniform(0, 1), rng.normal(0, 0.15)
     if camera.at_disc:
@@ -124,7 +125,7 @@ def _aimed(eye: Eye, camera: Camera, extent: float, seed: int) -> Eye:
 
 
 def _aim(rng: Generator, fovea: complex) -> tuple[complex, float]:
-    """Where the camera looks and how far it sees: the disc at 30 to 37 degrees, or towards the macula at 40 to 54."""
+    """Centre and radius of a random field of view: disc-centred, 30 to 37 degrees, or macular, 40 to 54 degrees."""
     if rng.random() < 0.35:
         return complex(-rng.uniform(0.3, 1.3), rng.uniform(-0.6, 0.6)), rng.uniform(4.3, 5.4)
     towards = rng.uniform(0.6, 1.0)
@@ -132,7 +133,7 @@ def _aim(rng: Generator, fovea: complex) -> tuple[complex, float]:
 
 
 def _vessels(rng: Generator, retina: Retina) -> tuple[VesselTree, VesselTree]:
-    """Arteries, and veins that keep beside them and are wider (arteriovenous ratio 0.7 to 0.8)."""
+    """Grow arteries, and wider veins that may cross but not follow them (arteriovenous ratio 0.7 to 0.82)."""
     openings = (rng.uniform(2.8, 4.3), rng.uniform(2.8, 4.3))
     caliber, density = rng.uniform(0.098, 0.124), rng.uniform(0.08, 0.5)
     arteries = grow_tree(rng, retina, caliber * rng.uniform(0.7, 0.82), openings, density)

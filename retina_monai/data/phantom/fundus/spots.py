@@ -1,4 +1,4 @@
-"""Spots on the retina (bleedings, deposits) in millimetres, and their pixels."""
+"""Draw and rasterise spots on the retina, such as haemorrhages and exudates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOBES = np.arange(2, 6)  # harmonics by which an outline departs from an ellipse
-HALF_DIAGONAL = 0.71  # of a pixel: a spot of this radius has a pixel in its mask wherever it lies
-PIXELS = 4_000_000  # of the windows that are worked on at once
+LOBES = np.arange(2, 6)  # harmonics of an outline's deviation from an ellipse
+HALF_DIAGONAL = 0.71  # radius in pixels at which the mask of a spot has at least one pixel
+PIXELS = 4_000_000  # maximum number of pixels per batch of windows
 
 
 @dataclass(frozen=True)
 class Spots:
-    """``N`` ellipses with uneven outlines.
+    """``N`` ellipses with irregular outlines.
 
     Attributes:
-        at: (N,) complex centres, mm (`Eye`).
-        along: (N,) half axis along ``heading``, mm.
-        across: (N,) half axis across it, mm.
-        heading: (N,) complex of length 1.
-        lobes: (N, 4) complex amplitude of the second to fifth harmonic of the outline, as a share of it.
+        at: ``(N,)`` complex centres in mm, in the coordinates of ``Eye``.
+        along: ``(N,)`` half axes along ``heading`` in mm.
+        across: ``(N,)`` half axes perpendicular to ``heading`` in mm.
+        heading: ``(N,)`` complex unit vectors.
+        lobes: ``(N, 4)`` complex relative amplitudes of the second to fifth harmonic of the outline.
     """
 
     at: Complex
@@ -50,7 +50,7 @@ class Spots:
 def draw_spots(
     rng: Generator, at: Complex, along: Floats, across: Floats, heading: Complex | None = None, rough: float = 0.1
 ) -> Spots:
-    """Spots with outlines as uneven as ``rough``; without ``heading`` they lie in any direction."""
+    """Draw outlines with irregularity ``rough``. Without ``heading``, orientations are random."""
     if heading is None:
         heading = np.exp(1j * rng.uniform(0, 2 * np.pi, len(at)))
     depth = np.minimum(np.abs(rng.normal(0, rough, (len(at), len(LOBES)))) * 2 / LOBES, 0.25)
@@ -61,23 +61,23 @@ def draw_spots(
 def rasterise_spots(
     spots: Spots, size: int, scale: float, centre: complex, soft: float = 0.0, least: float = 0.0
 ) -> tuple[NDArray[np.bool_], Map]:
-    """Draw spots.
+    """Rasterise spots.
 
     Args:
-        spots: in mm.
-        size: of the square picture, pixels.
+        spots: spots in mm.
+        size: side length of the square image in pixels.
         scale: pixels per mm.
-        centre: the point that comes to lie in the middle of the picture, mm.
-        soft: width of their edge, mm; never less than a pixel.
-        least: radius in pixels to which smaller spots are widened in the mask.
+        centre: point at the image centre, in mm.
+        soft: width of the soft edge in mm, at least a pixel.
+        least: minimum radius in pixels to which spots are widened in the mask.
 
     Returns:
-        The mask (size, size), and the share of each pixel that is covered, (size, size) in [0, 1].
+        Mask ``(size, size)``, and covered share of each pixel ``(size, size)`` in [0, 1].
     """
     points = (spots.at - centre) * scale + 0.5 * (size - 1) * (1 + 1j)
     edge = max(1.0, soft * scale)
     reach = np.ceil(1.25 * np.maximum(spots.along, spots.across) * scale + edge + 1)
-    reach = np.exp2(np.ceil(2 * np.log2(reach)) / 2).astype(np.int64)  # few sizes of window
+    reach = np.exp2(np.ceil(2 * np.log2(reach)) / 2).astype(np.int64)  # limits the number of window sizes
     seen = np.maximum(np.abs(points.real - size / 2), np.abs(points.imag - size / 2)) < size / 2 + reach
     mask, cover = np.zeros((size, size), np.bool_), np.zeros((size, size))
     for half in np.unique(reach[seen]):
@@ -101,7 +101,7 @@ def _stamp(
     edge: float,
     least: float,
 ) -> None:
-    """Add ``spots``, whose centres are the pixels ``at``, in windows of ``reach`` pixels about each."""
+    """Add spots centred at the pixels ``at``, in windows of ``reach`` pixels around each."""
     offset, size = np.arange(-reach, reach + 1), len(mask)
     column = np.rint(at.real).astype(np.int64)[:, None, None] + offset
     row = np.rint(at.imag).astype(np.int64)[:, None, None] + offset[:, None]
@@ -116,7 +116,7 @@ def _stamp(
 
 
 def _gap(away: Complex, spots: Spots, scale: float) -> Floats:
-    """Distance in pixels of points to the outline along the ray from the centre, negative inside."""
+    """Distance of points to the outline in pixels, along the ray from the centre, negative inside."""
     length = np.abs(away)
     along, across = (half[:, None, None] * scale for half in (spots.along, spots.across))
     ellipse = np.hypot(away.real / along, away.imag / across)

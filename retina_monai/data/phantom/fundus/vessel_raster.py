@@ -1,4 +1,4 @@
-"""From vessel trees in millimetres to pixels."""
+"""Rasterise vessel trees."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Map = NDArray[np.float32]
 
 
 def rasterise(tree: VesselTree, size: int, scale: float, centre: complex, thinnest: float = 0.0) -> tuple[Map, Map]:
-    """Draw a tree.
+    """Rasterise a vessel tree.
 
     Args:
-        tree: in mm.
-        size: of the square picture, pixels.
+        tree: tree in mm.
+        size: side length of the square image in pixels.
         scale: pixels per mm.
-        centre: the point that comes to lie in the middle of the picture, mm.
-        thinnest: radius in pixels below which a vessel is left out, with all that follows from it.
+        centre: point at the image centre, in mm.
+        thinnest: minimum radius in pixels of drawn vessels. Branches of a thinner vessel are omitted with it.
 
     Returns:
-        Two maps (size, size): the distance of each pixel's middle to the edge of the nearest vessel in pixels, negative
-        inside and infinite farther away than a few, and the radius of that vessel there.
+        Two maps ``(size, size)`` in pixels: the distance of each pixel centre to the edge of the nearest vessel
+        (negative inside, infinite beyond a few pixels), and the local radius of that vessel.
     """
     points = (tree.points - centre) * scale + 0.5 * (size - 1) * (1 + 1j)
     at, step, radius = _beads(points, tree.radii * scale, 0.7)
@@ -40,7 +40,7 @@ def rasterise(tree: VesselTree, size: int, scale: float, centre: complex, thinne
 
 
 def _beads(points: Complex, radii: Floats, spacing: float) -> tuple[Complex, Complex, Floats]:
-    """Points at about ``spacing`` along the segments, the step from each to the next, and the radius at each."""
+    """Sample points along the segments at about ``spacing``, with the step to the next and the radius at each."""
     count = np.maximum(np.ceil(np.abs(np.diff(points, axis=1)).sum(axis=1) / spacing), 1).astype(np.int64)
     row = np.repeat(np.arange(len(points)), count)
     rank = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
@@ -53,7 +53,7 @@ def _beads(points: Complex, radii: Floats, spacing: float) -> tuple[Complex, Com
 
 
 def _stamp(gap: Floats, width: Floats, size: int, at: Complex, step: Complex, radius: Floats, reach: int) -> None:
-    """Lower ``gap`` to the distance of the rods ``at`` +- ``step`` / 2 in windows of ``reach`` pixels about each."""
+    """Lower ``gap`` to the distance of the rods ``at`` +- ``step`` / 2, in windows of ``reach`` pixels around each."""
     offset = np.arange(-reach, reach + 1)
     column = np.rint(at.real).astype(np.int64)[:, None, None] + offset
     row = np.rint(at.imag).astype(np.int64)[:, None, None] + offset[:, None]

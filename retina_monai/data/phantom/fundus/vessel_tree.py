@@ -1,21 +1,21 @@
-"""Retinal vessel trees grown in millimetres: the geometry behind the phantom.
+"""Grow retinal vessel trees, the geometry of the phantom.
 
-A tree is grown from the optic disc in three passes, each a law of its own:
+A tree is grown from the optic disc in three steps:
 
-1. *Where it goes.* Two trunks leave the disc and follow the temporal arcades, which are parabolas with their vertex on
-   the disc (Oloumi, Rangayyan and Ells, "Parabolic modeling of the major temporal arcade in retinal fundus images",
-   IEEE TIM 2012); two nasal trunks leave each. Scattered points of tissue, coarse first and fine last, are each
-   supplied from the vessel that reaches them most cheaply downstream, in the manner of constrained constructive
-   optimisation (Schreiner and Buxbaum, "Computer-optimization of vascular trees", IEEE TBME 1993), never through the
-   foveal avascular zone or another vessel of the same tree.
-2. *How wide it is.* Flow goes with the cube of the radius (Murray, "The physiological principle of minimum work",
-   PNAS 1926), so that ``r0^3 = r1^3 + r2^3`` where a vessel branches. Between branchings a little flow per millimetre
-   is lost to vessels too small to be seen: vessels taper.
-3. *At which angles it branches.* Those of least work (Murray, "The physiological principle of minimum work applied to
-   the angle of branching of arteries", J Gen Physiol 1926): ``cos a1 = (r0^4 + r1^4 - r2^4) / (2 r0^2 r1^2)``.
+1. *Course.* Two trunks leave the disc and follow the temporal arcades, which are parabolas with the vertex at the disc
+   (Oloumi, Rangayyan and Ells, "Parabolic modeling of the major temporal arcade in retinal fundus images", IEEE TIM
+   2012). Two nasal trunks branch from each. Scattered points of tissue, from coarse to fine, are supplied from the
+   vessel that reaches them at the lowest cost downstream, as in constrained constructive optimisation (Schreiner and
+   Buxbaum, "Computer-optimization of vascular trees", IEEE TBME 1993). Vessels do not enter the foveal avascular zone
+   or touch other vessels of the same tree.
+2. *Radius.* Flow is proportional to the cube of the radius (Murray, "The physiological principle of minimum work", PNAS
+   1926), so that ``r0^3 = r1^3 + r2^3`` at a branching. Between branchings, some flow per mm is lost to invisible
+   vessels, so vessels taper.
+3. *Branching angles.* The angles minimise work (Murray, "The physiological principle of minimum work applied to the
+   angle of branching of arteries", J Gen Physiol 1926): ``cos a1 = (r0^4 + r1^4 - r2^4) / (2 r0^2 r1^2)``.
 
-A point is one complex number, ``column + 1j * row`` in millimetres from the centre of the disc, in a *right* eye seen
-as it is photographed: the fovea lies to the left of the disc, at a negative real part. A left eye is its mirror image.
+A point is a complex number ``column + 1j * row`` in mm relative to the disc centre, in a *right* eye as photographed:
+the fovea is to the left of the disc, at a negative real part. A left eye is its mirror image.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SAMPLES = 97  # points of a path
-SEGMENT_SAMPLES = 25  # points of a segment, the stretch of a path between two branchings
+SAMPLES = 97  # points per path
+SEGMENT_SAMPLES = 25  # points per segment, the part of a path between two branchings
 STRIDE = 4  # every fourth point of a path may branch
-SPACINGS = (3.6, 2.8, 2.2, 1.7, 1.3, 1.0)  # mm between the points of tissue of one generation of branches
-LOSS = 0.25  # flow lost per mm to unseen vessels, in units of what one terminal vessel carries
+SPACINGS = (3.6, 2.8, 2.2, 1.7, 1.3, 1.0)  # mm between points of tissue, by generation of branches
+LOSS = 0.25  # flow lost per mm to invisible vessels, in units of the flow of a terminal vessel
 
 
 @dataclass(frozen=True)
 class Retina:
-    """Where vessels may grow.
+    """The area in which vessels grow.
 
     Attributes:
-        fovea: its centre.
+        fovea: centre of the fovea.
         avascular: radius of the foveal avascular zone in mm.
-        centre: of the circle of retina that is seen.
+        centre: centre of the visible circle of retina.
         extent: radius of that circle in mm.
-        tortuosity: how much vessels sway, 1 in an average eye.
+        tortuosity: tortuosity of the vessels, 1 in an average eye.
     """
 
     fovea: complex
@@ -60,13 +60,13 @@ class Retina:
 
 @dataclass(frozen=True)
 class VesselTree:
-    """A tree of ``S`` segments with ``K`` points each; a segment ends where the vessel branches or ends.
+    """A tree of ``S`` segments with ``K`` points each. A segment ends where the vessel branches or ends.
 
     Attributes:
-        points: (S, K) complex, mm.
-        radii: (S, K) mm, falling along the segment.
-        parent: (S,) the segment that a segment leaves, -1 at the root.
-        turn: (S,) angle in radians between a segment's beginning and the end of its parent, 0 at the root.
+        points: ``(S, K)`` complex points in mm.
+        radii: ``(S, K)`` radii in mm, which decrease along a segment.
+        parent: ``(S,)`` index of the parent segment, -1 at the root.
+        turn: ``(S,)`` angle in radians between the start of a segment and the end of its parent, 0 at the root.
     """
 
     points: Complex
@@ -77,10 +77,9 @@ class VesselTree:
 
 @dataclass(frozen=True)
 class _Paths:
-    """``P`` vessels as drawn from their beginning to their end, before radii and angles are known.
+    """``P`` vessels from start to end, before radii and angles are known.
 
-    ``parent`` and ``node`` say on which path, and at which of its points, a path begins; ``demand`` is the flow that
-    leaves its end.
+    A path starts on path ``parent`` at its point ``node``, and ``demand`` is the flow at its end.
     """
 
     curves: Complex
@@ -99,9 +98,9 @@ class _Paths:
 
 @dataclass(frozen=True)
 class _Stretches:
-    """The ``S`` segments of paths: on which path each lies, its first and last point there, its parent and sibling.
+    """The ``S`` segments of paths: path, first and last point on it, parent and sibling.
 
-    They are ordered by path and along each, so that daughters come after their parent; -1 stands for none.
+    Segments are ordered by path and along each path, so that daughters follow their parent. -1 stands for none.
     """
 
     path: Ints
@@ -112,21 +111,21 @@ class _Stretches:
 
 
 def _pairs(parent: Ints) -> Ints:
-    """(B, 2) the daughters at each branching."""
+    """Daughters ``(B, 2)`` at each branching."""
     order = np.argsort(parent, kind="stable")
     return order[parent[order] >= 0].reshape(-1, 2)
 
 
 def branching_angles(parent: Floats, first: Floats, second: Floats) -> tuple[Floats, Floats]:
-    """Angles, in radians, by which two daughters leave the direction of their parent at least work (Murray 1926).
+    """Angles between two daughters and the direction of their parent that minimise work (Murray 1926).
 
     Args:
         parent: radius of the parent at its end.
-        first: radius of one daughter at its beginning.
-        second: radius of the other.
+        first: radius of one daughter at its start.
+        second: radius of the other daughter at its start.
 
     Returns:
-        The angle of the first and that of the second, which lie on opposite sides.
+        Angles of the first and the second daughter in radians, on opposite sides.
     """
 
     def leave(own: Floats, other: Floats) -> Floats:
@@ -146,12 +145,13 @@ def grow_tree(
     """Grow one tree of a right eye.
 
     Args:
-        rng: source of every random choice.
-        retina: where vessels may grow.
-        caliber: radius in mm of the central vessel, before it parts into the two trunks.
-        openings: of the upper and the lower temporal arcade: its height above the disc at the column of the fovea, mm.
+        rng: random generator.
+        retina: area in which vessels grow.
+        caliber: radius in mm of the central vessel, before it divides into the two trunks.
+        openings: vertical distances in mm of the upper and the lower temporal arcade from the disc, at the column of
+            the fovea.
         density: share in (0, 1] of the points of tissue that get a visible vessel.
-        beside: a tree of the other kind, which may be crossed but not followed.
+        beside: tree of the other kind, which vessels may cross but not follow.
     """
     foreign = np.zeros((0, 1), np.complex128) if beside is None else beside.points
     drafts = [_trunks(rng, retina, openings) for _ in range(1 if beside is None else 6)]
@@ -162,7 +162,7 @@ def grow_tree(
 
 
 def _overlap(curves: Complex, foreign: Complex, gap: float = 0.16) -> Floats:
-    """Share of each curve that runs within ``gap`` mm of ``foreign`` vessels."""
+    """Share of each curve within ``gap`` mm of ``foreign`` vessels."""
     return (_distance(curves[:, 4::3], foreign) < gap).mean(axis=1)
 
 
@@ -179,7 +179,7 @@ def _lengths(curves: Complex) -> Floats:
 
 
 def _wander(rng: np.random.Generator, curves: Complex, wavelength: float, swing: float) -> Complex:
-    """Tortuosity: ``curves`` swaying to either side by about ``swing`` of each wavelength; the beginning stays."""
+    """Add tortuosity: lateral undulation by about ``swing`` of the wavelength. The start of each curve is kept."""
     along = np.linspace(0, 1, curves.shape[1]) * _lengths(curves)[:, None]
     sway = np.zeros(along.shape)
     for octave, share in ((1.0, 1.0), (0.5, 0.5)):
@@ -192,7 +192,7 @@ def _wander(rng: np.random.Generator, curves: Complex, wavelength: float, swing:
 
 
 def _trunks(rng: np.random.Generator, retina: Retina, openings: tuple[float, float]) -> _Paths:
-    """The upper and lower temporal arcade from the disc, and two nasal trunks from each."""
+    """Draw the upper and lower temporal arcade from the disc, and two nasal trunks from each."""
     root = complex(*rng.normal((0.1, 0.0), (0.12, 0.15)))
     arms = zip(
         (-1, 1), openings * rng.normal(1.0, 0.05, 2), rng.normal(0, 0.09, 2), rng.normal(0.7, 0.5, 2), strict=True
@@ -211,7 +211,7 @@ def _trunks(rng: np.random.Generator, retina: Retina, openings: tuple[float, flo
 
 
 def _nasal(rng: np.random.Generator, start: Complex, retina: Retina) -> Complex:
-    """The upper and lower nasal trunks: steep at first, then 10 to 45 degrees off the horizontal, or 50 to 90."""
+    """Draw nasal trunks: steep at first, then 10 to 45 or 50 to 90 degrees from the horizontal."""
     side = np.array([-1, 1, -1, 1])
     lift = np.exp(1j * side * np.radians(np.concatenate([rng.uniform(10, 45, 2), rng.uniform(50, 90, 2)])))
     steep = lift * np.exp(1j * side * np.radians(rng.uniform(10, 30, 4)))
@@ -221,12 +221,12 @@ def _nasal(rng: np.random.Generator, start: Complex, retina: Retina) -> Complex:
 
 
 def _arcade(root: complex, side: int, opening: float, tilt: float, lean: float, retina: Retina) -> Complex:
-    """One arm of a parabola with its vertex at ``root``, its axis turned by ``tilt``; over the disc it leans nasally.
+    """One arm of a parabola with the vertex at ``root`` and the axis rotated by ``tilt``, which first swings nasally.
 
     Args:
         side: -1 for the upper arm, 1 for the lower.
         opening: height in mm at the column of the fovea.
-        lean: how far it first swings to the nasal side, mm per unit of its height there.
+        lean: initial nasal swing, in mm per unit of relative height.
     """
     axis = (retina.fovea - root) * np.exp(1j * tilt)
     height = np.linspace(0, 2.4, 4 * SAMPLES)
@@ -235,7 +235,7 @@ def _arcade(root: complex, side: int, opening: float, tilt: float, lean: float, 
 
 
 def _cut(curves: Complex, retina: Retina) -> Complex:
-    """Each curve up to where it leaves the circle for good measure, in ``SAMPLES`` points at equal distances."""
+    """Cut each curve slightly outside the visible circle, and resample it to ``SAMPLES`` equidistant points."""
     inside = np.abs(curves - retina.centre) < 1.12 * retina.extent
     last = np.where(inside.all(axis=1), curves.shape[1] - 1, np.argmin(inside, axis=1))
     return np.stack([_resample(curve[: end + 1]) for curve, end in zip(curves, last, strict=True)])
@@ -247,7 +247,7 @@ def _resample(curve: Complex) -> Complex:
 
 
 def _hermite(start: Complex, leaving: Complex, end: Complex, arriving: Complex) -> Complex:
-    """(N, SAMPLES) cubics from ``start`` to ``end`` with the given directions at both."""
+    """Cubic curves ``(N, SAMPLES)`` from ``start`` to ``end`` with the given directions at both ends."""
     t = np.linspace(0, 1, SAMPLES)
     pull = np.abs(end - start)
     terms = (
@@ -262,7 +262,7 @@ def _hermite(start: Complex, leaving: Complex, end: Complex, arriving: Complex) 
 def _sprout(
     rng: np.random.Generator, paths: _Paths, retina: Retina, spacing: float, density: float, foreign: Complex
 ) -> _Paths:
-    """One generation of branches towards tissue that lies about ``spacing`` mm apart."""
+    """Grow one generation of branches towards points of tissue about ``spacing`` mm apart."""
     targets = _scatter(rng, retina, spacing, density)
     targets = targets[_distance(targets, paths.curves) > 0.3 * spacing]
     targets, parent, node = _hosts(targets, paths, retina, 0.4 * spacing)
@@ -275,7 +275,7 @@ def _sprout(
 
 
 def _scatter(rng: np.random.Generator, retina: Retina, spacing: float, density: float) -> Complex:
-    """Points of tissue on a shaken hexagonal lattice, off the disc and the foveal avascular zone."""
+    """Points of tissue on a jittered hexagonal lattice, away from disc and foveal avascular zone."""
     count = int(np.ceil(1.2 * retina.extent / spacing)) + 1
     row, column = np.mgrid[-count : count + 1, -count : count + 1]
     lattice = (column + 0.5 * (row % 2) + 1j * row * np.sqrt(0.75)).ravel()
@@ -288,22 +288,22 @@ def _scatter(rng: np.random.Generator, retina: Retina, spacing: float, density: 
 
 
 def _distance(points: Complex, curves: Complex) -> Floats:
-    """Distance of each point, of any shape, to the nearest of the points of ``curves``, infinite if there are none."""
+    """Distance of each point to the nearest point of ``curves``; infinite if there are none."""
     tree = cKDTree(np.column_stack([curves.real.ravel(), curves.imag.ravel()]))
     return tree.query(np.stack([points.real, points.imag], axis=-1))[0]
 
 
 def _run(points: Complex, retina: Retina) -> Complex:
-    """Direction in which vessels run: away from the disc, and in the macula towards the fovea."""
+    """Local direction of vessels: away from the disc, and in the macula towards the fovea."""
     to_fovea = retina.fovea - points
     return _unit(_unit(points) + 2.2 * np.exp(-((np.abs(to_fovea) / 2.6) ** 4)) * _unit(to_fovea))
 
 
 def _hosts(targets: Complex, paths: _Paths, retina: Retina, run_weight: float) -> tuple[Complex, Ints, Ints]:
-    """The targets that can be supplied, and the path and point from which each is supplied most cheaply.
+    """Choose for each target the path and point that supply it at the lowest cost, and drop targets without one.
 
-    Cost is distance, more where the way turns against the flow or the run of vessels. One point supplies one target,
-    and the branchings of one path keep a distance.
+    The cost is the distance, increased if the connection deviates from the flow or the local direction of vessels. A
+    point supplies one target, and branchings of a path keep a minimum distance.
     """
     sites = np.arange(2 * STRIDE, SAMPLES - STRIDE, STRIDE)
     points, flow = paths.curves[:, sites].ravel(), _tangents(paths.curves)[:, sites].ravel()
@@ -320,7 +320,7 @@ def _hosts(targets: Complex, paths: _Paths, retina: Retina, run_weight: float) -
 
 
 def _spaced(order: Ints, parent: Ints, points: Complex, paths: _Paths, gap: float = 0.22) -> Ints:
-    """Those of ``order`` whose branching keeps ``gap`` mm from all others of its path."""
+    """Select in the given order the branchings that are ``gap`` mm apart from all others on their path."""
     taken: dict[int, list[complex]] = {}
     for path, at in zip(paths.parent, paths.curves[:, 0], strict=True):
         taken.setdefault(int(path), []).append(complex(at))
@@ -334,7 +334,7 @@ def _spaced(order: Ints, parent: Ints, points: Complex, paths: _Paths, gap: floa
 
 
 def _reach(rng: np.random.Generator, targets: Complex, start: Complex, flow: Complex, retina: Retina) -> Complex:
-    """Curves that leave ``start`` sideways from the ``flow`` there and arrive along the local run of vessels."""
+    """Curves that leave ``start`` at an angle to the ``flow`` and arrive in the local direction of vessels."""
     way = _unit(targets - start)
     turn = np.angle(way * flow.conj())
     leaving = flow * np.exp(1j * np.sign(turn) * np.minimum(np.abs(turn) + 0.4, 1.2))
@@ -343,7 +343,7 @@ def _reach(rng: np.random.Generator, targets: Complex, start: Complex, flow: Com
 
 
 def _clear(curves: Complex, others: Complex, retina: Retina, gap: float = 0.13) -> Ints:
-    """Indices of the curves that touch neither the avascular zone nor ``others`` nor an earlier one of themselves."""
+    """Indices of curves that do not touch the avascular zone, ``others`` or earlier curves."""
     probes = curves[:, SAMPLES // 5 :: 6]
     open_ground = (_distance(probes, others) > gap) & (np.abs(probes - retina.fovea) > retina.avascular)
     free = np.array(open_ground.all(axis=1))
@@ -355,7 +355,7 @@ def _clear(curves: Complex, others: Complex, retina: Retina, gap: float = 0.13) 
 
 
 def _settle(paths: _Paths, caliber: float) -> VesselTree:
-    """Give the paths their radii and, by them, their angles."""
+    """Compute radii and branching angles of the paths."""
     stretches = _stretches(paths)
     lengths = np.abs(np.diff(paths.curves, axis=1, prepend=paths.curves[:, :1])).cumsum(axis=1)
     length = lengths[stretches.path, stretches.last] - lengths[stretches.path, stretches.first]
@@ -367,7 +367,7 @@ def _settle(paths: _Paths, caliber: float) -> VesselTree:
 
 
 def _stretches(paths: _Paths) -> _Stretches:
-    """Cut the paths where others leave them."""
+    """Divide the paths into segments at their branchings."""
     stops = [np.unique([0, *paths.node[paths.parent == index], SAMPLES - 1]) for index in range(len(paths.curves))]
     path = np.repeat(np.arange(len(stops)), [len(stop) - 1 for stop in stops])
     first, last = np.concatenate([stop[:-1] for stop in stops]), np.concatenate([stop[1:] for stop in stops])
@@ -380,7 +380,7 @@ def _stretches(paths: _Paths) -> _Stretches:
 
 
 def _flows(parent: Ints, length: Floats, demand: Floats) -> Floats:
-    """(S, SEGMENT_SAMPLES) flow along each segment: what its daughters or its end demand, and what it loses."""
+    """Flow ``(S, SEGMENT_SAMPLES)`` along each segment: the demand of its daughters or its end, plus losses."""
     end = demand.copy()
     for index in range(len(parent) - 1, -1, -1):
         if parent[index] >= 0:
@@ -389,9 +389,9 @@ def _flows(parent: Ints, length: Floats, demand: Floats) -> Floats:
 
 
 def _turns(paths: _Paths, stretches: _Stretches, radii: Floats) -> Floats:
-    """Angle of each segment against its parent: Murray's, to the side on which the branch lies."""
+    """Angle of each segment to its parent by Murray's law, towards the side of the branch."""
     heading = _tangents(paths.curves)
-    begins = stretches.first == 0  # of two daughters, the branch begins a path and the other goes on along its own
+    begins = stretches.first == 0  # of two daughters, the branch starts a path and the other continues the path
     branch = stretches.path[np.where(begins, np.arange(len(begins)), stretches.sibling)]
     before = heading[paths.parent[branch], paths.node[branch]]
     side = np.sign(np.angle(heading[branch, SAMPLES // 12] * before.conj()))
@@ -400,7 +400,7 @@ def _turns(paths: _Paths, stretches: _Stretches, radii: Floats) -> Floats:
 
 
 def _bend(curves: Complex, stretches: _Stretches, length: Floats, turn: Floats) -> Complex:
-    """Points of the segments, each bent at its beginning, and only there, into the direction that it must have."""
+    """Points of the segments, each bent near its start to the required direction."""
     path, first, last, parent = stretches.path, stretches.first, stretches.last, stretches.parent
     t = np.linspace(0, 1, SEGMENT_SAMPLES)
     at = first[:, None] + (last - first)[:, None] * t
