@@ -356,7 +356,7 @@ def seeded_kid(*features: np.ndarray, **arguments: int) -> object:
         (lambda: seeded_kid(ROWS, ROWS[:6], subset_size=6), "subset_size must be from 2 to 5"),
         (
             lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(), extractor="x", resolution=8),
-            "at least two images, not 0",
+            "at least two images, got 0",
         ),
         (
             lambda: fid(FeatureStatistics(ROWS), FeatureStatistics(ROWS[:, :2]), extractor="x", resolution=8),

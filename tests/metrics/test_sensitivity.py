@@ -143,7 +143,7 @@ def test_branches_are_drawn_in_turns_from_each_class_of_calibre(twigs: dict[str,
     ("vessel", "fov", "error"),
     [
         (np.zeros((1, 8, 8)), np.ones((1, 8, 8)), r"\(H, W\) of one shape, got \(1, 8, 8\)"),
-        (np.full((8, 8), 255), np.ones((8, 8)), r"in \[0, 1\]: divide by 255"),
+        (np.full((8, 8), 255), np.ones((8, 8)), r"in \[0, 1\]: divide 8-bit images by 255"),
         (np.full((8, 8), np.nan), np.ones((8, 8)), r"in \[0, 1\]"),
         (np.zeros((8, 8)), np.zeros((8, 8)), "fov is empty"),
     ],

@@ -42,7 +42,7 @@ def test_orthogonal_weights_keep_lengths() -> None:
 
 
 def test_an_unknown_initialization_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(ValueError, match="one of normal, xavier, kaiming, orthogonal, not 'uniform'"):
+    with pytest.raises(ValueError, match="one of normal, xavier, kaiming, orthogonal, got 'uniform'"):
         initialize_weights(nn.Conv2d(1, 1, 1), initialization="uniform")
 
 

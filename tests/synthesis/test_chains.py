@@ -105,7 +105,7 @@ def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpaint
         outpainter(color[..., 1:], eye["vessel_share"][0], eye["fov"])
     with pytest.raises(RetinaError, match=r"fov must have shape \(1, 64, 64\), got \(64, 64\)"):
         outpainter(color, eye["vessel_share"][0], eye["fov"][0])
-    with pytest.raises(RetinaError, match="share is at most 1"):
+    with pytest.raises(RetinaError, match="share must be in"):
         outpainter(color, eye["vessel_share"][0] / 255, eye["fov"])
 
 
@@ -117,7 +117,7 @@ def test_bundles_of_one_name_are_told_apart_by_nothing(small_bundles: Path, tmp_
 
 
 def test_a_mask_with_fractions_is_refused(two_stage: PhotographGenerator, eye: dict[str, Any]) -> None:
-    with pytest.raises(RetinaError, match=r"vessel holds values between 0 and 1: give a mask, vessel >= 0\.5 say"):
+    with pytest.raises(RetinaError, match="vessel holds values between 0 and 1: give a mask, such as vessel"):
         two_stage(eye["vessel_share"][0] / 255)
 
 
