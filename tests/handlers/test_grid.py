@@ -56,7 +56,7 @@ GOOD = np.zeros((3, 32, 32), np.uint8)
         ([], ["real"], "at least one row"),
         ([[GOOD]], [], "at least one row and one title"),
         ([[GOOD, GOOD], [GOOD]], ["a", "b"], "row 1 has 1 pictures for 2 titles"),
-        ([[GOOD, GOOD[:, :16]]], ["a", "b"], "of one size"),
+        ([[GOOD, GOOD[:, :16]]], ["a", "b"], "of size"),
         ([[GOOD / 255]], ["a"], "must be uint8"),
         ([[GOOD[0]]], ["a"], "must be uint8"),
         ([[GOOD[:2]]], ["a"], "must be uint8"),
