@@ -241,7 +241,7 @@ def test_no_light_without_patients_seeds_and_a_plateau() -> None:
     good = figures_of(0.79, 0.80, (0.0, 0.02), -0.01)
     assert usefulness.judge(good, 0.2, plan)[0] == "green"
     judged, answer = usefulness.judge(good, 0.71, plan)
-    assert judged == "grey" and "marking everything gives 0.710" in answer
+    assert judged == "grey" and "marking every pixel gives 0.710" in answer
     judged, answer = usefulness.judge(good | {"gain_of_second_half": {"mean": 0.03}}, 0.2, plan)
     assert judged == "grey" and "gained 0.030" in answer and "--mode thorough" in answer
     assert usefulness.judge(good, 0.2, replace(plan, seeds=2))[0] == "grey"

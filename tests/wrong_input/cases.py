@@ -476,7 +476,7 @@ SETTINGS = [
     ),
     refused(
         patch_that_the_network_makes_nothing_of,
-        r"patch 16 is too small",
+        r"patch must be at least \d+ for a network",
         "iternet_training",
     ),
     refused(setting("batch_size", 99), r"batch_size 99 is too large for 5 eyes", *LEARNING),

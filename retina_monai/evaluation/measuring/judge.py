@@ -91,7 +91,7 @@ def load_judge(checkpoint: str | Path | None = None, size: int = SIZE) -> tuple[
     weights = Path(checkpoint) if checkpoint is not None else root / "models" / "model.pt"
     if not weights.is_file():
         hint = "give others with --judge" if checkpoint is not None else "train it (its card says how) and give --judge"
-        raise RetinaError(f"{weights}, weights of the judge {BUNDLE}, do not exist: {hint}")
+        raise RetinaError(f"there are no weights {weights} of the judge {BUNDLE}: {hint}")
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     name = f"{BUNDLE} {version} (SHA-256 {digest(weights)[:12]})"
     return VesselJudge(load_network_of(BUNDLE, weights), size), name
