@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from retina_monai.bundle import digest, load_network, load_network_of
-from retina_monai.data import ColorVessels
+from retina_monai.data import ColorVessels, outpainting_input
 from retina_monai.data.files.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.evaluation.report.tables import markdown_table
@@ -164,13 +164,14 @@ def test_vessels_of_the_input_survive_bit_by_bit(sets: dict[str, Path], training
         parser.get_parsed_content(part) for part in ("preprocessing", "network", "postprocessing")
     )
     for item in ColorVessels(sets["pix2pix_color_vessel"], 64):
-        condition = preprocessing(item)["image"][None].as_subclass(torch.Tensor)
+        given = outpainting_input(item)
+        condition = preprocessing({"image": given})["image"][None].as_subclass(torch.Tensor)
         with torch.inference_mode():
             pred = network(condition)
         known = condition[0, 3] < 0
         assert (pred[0, :, known] - condition[0, :3, known]).abs().max() == 0
         written = np.rint(np.asarray(post({"pred": pred[0]})["pred"]))
-        assert np.array_equal(written[:, known.numpy()], item["image"][:3, known.numpy()])
+        assert np.array_equal(written[:, known.numpy()], given[:3, known.numpy()])
         assert pred[0, :, ~known].std() > 0
     soft = load_network(parser.get_parsed_content("network_def"), trainings["lama_fundus"] / "model.pt", blend=2)
     with torch.inference_mode():
