@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_the_command_line_asks_for_trust(command: list[str], mark: Path, monkeyp
 
 
 def test_trusted_code_runs(mark: Path) -> None:
-    with pytest.raises(Exception):  # noqa: B017 - a size that is None goes wrong in one way or another
+    with suppress(Exception):  # the bundle does nothing else, so that loading it fails
         retina_monai.load("./mine", trust=True)
     assert mark.exists()
 

@@ -133,6 +133,7 @@ class Paint(nn.Module):
 def evaluated(count: int, folder: Path) -> dict[str, Any]:
     """Validation through the loader, the evaluator and all that hangs on it: figures, and files as the first wrote."""
     torch.manual_seed(0)
+    eyes: Any = Eyes(count)  # stands for CachedEyes
     table = [{"name": n, "dataset": n, "mean": (0.1, 0.2, 0.3), "std": (0.3, 0.2, 0.1)} for n in NAMES]
     table.append({"name": "other", "dataset": "HRF", "mean": (0.5, 0.0, 0.3), "std": (0.1, 0.2, 0.3)})
     chosen = ("psnr", "ssim_fov") + (("kid",) if count > 3 else ())
@@ -140,7 +141,7 @@ def evaluated(count: int, folder: Path) -> dict[str, Any]:
         Paint(),
         condition_key="condition",
         device="cpu",
-        val_data_loader=eye_loader(Eyes(count), 1, 0, shuffle=False),  # type: ignore[arg-type]
+        val_data_loader=eye_loader(eyes, 1, 0, shuffle=False),
         postprocessing=lambda item: {**item, "generated": item["pred"]},
         key_val_metric={"rank": Rank()},
         additional_metrics={name: METRICS[name]() for name in chosen},
@@ -225,7 +226,7 @@ OBJECTIVES: Mapping[str, Callable[[], Any]] = {
 
 def trained(objective: Any) -> dict[str, Any]:
     """By Adam, which tells a gradient of 0 from none; eight eyes in batches of two, shared out over the processes."""
-    eyes = Eyes(8).items[group_rank() :: group_size()]
+    eyes: Any = Eyes(8).items[group_rank() :: group_size()]  # a list is a data set
     if group_rank() > 0:  # the first's weights are everyone's
         for parameter in objective.networks.parameters():
             nn.init.constant_(parameter, 0.5)
@@ -238,7 +239,7 @@ def trained(objective: Any) -> dict[str, Any]:
         adam,
         device="cpu",
         max_epochs=2,
-        data_loader=DataLoader(eyes, batch_size=2 // group_size()),  # type: ignore[arg-type]
+        data_loader=DataLoader(eyes, batch_size=2 // group_size()),
         handlers=[EpochLosses()],
         max_gradient_norm=1.0,
     )

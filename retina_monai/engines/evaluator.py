@@ -56,7 +56,7 @@ class GenerationEvaluator(Evaluator):
         self.condition = itemgetter(condition_key) if condition is None else condition
         self.noise = noise
 
-    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI, unlike Ignite
         """Evaluate. A rank without eyes takes part if another rank has some; MONAI would skip the run."""
         lengths = gather(self.state.epoch_length)
         if self.state.epoch_length != 0 or not any(lengths):

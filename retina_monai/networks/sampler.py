@@ -19,6 +19,7 @@ class Denoiser(nn.Module):
     ``DiffusionInferer``; ``timesteps`` ``(B,)`` are in [0, 1000]. The prediction is ``(B, C, H, W)``.
     """
 
+    # TorchScript's interfaces have no body.
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:  # type: ignore[empty-body]
         pass
 

@@ -120,7 +120,8 @@ def train_segmenter(
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         model = NETWORKS[network]().to(device)
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth quicker on a CPU
+        # A fifth faster on a CPU. The annotations of torch lack this overload.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK, steps)
         drawn = _batches(eyes, seed, steps, patch, batch_size, weights)
