@@ -127,11 +127,13 @@ def synthesize(
 
     Args:
         bundle: name of a bundle of this library, or two_stage, which colours the vessels and then paints around them;
-            or path of a bundle such as ./mine, or FOLDER/two_stage for the bundles in FOLDER.
-        input_dir: folder of vessel maps, or a data set; by default phantoms are used.
+            or path of a bundle such as ./mine, or FOLDER/two_stage for the bundles in FOLDER. Bundles joined by + work
+            one after the other.
+        input_dir: folder of the images that the first bundle takes (vessel maps for most), or a data set; by default
+            phantoms are used. A bundle that starts from noise takes none.
         output_dir: output folder; an interrupted run is resumed. Defaults to a new folder in the bundle's runs.
-        count: number of phantoms; only without input_dir.
-        seed: random seed of phantoms, random appearances, textures and warps.
+        count: number of phantoms, or of samples from noise; only without input_dir.
+        seed: random seed of phantoms, noise, random appearances, textures and warps.
         appearance: average, a camera, random, random:CAMERA, or path of a photograph.
         checkpoint: weights to use instead of the released ones; for two_stage {'lama_fundus': 'FILE'}, with one entry
             per bundle to replace.

@@ -63,11 +63,12 @@ def synthesize(
     available.
 
     Args:
-        bundle: a chain, or a bundle for synthesis as for :func:`retina_monai.load`.
-        input_dir: folder of vessel maps, or a data set with a recognised layout; ``None`` uses phantoms.
+        bundle: a chain, or a bundle or several joined by ``+`` as for :func:`retina_monai.load`.
+        input_dir: folder of the images that the first bundle takes (vessel maps for most), or a data set with a
+            recognised layout; ``None`` uses phantoms. A bundle that starts from noise takes none.
         output_dir: output folder; ``None`` creates a folder in ``runs`` of the (last) bundle.
-        count: number of phantoms; only without ``input_dir``.
-        seed: seed of phantoms, random appearances, textures and warps.
+        count: number of phantoms, or of samples from noise; only without ``input_dir``.
+        seed: seed of phantoms, noise, random appearances, textures and warps.
         appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
         checkpoint: weights to use instead of the released ones; for a chain a dictionary by bundle name.
         batch_size: photographs that a process generates in parallel, each on its own thread. It affects time and
