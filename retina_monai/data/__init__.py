@@ -7,6 +7,7 @@ from typing import Any
 
 _PLACES = {
     "Appearances": "sets.appearances",
+    "BalancedEyes": "sets.repeats",
     "CachedEyes": "sets.dataset",
     "ColorVessels": "sets.color_vessels",
     "LoadAnatomyd": "sets.anatomy",

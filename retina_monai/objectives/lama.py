@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_l
 from retina_monai.masked_statistics import channel_statistics, masked_mean
 from retina_monai.objectives.feature_matching import discriminator_features, feature_distance
 from retina_monai.objectives.spectra import Masked, spectrum_distance
-from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.objectives.step import Batch, Losses, Step, check_terms
 from retina_monai.settings import SHARE, WEIGHT, FilePath, Number, Rule, Switch
 
 __all__ = ["Lama"]
@@ -115,10 +115,10 @@ class Lama:
         vessel_key: str = "vessel",
         fov_key: str = "fov",
     ) -> None:
-        if perceptual_weight and perceptual is None:
-            raise ValueError("perceptual_weight needs a perceptual network")
-        if spectrum_weight and spectrum is None:
-            raise ValueError("spectrum_weight needs a spectrum function")
+        check_terms(
+            ("perceptual_weight", perceptual_weight, "perceptual network", perceptual),
+            ("spectrum_weight", spectrum_weight, "spectrum function", spectrum),
+        )
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         steps = [Step("generator", ("generator",), self.generator_losses)]
         if adversarial_weight:

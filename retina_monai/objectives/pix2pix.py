@@ -13,7 +13,7 @@ from retina_monai.group import whole_sum
 from retina_monai.masked_statistics import masked_mean
 from retina_monai.objectives.feature_matching import discriminator_features, feature_distance
 from retina_monai.objectives.spectra import Masked, spectrum_distance
-from retina_monai.objectives.step import Batch, Losses, Step
+from retina_monai.objectives.step import Batch, Losses, Step, check_terms
 from retina_monai.settings import WEIGHT, Number, Rule
 
 __all__ = ["Pix2Pix"]
@@ -87,18 +87,10 @@ class Pix2Pix:
         image_key: str = "image",
         fov_key: str = "fov",
     ) -> None:
-        if spectrum_weight and spectrum is None:
-            raise ValueError("spectrum_weight needs a spectrum function")
-        if faithfulness_weight and segmenter is None:
-            raise ValueError("faithfulness_weight needs a segmenter")
-        self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
-        steps = [Step("generator", ("generator",), self.generator_losses)]
-        if adversarial_weight:
-            steps.insert(0, Step("discriminator", ("discriminator",), self.discriminator_losses))
-        if segmenter is not None and faithfulness_weight:
-            self.networks["segmenter"] = segmenter
-            steps.insert(0, Step("segmenter", ("segmenter",), self.segmenter_losses))
-        self.steps = tuple(steps)
+        check_terms(
+            ("spectrum_weight", spectrum_weight, "spectrum function", spectrum),
+            ("faithfulness_weight", faithfulness_weight, "segmenter", segmenter),
+        )
         self.l1_weight = l1_weight
         self.adversarial_weight = adversarial_weight
         self.spectrum = spectrum
@@ -109,6 +101,14 @@ class Pix2Pix:
         self.condition_key = condition_key
         self.image_key = image_key
         self.fov_key = fov_key
+        self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+        steps = [Step("generator", ("generator",), self.generator_losses)]
+        if adversarial_weight:
+            steps.insert(0, Step("discriminator", ("discriminator",), self.discriminator_losses))
+        if segmenter is not None and faithfulness_weight:
+            self.networks["segmenter"] = segmenter
+            steps.insert(0, Step("segmenter", ("segmenter",), self.segmenter_losses))
+        self.steps = tuple(steps)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Generate from the batch's conditions; black outside the field of view."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Losses", "Objective", "Step"]
+__all__ = ["Batch", "Losses", "Objective", "Step", "check_terms"]
 
 Batch = Mapping[str, Any]
 Losses = dict[str, Tensor]
@@ -49,3 +49,17 @@ class Objective(Protocol):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Run the forward pass shared by all steps: ``batch`` -> named tensors, including ``pred``."""
         ...
+
+
+def check_terms(*terms: tuple[str, float, str, Any]) -> None:
+    """Reject loss terms that have a weight but lack what they are computed with.
+
+    Args:
+        terms: name of the weight, its value, and name and value of the argument that the term needs.
+
+    Raises:
+        ValueError: a weight is not 0 and the argument is ``None``.
+    """
+    for weight_name, weight, name, needed in terms:
+        if weight and needed is None:
+            raise ValueError(f"{weight_name} needs a {name}")

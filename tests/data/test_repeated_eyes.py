@@ -1,8 +1,9 @@
-"""Several patches of an eye in an epoch, and no training on what was generated."""
+"""Several patches of an eye in an epoch, cameras in balance, and no training on what was generated."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from monai.transforms import Compose, Randomizable, Transform
 
-from retina_monai.data import CachedEyes, RepeatedEyes, eye_loader, find_datalist, refuse_synthetic
+from retina_monai.data import BalancedEyes, CachedEyes, RepeatedEyes, eye_loader, find_datalist, refuse_synthetic
 from retina_monai.data.files.writing import is_synthetic, write_png
 from retina_monai.errors import RetinaError
 
@@ -60,6 +61,39 @@ def test_it_loads_in_the_order_of_the_seed() -> None:
 
     assert order(1) == order(1) != order(2)
     assert sorted(order(1)) == sorted([*range(4)] * 3)
+
+
+def balanced(found_weight: float, seed: int = 0) -> BalancedEyes:
+    """Twelve eyes of camera A, three of B, and fifteen of C whose vessel maps were segmented."""
+    items = [{"dataset": camera} for camera in "A" * 12 + "B" * 3] + [{"dataset": "C", "vessel_by": "net"}] * 15
+    eyes: list[dict[str, Any]] = [{**item, "eye": place} for place, item in enumerate(items)]
+    return BalancedEyes(CachedEyes(eyes, Compose([Drawn()]), seed=seed), found_weight)
+
+
+@pytest.mark.parametrize(("found_weight", "shares"), [(1.0, (1 / 3, 1 / 3, 1 / 3)), (0.5, (0.4, 0.4, 0.2))])
+def test_cameras_are_drawn_equally_often_and_segmented_maps_less_often(
+    found_weight: float, shares: tuple[float, ...]
+) -> None:
+    data = balanced(found_weight)
+    for epoch in range(1, 6):
+        eyes = Counter(data[epoch, place]["eye"] for place in range(30))
+        for camera, share, size in zip("ABC", shares, (12, 3, 15), strict=True):
+            counts = [eyes[place] for place, item in enumerate(data.data) if item["dataset"] == camera]
+            assert all(abs(count - 30 * share / size) < 1 for count in counts)
+            assert abs(sum(counts) - 30 * share) < 1
+
+
+def test_repeated_draws_of_an_eye_differ_and_are_reproducible() -> None:
+    one, other = balanced(1.0), balanced(1.0)
+    drawn = {(epoch, place): one[epoch, place]["drawn"] for epoch in range(1, 5) for place in range(30)}
+    assert len(set(drawn.values())) == len(drawn)
+    assert drawn == {key: other[key]["drawn"] for key in reversed(drawn)}
+
+
+def test_equal_weights_draw_each_eye_once_as_without_balance() -> None:
+    eyes = CachedEyes([{"eye": n, "dataset": "A"} for n in range(7)], Compose([Drawn()]))
+    data = BalancedEyes(eyes)
+    assert [data[3, place] for place in range(7)] == [eyes[3, place] for place in range(7)]
 
 
 def test_phantoms_given_as_a_data_set_are_refused_but_by_a_switch(phantoms: Path) -> None:

@@ -1,18 +1,23 @@
-"""Repeat eyes within an epoch for patch-based training, and reject synthetic ones."""
+"""Repeat or balance eyes within an epoch, and reject synthetic ones."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from monai.data import Dataset
 
 from retina_monai.data.files.writing import is_synthetic
 from retina_monai.data.listing.layout import Datalist, Item
 from retina_monai.data.sets.dataset import CachedEyes
 from retina_monai.errors import RetinaError, join_first
+from retina_monai.seeds import augmentation_seed
 
-__all__ = ["RepeatedEyes", "refuse_synthetic"]
+__all__ = ["BalancedEyes", "RepeatedEyes", "refuse_synthetic"]
+
+FIRST = -2  # augmentation_seed has -1 for the order of eyes
 
 
 class RepeatedEyes(Dataset):
@@ -37,6 +42,40 @@ class RepeatedEyes(Dataset):
         epoch, place = index if isinstance(index, tuple) else (0, index)
         time, eye = divmod(int(place), len(self.eyes))
         return self.eyes[int(epoch) * self.times + time, eye]
+
+
+class BalancedEyes(Dataset):
+    """Draw the eyes of every camera equally often, and eyes with a segmented vessel map less often than others.
+
+    An epoch has as many draws as there are eyes. Each eye is drawn in proportion to its weight by systematic sampling:
+    its number of draws differs from the expected number by less than one. Repeated draws of an eye in an epoch differ
+    in their random transforms. If all weights are equal, each eye is drawn once.
+
+    Args:
+        eyes: data set to draw from. The camera of an item is its ``dataset``.
+        found_weight: weight of an eye whose vessel map was segmented by a network (``vessel_by``), relative to one with
+            a map drawn by an observer.
+    """
+
+    def __init__(self, eyes: CachedEyes, found_weight: float = 1.0) -> None:
+        super().__init__(eyes.data)
+        self.eyes = eyes
+        self.seed = eyes.seed
+        cameras = Counter(item.get("dataset") for item in eyes.data)
+        weights = [
+            (found_weight if item.get("vessel_by") else 1.0) / cameras[item.get("dataset")] for item in eyes.data
+        ]
+        expected = len(weights) * np.array(weights) / sum(weights)
+        self._ends = np.cumsum(expected)
+        self._most = int(np.ceil(expected.max() - 1e-9))
+
+    def __getitem__(self, index: Any) -> Any:
+        """The item at ``index`` in epoch 0, or at ``(epoch, index)``."""
+        epoch, place = index if isinstance(index, tuple) else (0, index)
+        offset = augmentation_seed(self.seed, int(epoch), FIRST) / 2**32
+        eye = min(int(np.searchsorted(self._ends, int(place) + offset, side="right")), len(self.eyes) - 1)
+        first = int(np.ceil(self._ends[eye - 1] - offset)) if eye else 0
+        return self.eyes[int(epoch) * self._most + int(place) - first, eye]
 
 
 def refuse_synthetic(datalist: Datalist, dataset_dir: Any, allow_synthetic: bool = False) -> None:

@@ -18,115 +18,118 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Camera:
-    """Parameter ranges of a camera, from which each photograph draws. The defaults are those of a random camera.
+class Field:
+    """Field of view of a camera.
 
     Attributes:
-        degrees: field of view in degrees, or ``None`` for that of the eye.
+        degrees: diameter in degrees, or ``None`` for that of the eye.
         at_disc: whether the camera is centred on the disc instead of the macula.
-        clip: fraction of the field's radius at which it is clipped at the top and bottom; 1 for no clipping.
-        red: red of the background under full illumination, 0 to 255, or above for a saturated sensor.
-        green: median, log standard deviation, minimum and maximum of the ratio of green to red.
-        blue: the same for the ratio of blue to green.
-        fall: log intensity lost from the brightest point to one radius away.
-        rim: log intensity lost in the outermost tenth.
-        haze: probability, minimum and maximum strength of a haze of stray light at the rim.
-        blur: standard deviation in pixels of an image of 256 x 256; it scales with the side.
-        read: standard deviation of the signal-independent noise in grey levels.
-        shot: standard deviation of the signal-dependent noise in grey levels under full illumination.
+        clip: fraction of the radius at which the field is clipped at the top and bottom; 1 for no clipping.
     """
 
     degrees: float | None = None
     at_disc: bool = False
     clip: float = 1.0
-    red: Range = (140.0, 250.0)
-    green: tuple[float, float, float, float] = (0.37, 0.2, 0.27, 0.53)
-    blue: tuple[float, float, float, float] = (0.33, 0.45, 0.1, 0.65)
-    fall: Range = (0.2, 0.9)
-    rim: Range = (0.1, 0.5)
-    haze: tuple[float, float, float] = (0.3, 0.1, 0.4)
-    blur: Range = (0.05, 0.5)
-    read: Range = (1.5, 4.0)
-    shot: Range = (0.0, 0.0)
 
 
-ANY_CAMERA = Camera()
+@dataclass(frozen=True)
+class Colours:
+    """Colours of the background.
+
+    Attributes:
+        red: red under full illumination, 0 to 255, or above for a saturated sensor.
+        green: median, log standard deviation, minimum and maximum of the ratio of green to red.
+        blue: the same for the ratio of blue to green.
+    """
+
+    red: Range
+    green: tuple[float, float, float, float]
+    blue: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Light:
+    """Illumination.
+
+    Attributes:
+        fall: log intensity lost from the brightest point to one radius away.
+        rim: log intensity lost in the outermost tenth.
+        haze: probability, minimum and maximum strength of a haze of stray light at the rim.
+    """
+
+    fall: Range
+    rim: Range
+    haze: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Sharpness and noise.
+
+    Attributes:
+        blur: standard deviation in pixels of an image of 256 x 256; it scales with the side.
+        read: standard deviation of the signal-independent noise in grey levels.
+        shot: standard deviation of the signal-dependent noise in grey levels under full illumination.
+    """
+
+    blur: Range
+    read: Range
+    shot: Range
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Parameter ranges of a camera, from which each photograph draws."""
+
+    field: Field
+    colours: Colours
+    light: Light
+    sensor: Sensor
+
+
+ANY_CAMERA = Camera(
+    Field(),
+    Colours(red=(140.0, 250.0), green=(0.37, 0.2, 0.27, 0.53), blue=(0.33, 0.45, 0.1, 0.65)),
+    Light(fall=(0.2, 0.9), rim=(0.1, 0.5), haze=(0.3, 0.1, 0.4)),
+    Sensor(blur=(0.05, 0.5), read=(1.5, 4.0), shot=(0.0, 0.0)),
+)
 
 CAMERAS = {
     "chase_db1": Camera(
-        degrees=30,
-        at_disc=True,
-        red=(150, 265),
-        green=(0.34, 0.14, 0.26, 0.5),
-        blue=(0.14, 0.3, 0.08, 0.28),
-        fall=(0.7, 1.1),
-        rim=(0.1, 0.3),
-        haze=(0.0, 0.0, 0.0),
-        blur=(0.2, 0.4),
-        read=(1.0, 1.5),
-        shot=(2.0, 4.0),
+        Field(degrees=30, at_disc=True),
+        Colours(red=(150, 265), green=(0.34, 0.14, 0.26, 0.5), blue=(0.14, 0.3, 0.08, 0.28)),
+        Light(fall=(0.7, 1.1), rim=(0.1, 0.3), haze=(0.0, 0.0, 0.0)),
+        Sensor(blur=(0.2, 0.4), read=(1.0, 1.5), shot=(2.0, 4.0)),
     ),
     "drive": Camera(
-        degrees=45,
-        red=(170, 240),
-        green=(0.48, 0.1, 0.38, 0.6),
-        blue=(0.5, 0.15, 0.35, 0.65),
-        fall=(0.3, 0.7),
-        rim=(0.1, 0.4),
-        haze=(0.2, 0.1, 0.2),
-        blur=(0.35, 0.5),
-        read=(1.5, 2.5),
-        shot=(3.0, 5.0),
+        Field(degrees=45),
+        Colours(red=(170, 240), green=(0.48, 0.1, 0.38, 0.6), blue=(0.5, 0.15, 0.35, 0.65)),
+        Light(fall=(0.3, 0.7), rim=(0.1, 0.4), haze=(0.2, 0.1, 0.2)),
+        Sensor(blur=(0.35, 0.5), read=(1.5, 2.5), shot=(3.0, 5.0)),
     ),
     "fives": Camera(
-        degrees=50,
-        red=(115, 190),
-        green=(0.49, 0.1, 0.39, 0.58),
-        blue=(0.35, 0.2, 0.25, 0.55),
-        fall=(0.1, 0.35),
-        rim=(0.1, 0.3),
-        haze=(0.5, 0.1, 0.3),
-        blur=(0.05, 0.3),
-        read=(0.8, 1.5),
-        shot=(1.0, 2.0),
+        Field(degrees=50),
+        Colours(red=(115, 190), green=(0.49, 0.1, 0.39, 0.58), blue=(0.35, 0.2, 0.25, 0.55)),
+        Light(fall=(0.1, 0.35), rim=(0.1, 0.3), haze=(0.5, 0.1, 0.3)),
+        Sensor(blur=(0.05, 0.3), read=(0.8, 1.5), shot=(1.0, 2.0)),
     ),
     "handheld": Camera(
-        degrees=40,
-        red=(120, 200),
-        green=(0.5, 0.12, 0.38, 0.65),
-        blue=(0.6, 0.2, 0.4, 0.9),
-        fall=(0.8, 1.5),
-        rim=(0.3, 0.7),
-        haze=(0.8, 0.3, 0.6),
-        blur=(0.7, 1.2),
-        read=(4.0, 6.0),
-        shot=(6.0, 9.0),
+        Field(degrees=40),
+        Colours(red=(120, 200), green=(0.5, 0.12, 0.38, 0.65), blue=(0.6, 0.2, 0.4, 0.9)),
+        Light(fall=(0.8, 1.5), rim=(0.3, 0.7), haze=(0.8, 0.3, 0.6)),
+        Sensor(blur=(0.7, 1.2), read=(4.0, 6.0), shot=(6.0, 9.0)),
     ),
     "hrf": Camera(
-        degrees=45,
-        clip=0.72,
-        red=(200, 245),
-        green=(0.31, 0.12, 0.25, 0.38),
-        blue=(0.5, 0.15, 0.42, 0.72),
-        fall=(0.3, 0.6),
-        rim=(0.2, 0.5),
-        haze=(0.0, 0.0, 0.0),
-        blur=(0.05, 0.12),
-        read=(0.5, 1.0),
-        shot=(1.0, 2.0),
+        Field(degrees=45, clip=0.72),
+        Colours(red=(200, 245), green=(0.31, 0.12, 0.25, 0.38), blue=(0.5, 0.15, 0.42, 0.72)),
+        Light(fall=(0.3, 0.6), rim=(0.2, 0.5), haze=(0.0, 0.0, 0.0)),
+        Sensor(blur=(0.05, 0.12), read=(0.5, 1.0), shot=(1.0, 2.0)),
     ),
     "idrid": Camera(
-        degrees=50,
-        clip=0.83,
-        red=(150, 260),
-        green=(0.44, 0.15, 0.33, 0.55),
-        blue=(0.12, 0.6, 0.03, 0.56),
-        fall=(0.2, 0.8),
-        rim=(0.1, 0.3),
-        haze=(0.1, 0.1, 0.2),
-        blur=(0.1, 0.3),
-        read=(1.0, 1.5),
-        shot=(1.5, 3.0),
+        Field(degrees=50, clip=0.83),
+        Colours(red=(150, 260), green=(0.44, 0.15, 0.33, 0.55), blue=(0.12, 0.6, 0.03, 0.56)),
+        Light(fall=(0.2, 0.8), rim=(0.1, 0.3), haze=(0.1, 0.1, 0.2)),
+        Sensor(blur=(0.1, 0.3), read=(1.0, 1.5), shot=(1.5, 3.0)),
     ),
 }
 """Cameras by name."""

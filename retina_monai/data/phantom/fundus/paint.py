@@ -51,8 +51,8 @@ def photograph(
 
 def _background(camera: Camera, looks: Generator) -> Map:
     """Colour of the fundus under full illumination, ``(3, 1, 1)``: orange to brick red, sometimes brown."""
-    red = looks.uniform(*camera.red)
-    return colour(red, green := red * _ratio(looks, camera.green), green * _ratio(looks, camera.blue))
+    red = looks.uniform(*camera.colours.red)
+    return colour(red, green := red * _ratio(looks, camera.colours.green), green * _ratio(looks, camera.colours.blue))
 
 
 def _ratio(looks: Generator, spread: tuple[float, float, float, float]) -> float:
@@ -64,11 +64,11 @@ def _illumination(canvas: Canvas, camera: Camera, looks: Generator, texture: Gen
     """Uneven illumination: brightest near the centre, darker towards the rim and one side, with local red tints."""
     eye = canvas.eye
     bright = eye.view + eye.extent * complex(*looks.normal(0, 0.22, 2))
-    fall = -looks.uniform(*camera.fall) * (canvas.distance(bright) / eye.extent) ** 2.2
+    fall = -looks.uniform(*camera.light.fall) * (canvas.distance(bright) / eye.extent) ** 2.2
     angle = looks.uniform(0, 2 * np.pi)
     across = (canvas.x - eye.view.real) * float(np.cos(angle)) + (canvas.y - eye.view.imag) * float(np.sin(angle))
     slope = looks.uniform(0, 0.35) / eye.extent * across
-    rim = -looks.uniform(*camera.rim) * np.exp((canvas.distance(eye.view) / eye.extent - 1) / 0.06)
+    rim = -looks.uniform(*camera.light.rim) * np.exp((canvas.distance(eye.view) / eye.extent - 1) / 0.06)
     tint = looks.uniform(0.03, 0.11) * canvas.noise(texture, 3)
     return weigh(fall + slope + rim, (0.8, 1.0, 1.0)) + weigh(tint, (1.0, -0.4, 0.0))
 
@@ -186,7 +186,7 @@ def _column(vessels: tuple[Map, Map], scale: float, reflex: float) -> Map:
 
 def _haze(canvas: Canvas, camera: Camera, looks: Generator, light: Map) -> Map:
     """Add a greenish haze of stray light at the rim in some photographs."""
-    often, least, most = camera.haze
+    often, least, most = camera.light.haze
     strength = looks.uniform(least, most) if looks.random() < often else 0.0
     veil = looks.uniform(0.7, 1.2) * colour(105, 100, 45)
     out = canvas.distance(canvas.eye.view) / canvas.eye.extent
@@ -196,10 +196,10 @@ def _haze(canvas: Canvas, camera: Camera, looks: Generator, light: Map) -> Map:
 def _develop(light: Map, camera: Camera, looks: Generator, film: Generator) -> NDArray[np.uint8]:
     """Apply blur of pixels and optics, soft saturation of the sensor and grain, and round to uint8."""
     size = light.shape[-1]
-    blur = float(np.hypot(0.35, looks.uniform(*camera.blur) * size / 256))
+    blur = float(np.hypot(0.35, looks.uniform(*camera.sensor.blur) * size / 256))
     light = ndimage.gaussian_filter(light, (0, blur, blur), truncate=3)
     light = np.where(light > 200, 200 + 55 * np.tanh((light - 200) / 55), light)
     grain = ndimage.gaussian_filter(film.standard_normal((3, size, size), np.float32), (0.3, 0.6, 0.6), truncate=2)
-    read, shot = looks.uniform(*camera.read), looks.uniform(*camera.shot)
+    read, shot = looks.uniform(*camera.sensor.read), looks.uniform(*camera.sensor.shot)
     spread = np.sqrt(read**2 + shot**2 / 255 * np.maximum(light, 0)) if shot else read
     return np.clip(np.rint(light + spread * grain), 0, 255).astype(np.uint8)

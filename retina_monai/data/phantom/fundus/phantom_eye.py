@@ -94,7 +94,7 @@ def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
     slack = 0.9 * (1 - ratio)
     cup_centre = slack * complex(-disc[0] * rng.uniform(0.0, 0.6), disc[1] * rng.uniform(-0.3, 0.3))
     avascular, tortuosity = rng.uniform(0.25, 0.35), rng.lognormal(0, 0.35)
-    grown = (view, extent) if camera.degrees is None else (0.72 * fovea, REACH)
+    grown = (view, extent) if camera.field.degrees is None else (0.72 * fovea, REACH)
     laterality, margin = "LR"[int(rng.integers(2))], rng.uniform(0.95, 1.0)
     arteries, veins = _vessels(rng, Retina(fovea, avascular, *grown, tortuosity))
     eye = Eye(
@@ -110,18 +110,18 @@ def draw_eye(seed: int, camera: Camera = ANY_CAMERA) -> Eye:
         arteries=arteries,
         veins=veins,
     )
-    return eye if camera.degrees is None else _aimed(eye, camera, camera.degrees / 2 * MM_PER_DEGREE, seed)
+    return eye if camera.field.degrees is None else _aimed(eye, camera, camera.field.degrees / 2 * MM_PER_DEGREE, seed)
 
 
 def _aimed(eye: Eye, camera: Camera, extent: float, seed: int) -> Eye:
     """Set the field of view of a named camera, whose centre varies between eyes as with manual aiming."""
     rng = generator(seed, 4)
     sway, height = rng.uniform(0, 1), rng.normal(0, 0.15)
-    if camera.at_disc:
+    if camera.field.at_disc:
         view = complex(-0.5 - 0.6 * sway, height)
     else:
         view = min(0.7 + 0.2 * sway, (extent - 1.6) / 4.9) * eye.fovea + 1j * height
-    return replace(eye, view=view, extent=extent, clip=camera.clip, margin=0.98)
+    return replace(eye, view=view, extent=extent, clip=camera.field.clip, margin=0.98)
 
 
 def _aim(rng: Generator, fovea: complex) -> tuple[complex, float]:
