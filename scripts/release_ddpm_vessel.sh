@@ -4,21 +4,12 @@
 #   scripts/release_ddpm_vessel.sh DATA [OUTPUT]     DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/release_ddpm
 #
 # Takes hours on two CPU cores. Repeat the command to resume an interrupted run; finished steps are skipped.
-set -euo pipefail
-
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?give the folder of CHASE_DB1, HRF and FIVES}")"
-output="$(realpath -m "${2:-$root/runs/release_ddpm}")"
-python="$("$root/scripts/setup.sh")"
+source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF and FIVES" release_ddpm "$@"
 configs="$root/bundles/ddpm_vessel/configs"
 reports="$root/bundles/ddpm_vessel/docs/reports"
 eyes="['$data/CHASE_DB1','$data/HRF','$data/FIVES']"
 mkdir -p "$reports"
 
-bundle() {
-    printf '\n== %s\n' "$*"
-    "$python" -m monai.bundle run "$@"
-}
 train() { # folder, options; resumes an interrupted training and skips a finished one
     local folder="$1" resume=false
     shift

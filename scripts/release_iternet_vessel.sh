@@ -5,20 +5,11 @@
 #
 # Takes about an hour and a half on one CPU core with bfloat16. To resume an interrupted training, repeat the printed
 # command with --resume true.
-set -euo pipefail
-
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?give the folder of CHASE_DB1, HRF and FIVES}")"
-output="$(realpath -m "${2:-$root/runs/release_iternet}")"
-python="$("$root/scripts/setup.sh")"
+source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF and FIVES" release_iternet "$@"
 bundle="$root/bundles/iternet_vessel"
 all="['$data/CHASE_DB1','$data/HRF','$data/FIVES']"
 others="['$data/HRF','$data/FIVES']"
 
-bundle() {
-    printf '\n== %s\n' "$*"
-    "$python" -m monai.bundle run "$@"
-}
 evaluate() { # data sets, weights, output folder, size of the field of view in pixels
     bundle --config_file "['$bundle/configs/train.json','$bundle/configs/evaluate.json']" --dataset_dir "$1" \
         --checkpoint "$2" --output_dir "$3" --size "$4"

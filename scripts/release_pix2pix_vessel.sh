@@ -5,19 +5,10 @@
 #
 # Takes about an hour and a half on two CPU cores. To resume an interrupted training, repeat the printed command with
 # --resume true.
-set -euo pipefail
-
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?give the folder of CHASE_DB1, HRF and FIVES}")"
-output="$(realpath -m "${2:-$root/runs/release}")"
-python="$("$root/scripts/setup.sh")"
+source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF and FIVES" release "$@"
 configs="$root/bundles/pix2pix_vessel/configs"
 eyes="['$data/CHASE_DB1','$data/HRF','$data/FIVES']"
 
-bundle() {
-    printf '\n== %s\n' "$*"
-    "$python" -m monai.bundle run "$@"
-}
 evaluate() {
     bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$eyes" --checkpoint "$1" \
         --output_dir "$2"

@@ -5,20 +5,11 @@
 #
 # Takes about half an hour on one CPU core with bfloat16, including five minutes for the phantoms. To resume an
 # interrupted training, repeat the printed command with --resume true.
-set -euo pipefail
-
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-data="$(realpath "${1:?give the folder of CHASE_DB1, HRF, FIVES and IDRiD}")"
-output="$(realpath -m "${2:-$root/runs/release_encoder}")"
-python="$("$root/scripts/setup.sh")"
+source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF, FIVES and IDRiD" release_encoder "$@"
 configs="$root/bundles/retina_encoder/configs"
 eyes="'$data/CHASE_DB1','$data/HRF','$data/FIVES'"
 any="$output/phantoms/any" named="$output/phantoms/named"
 
-bundle() {
-    printf '\n== %s\n' "$*"
-    "$python" -m monai.bundle run "$@"
-}
 evaluate() { # data sets, output folder, options
     bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$1" --output_dir "$2" \
         "${@:3}"
