@@ -128,6 +128,7 @@ RULES: dict[str, Rule] = {
     "size": SIDE,
     "max_epochs": COUNT,
     "repeats": COUNT,
+    "validation_repeats": COUNT,
     "batch_size": COUNT,
     "num_workers": INDEX,
     "learning_rate": WEIGHT,

@@ -47,6 +47,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "discriminator_features": 8,
         "discriminator_levels": 2,
         "segmenter_features": [4, 4, 4, 4, 4, 4],
+        "widths": [4, 4, 8],
         "repeats": 2,
         "patch": 16,
         "judge_size": 64,

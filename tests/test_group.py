@@ -202,7 +202,7 @@ def pix2pix() -> Pix2Pix:
 
 def supervision() -> DeepSupervision:
     torch.manual_seed(3)
-    return DeepSupervision(nn.Conv2d(3, 2, 3, padding=1), vessel_key="vessel_map")
+    return DeepSupervision(nn.Conv2d(3, 2, 3, padding=1), mask_key="vessel_map")
 
 
 def encoder_tasks(norm: bool = False) -> EncoderTasks:

@@ -111,14 +111,15 @@ def check_size(network: nn.Module, size: int, key: str = "size") -> None:
     """Reject a size that a network does not support; part of every ``initialize``.
 
     Args:
-        network: its ``levels`` is the number of times it halves the size, or its ``factor`` the total downsampling.
+        network: its ``levels`` is the number of times it halves the size (MONAI's networks: the number of ``strides``),
+            or its ``factor`` the total downsampling.
         size: side length in pixels.
         key: name of the setting, for error messages.
 
     Raises:
         RetinaError: ``size`` is not a multiple of ``2 ** levels``, or is less than ``2 * factor``.
     """
-    levels = getattr(network, "levels", 0)
+    levels = getattr(network, "levels", len(getattr(network, "strides", ())))
     if not isinstance(size, int) or size < 1 or size % 2**levels:
         raise RetinaError(
             f"{key} must be a multiple of {2**levels} for a network that halves it {levels} times, got {size}: change "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 __all__ = ["describe_network", "find_network_class"]
 
 PACKAGES = ("retina_monai.networks", "monai.networks.nets")
+RENAMED = {"spatial_dims": "dimensions"}  # argument of MONAI's UNet -> attribute
 OLD_PREFIXES = ("retina_monai.networks.", "monai.networks.")
 
 
@@ -17,10 +19,14 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
     """Class name and arguments of a network, in the form of ``network.json``.
 
     Args:
-        network: its ``arguments`` are the plain data with which its class rebuilds it.
+        network: its ``arguments`` are the plain data with which its class rebuilds it. MONAI's ``UNet`` has no
+            ``arguments``, but an attribute for each of them.
     """
-    arguments: Any = network
-    return {"_target_": type(network).__name__, **arguments.arguments}
+    arguments = getattr(network, "arguments", None)
+    if arguments is None:
+        names = {name: RENAMED.get(name, name) for name in signature(type(network)).parameters}
+        arguments = {name: getattr(network, attribute) for name, attribute in names.items()}
+    return {"_target_": type(network).__name__, **arguments}
 
 
 def find_network_class(name: str) -> type[nn.Module] | None:

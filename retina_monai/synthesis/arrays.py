@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retina_monai.data.files.mask_checks import check_masks
 from retina_monai.data.files.masks import refuse_values, to_mask
 from retina_monai.errors import RetinaError
 from retina_monai.kinds import MASKS
+from retina_monai.transforms.field_of_view import compute_fov
 
-__all__ = ["as_mask", "as_numbers"]
+__all__ = ["as_mask", "as_numbers", "photograph_and_fov"]
 
 
 def as_numbers(value: Any, name: str) -> NDArray:
@@ -61,3 +63,29 @@ def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
     if array.max() <= 1 and not np.isin(array, (0, 1)).all():
         raise RetinaError(f"{name} holds values between 0 and 1: give a mask, such as {name} >= 0.5")
     return to_mask(array, name, name)
+
+
+def photograph_and_fov(photograph: Any, fov: Any = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Check a photograph and its field of view.
+
+    Args:
+        photograph: uint8 ``(3, H, W)``, RGB.
+        fov: field of view in the form accepted by :func:`as_mask`; ``None`` computes it from the photograph.
+
+    Returns:
+        The photograph, and the field of view ``(1, H, W)`` in {0, 1}.
+
+    Raises:
+        RetinaError: an array has another shape or type; the photograph is black; or the field of view is empty,
+            inverted or excludes most of the photograph.
+    """
+    image = as_numbers(photograph, "photograph")
+    if image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
+        raise RetinaError(f"photograph must be uint8 (3, H, W), RGB, got {image.dtype} {image.shape}")
+    inside = compute_fov(image) if fov is None else as_mask(fov, "fov")
+    if inside.shape[1:] != image.shape[1:]:
+        raise RetinaError(
+            f"fov is {inside.shape[1:]} and photograph is {image.shape[1:]}: give arrays of the same size"
+        )
+    check_masks({}, {} if fov is None else {"fov": "fov"}, inside, image)
+    return image, inside

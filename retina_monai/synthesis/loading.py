@@ -10,6 +10,7 @@ from retina_monai.bundle import bundle_kinds, find_bundle, is_bare
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
+from retina_monai.synthesis.disc_segmentation import DiscSegmenter
 from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
 
@@ -18,6 +19,7 @@ __all__ = ["load", "load_chain"]
 JOIN = "+"
 FUNCTIONS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {
     (("image",), ("vessel",)): VesselSegmenter,
+    (("image",), ("disc",)): DiscSegmenter,
     (("vessel_share",), ("color_vessel",)): VesselColorer,
     (("color_vessel", "vessel_share"), ("image",)): Outpainter,
 }
@@ -42,6 +44,7 @@ def load(
 
         - it paints photographs: vessel map -> photograph (:class:`PhotographGenerator`);
         - it segments vessels: photograph -> vessel probabilities (:class:`VesselSegmenter`);
+        - it segments the optic disc: photograph -> disc, confidence and laterality (:class:`DiscSegmenter`);
         - it colours vessels: vessel map -> colour vessel mask (:class:`VesselColorer`);
         - it outpaints: colour vessel mask, vessel map and field of view -> photograph in the canonical appearance
           (:class:`Outpainter`);

@@ -1,5 +1,6 @@
 """Fundus-specific MONAI transforms."""
 
+from retina_monai.transforms.aperture import RandApertured, RandMonochromed
 from retina_monai.transforms.appearance import (
     CANONICAL,
     Appearance,
@@ -12,6 +13,7 @@ from retina_monai.transforms.appearance import (
 )
 from retina_monai.transforms.color_vessel import ColorVesseld, color_vessel, vessel_weight
 from retina_monai.transforms.degradation import DEGRADATIONS, degrade
+from retina_monai.transforms.disc import FindDiscd, disc_in_photograph, find_disc
 from retina_monai.transforms.encoder_tasks import (
     STRUCTURES,
     TRAITS,
@@ -43,13 +45,16 @@ __all__ = [
     "ColorVesseld",
     "DetectedStructuresd",
     "EncoderTargetsd",
+    "FindDiscd",
     "Judged",
     "LikeAppearanced",
     "MatchAppearance",
     "OutpaintingConditiond",
     "PhotographRanged",
+    "RandApertured",
     "RandCamerad",
     "RandDegradedEyed",
+    "RandMonochromed",
     "RandPatchd",
     "RandStrokeConditiond",
     "RandViewd",
@@ -60,7 +65,9 @@ __all__ = [
     "apply_appearance",
     "color_vessel",
     "degrade",
+    "disc_in_photograph",
     "draw_strokes",
+    "find_disc",
     "judge_photographs",
     "measure_appearance",
     "measure_texture",

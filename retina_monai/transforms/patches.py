@@ -1,4 +1,4 @@
-"""Training patches of vessel segmentation, augmented to imitate different cameras."""
+"""Training patches of segmentation, augmented to imitate different cameras."""
 
 from __future__ import annotations
 
@@ -43,18 +43,20 @@ class RandPatchd(Randomizable, MapTransform):
         keys: keys of images ``(C, S, S)`` of the same size, cropped to a square around the field of view.
         patch: side length of the patch in pixels.
         diameters: minimum and maximum diameter of the field of view in pixels of the patch, drawn on a log scale.
+        rotation: maximum angle in radians.
     """
 
-    def __init__(self, keys: KeysCollection, patch: int, diameters: Sequence[float]) -> None:
+    def __init__(self, keys: KeysCollection, patch: int, diameters: Sequence[float], rotation: float = np.pi) -> None:
         super().__init__(keys)
         self.patch = patch
         self.diameters = tuple(diameters)
+        self.rotation = rotation
 
     def _draw(self) -> tuple[Tensor, float]:
         """Draw the affine map from patch to eye, and the diameter."""
         diameter = float(np.exp(self.R.uniform(*np.log(self.diameters))))
         share = min(self.patch / diameter, 1.0)
-        angle, place = self.R.uniform(-np.pi, np.pi, 2)
+        angle, place = self.R.uniform(-np.pi, np.pi, 2) * (self.rotation / np.pi, 1.0)
         radius = RIM * np.sqrt(self.R.random()) * (1 - 0.6 * share)
         stretch = np.exp(self.R.uniform(-1, 1) * np.log(WIDEST))
         side = -1.0 if self.R.random() < SOMETIMES else 1.0
@@ -146,19 +148,19 @@ class PhotographRanged(MapTransform):
 
     Args:
         image_key: key of the photograph ``(3, H, W)`` in [0, 255].
-        vessel_key: key of the share of each pixel covered by vessels, ``(1, H, W)`` in [0, 255]. It becomes 1 from a
+        mask_key: key of the share of each pixel covered by the mask, ``(1, H, W)`` in [0, 255]. It becomes 1 from a
             half.
         fov_key: key of the field of view in the same format.
     """
 
-    def __init__(self, image_key: str = "image", vessel_key: str = "vessel", fov_key: str = "fov") -> None:
-        super().__init__([image_key, vessel_key, fov_key])
+    def __init__(self, image_key: str = "image", mask_key: str = "vessel", fov_key: str = "fov") -> None:
+        super().__init__([image_key, mask_key, fov_key])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        image, vessel, fov = (torch.as_tensor(result[key]).as_subclass(torch.Tensor).float() for key in self.keys)
+        image, mask, fov = (torch.as_tensor(result[key]).as_subclass(torch.Tensor).float() for key in self.keys)
         inside = (fov >= 127.5).float()
-        values = (image * inside / 127.5 - 1, (vessel >= 127.5).float() * inside, inside)
+        values = (image * inside / 127.5 - 1, (mask >= 127.5).float() * inside, inside)
         return result | dict(zip(self.keys, values, strict=True))
 
 

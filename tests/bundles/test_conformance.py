@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from PIL import Image
 
+from retina_monai.bundle import bundle_kinds
 from retina_monai.data import find_datalist
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,19 +77,28 @@ def written_sets(
 ) -> list[Path]:
     """Two sets made by one command from the phantoms' vessel maps, or (by weights that find any) photographs."""
     folders = [tmp_path_factory.mktemp(bundle.name) / "set" for _ in range(2)]
-    weights = training / "model.pt" if TASKS[bundle] in PHOTOGRAPHS else released_weights(bundle)
+    released = TASKS[bundle] not in PHOTOGRAPHS
+    weights = released_weights(bundle) if released else training / "model.pt"
+    size = {"size": input_shape(bundle)[-1]} if released else {}
     for folder in folders:
         run_config(
             bundle / "configs" / "inference.json",
             checkpoint=str(weights),
             input_dir=str(phantoms),
             output_dir=str(folder),
+            **size,
         )
     return folders
 
 
 def metadata(bundle: Path) -> dict[str, Any]:
     return json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+
+
+def found_kind(bundle: Path) -> str:
+    """The kind of mask beside the photographs of a set that a bundle writes."""
+    _, (made, *_) = bundle_kinds(bundle)
+    return "vessel" if made == "image" else made
 
 
 def released_weights(bundle: Path) -> Path:
@@ -260,7 +270,7 @@ def test_written_set_is_recognised_with_its_patients(
     assert {item["name"]: item["patient"] for item in items} == {eye["name"]: eye["patient"] for eye in eyes}
     side = small["size"] if TASKS[bundle] in PHOTOGRAPHS else 2 * small["size"]
     for item in items:
-        for key in ("image", "vessel", "fov"):
+        for key in ("image", found_kind(bundle), "fov"):
             with Image.open(item[key]) as picture:
                 assert picture.size == (side, side)
                 assert picture.info["SyntheticData"] == "YES", "a phantom stays one"
@@ -283,10 +293,9 @@ def test_written_set_trains_a_generator(
     bundle: Path, written_sets: list[Path], run_config: RunConfig, tmp_path: Path
 ) -> None:
     output_dir = tmp_path / "again"
-    generator = bundle if TASKS[bundle] in PHOTOGRAPHS else ROOT / "bundles" / "pix2pix_vessel"
-    run_config(generator / "configs" / "train.json", dataset_dir=str(written_sets[0]), output_dir=str(output_dir))
+    generator = ROOT / "bundles" / "pix2pix_vessel"
+    trained = generator if (TASKS[bundle], found_kind(bundle)) == ("Segmentation", "vessel") else bundle
+    run_config(trained / "configs" / "train.json", dataset_dir=str(written_sets[0]), output_dir=str(output_dir))
+    record = json.loads((output_dir / "training.json").read_text())
     assert (output_dir / "model.pt").is_file()
-    appearances = json.loads((output_dir / "appearances.json").read_text())
-    assert {eye["dataset"] for eye in appearances["eyes"]} == {
-        "synthetic" if TASKS[bundle] in PHOTOGRAPHS else "phantom"
-    }
+    assert record["datasets"] == ["synthetic" if TASKS[bundle] in PHOTOGRAPHS else "phantom"]

@@ -104,6 +104,7 @@ def test_splits_are_chosen_by_name_and_hold_enough_patients() -> None:
             choose_splits(datalist, splits)
 
 
-def test_real_eyes_are_repeated_and_phantoms_not() -> None:
+def test_eyes_with_drawn_masks_are_repeated_and_no_others() -> None:
     items = [{"dataset": "phantom", "name": "a"}, {"dataset": "HRF", "name": "b"}]
-    assert [item["name"] for item in repeat_photographs(items, 3)] == ["a", "b", "b", "b"]
+    items += [{"dataset": "HRF", "name": "c", "disc_by": "a network"}]
+    assert [item["name"] for item in repeat_photographs(items, 3)] == ["a", "b", "b", "b", "c"]

@@ -14,7 +14,7 @@ from PIL import Image
 from retina_monai.data.listing.layout import SPLITS, Item
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
-from retina_monai.data.sets.eyes import LoadEyed, find_eyes, with_vessels
+from retina_monai.data.sets.eyes import LoadEyed, find_eyes, with_kind
 from retina_monai.data.sets.vessel_maps import VesselMaps, find_vessel_maps
 from retina_monai.errors import RetinaError
 
@@ -149,7 +149,7 @@ def test_eyes_without_a_vessel_map_are_left_out_of_training(
 
 
 def test_all_with_vessel_maps_are_kept_silently(caplog: pytest.LogCaptureFixture) -> None:
-    assert with_vessels([{"vessel": "a"}, {"vessel": "b"}]) == [{"vessel": "a"}, {"vessel": "b"}]
+    assert with_kind([{"vessel": "a"}, {"vessel": "b"}], "vessel") == [{"vessel": "a"}, {"vessel": "b"}]
     assert not caplog.text
 
 

@@ -104,3 +104,73 @@ def test_a_set_of_other_weights_is_refused(photographs: Path, tmp_path: Path) ->
     find(photographs, tmp_path / "set", most=1)
     with pytest.raises(RetinaError, match="other settings"):
         find(photographs, tmp_path / "set", SETTINGS | {"weights": "other"})
+
+
+class Spot(nn.Module):
+    """A disc right of the middle, in photographs that have anything bright."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, image: Tensor) -> Tensor:
+        at = torch.arange(image.shape[-1], dtype=torch.float32)
+        disc = (at[:, None] - 20).square() + (at[None] - 36).square() <= 25
+        return self.probability * disc.to(image).expand_as(image[:, :1])
+
+
+def find_discs(source: Path, folder: Path, probability: float) -> list[dict[str, Any]]:
+    """Lines of the manifest of a set of found discs."""
+    SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(Photographs(find_photographs(source), 48), batch_size=1),
+        network=Spot(probability),
+        val_handlers=[FoundSet(folder, SETTINGS | {"bundle": "mine"}, NetworkOutput(("disc",)), least_confidence=0.5)],
+    ).run()
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_a_disc_is_one_area_with_its_confidence_and_side(photographs: Path, tmp_path: Path) -> None:
+    for line in find_discs(photographs, tmp_path / "set", 0.9):
+        assert (line["disc"], line["disc_by"]) == (f"discs/{line['name']}.png", "mine 0123456789ab")
+        assert line["laterality"] == "R" and 0.7 < line["confidence"] <= 0.9
+        mask = read_mask(tmp_path / "set" / line["disc"])
+        rows, columns = np.nonzero(mask[0])
+        assert mask.shape == read_photograph(tmp_path / "set" / line["image"])[:1].shape
+        assert len(rows) == pytest.approx(np.pi / 4 * np.ptp(rows) * np.ptp(columns), rel=0.15), "an ellipse"
+    items = [item for found in find_datalist(tmp_path / "set").values() for item in found]
+    assert {item["disc_by"] for item in items} == {"mine 0123456789ab"} and all("vessel" not in item for item in items)
+    assert "one optic disc for each eye" in (tmp_path / "set" / "README.txt").read_text().replace("\n", " ")
+
+
+def test_an_eye_without_a_disc_has_no_file_of_one(photographs: Path, tmp_path: Path) -> None:
+    for line in find_discs(photographs, tmp_path / "set", 0.3):
+        assert "disc" not in line and "laterality" not in line and 0 < line["confidence"] < 0.5
+    assert not (tmp_path / "set" / "discs").exists()
+    assert len(find_datalist(tmp_path / "set")["training"]) + len(find_datalist(tmp_path / "set")["validation"]) == 2
+
+
+def test_masks_of_other_networks_stay_beside_the_disc(photographs: Path, tmp_path: Path) -> None:
+    find_discs(photographs, tmp_path / "discs", 0.9)
+    SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(
+            Photographs(find_photographs(tmp_path / "discs", keep=["disc"]), 48, masks=["disc"]), batch_size=1
+        ),
+        network=Columns(),
+        val_handlers=[FoundSet(tmp_path / "both", SETTINGS, NetworkOutput(("vessel",)))],
+    ).run()
+    items = [item for found in find_datalist(tmp_path / "both").values() for item in found]
+    assert {(item["vessel_by"], item["disc_by"]) for item in items} == {
+        ("iternet_vessel 0123456789ab", "mine 0123456789ab")
+    }
+    first, second = (read_mask(tmp_path / name / "discs" / "a.png") for name in ("discs", "both"))
+    assert np.array_equal(first, second)
+    with Image.open(tmp_path / "both" / "discs" / "a.png") as picture:
+        assert picture.info["DerivedBy"] == "mine 0123456789ab, not drawn by an observer"
+
+
+def test_a_known_side_stays(phantoms: Path, tmp_path: Path) -> None:
+    lines = find_discs(phantoms, tmp_path / "set", 0.9)
+    known = {item["name"]: item["laterality"] for items in find_datalist(phantoms).values() for item in items}
+    assert {line["name"]: line["laterality"] for line in lines} == known and set(known.values()) == {"L", "R"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import BasicUNet
+from monai.networks.nets import BasicUNet, UNet
 
 from retina_monai.bundle import load_network
 from retina_monai.errors import RetinaError
@@ -44,6 +44,15 @@ def test_a_description_names_classes_at_every_depth() -> None:
     described = describe_network(DiffusionGenerator(ConditionedUNet(features=4, multipliers=(1, 2)), steps=2))
     assert (described["_target_"], described["unet"]["_target_"]) == ("DiffusionGenerator", "ConditionedUNet")
     assert json.loads(json.dumps(described)) == described
+
+
+def test_a_network_of_monai_is_described_by_its_attributes(tmp_path: Path) -> None:
+    network = UNet(2, 3, 1, [4, 8, 8], [2, 2], num_res_units=1, norm="batch", dropout=0.1).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    (tmp_path / "network.json").write_text(json.dumps(describe_network(network)))
+    image = torch.rand(1, 3, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(load_network(UNet(2, 3, 1, [4, 4], [2]), tmp_path / "model.pt")(image), network(image))
 
 
 @pytest.mark.parametrize("prefix", ["", "retina_monai.networks.unet.", "retina_monai.networks.before_it_moved."])

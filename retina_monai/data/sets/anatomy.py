@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from monai.transforms import Transform
 
 from retina_monai.data.listing.layout import SPLITS, Item
-from retina_monai.data.listing.layouts import find_datalist
-from retina_monai.data.sets.eyes import TEXTS, fit_eye, input_or_phantoms, read_eye
-from retina_monai.errors import RetinaError, parse_switch
+from retina_monai.data.sets.eyes import TEXTS, find_eyes, fit_eye, read_eye
+from retina_monai.errors import RetinaError
+from retina_monai.kinds import MASKS
 from retina_monai.transforms.encoder_tasks import STRUCTURES
 
 __all__ = ["LoadAnatomyd", "check_anatomy", "choose_splits", "find_anatomy", "repeat_photographs"]
@@ -21,27 +21,8 @@ __all__ = ["LoadAnatomyd", "check_anatomy", "choose_splits", "find_anatomy", "re
 PHANTOM = "phantom"
 
 
-def find_anatomy(
-    dataset_dir: str | Path | list[str] | None,
-    phantom_dir: str | Path,
-    count: int = 40,
-    size: int = 512,
-    seed: int = 0,
-    skip_unreadable: bool | str = False,
-) -> dict[str, Any]:
-    """The datalist of one or several data sets with all their eyes, or of phantoms with pathology.
-
-    Args:
-        dataset_dir: data set with a known layout, a list of data sets, or ``None`` to use phantoms.
-        phantom_dir: folder where phantoms are written once.
-        count, size, seed: number, side length in pixels and seed of the phantoms, whose grades and myopia are mixed.
-        skip_unreadable: switch, whether to leave out eyes with a broken file.
-
-    Raises:
-        RetinaError: as ``find_datalist`` and ``write_phantoms``.
-    """
-    skip = parse_switch(skip_unreadable, "skip_unreadable")
-    return find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed, mixed=True), skip)
+find_anatomy = partial(find_eyes, kind=None, mixed=True)
+"""The datalist of one or several data sets with all their eyes, or of phantoms with and without pathology."""
 
 
 def check_anatomy(datalist: Mapping[str, Any]) -> None:
@@ -86,8 +67,13 @@ def choose_splits(datalist: Mapping[str, Any], splits: str | Sequence[str], fewe
 
 
 def repeat_photographs(items: Sequence[Item], times: int) -> list[Item]:
-    """Repeat each real eye ``times`` times, which balances real eyes with phantoms."""
-    return [item for item in items for _ in range(1 if item["dataset"] == PHANTOM else times)]
+    """Repeat each real eye ``times`` times, which balances real eyes with phantoms.
+
+    Phantoms, and eyes with a mask that a network segmented (``vessel_by``, ``disc_by``), are not repeated.
+    """
+    segmented = [f"{kind}_by" for kind in MASKS]
+    once = [item["dataset"] == PHANTOM or any(key in item for key in segmented) for item in items]
+    return [item for item, single in zip(items, once, strict=True) for _ in range(1 if single else times)]
 
 
 class LoadAnatomyd(Transform):

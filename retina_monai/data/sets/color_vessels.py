@@ -18,7 +18,7 @@ from retina_monai.data.listing.layout import SPLITS, Item
 from retina_monai.data.listing.layouts import conditions_fingerprint, find_datalist
 from retina_monai.data.listing.manifest import read_manifest
 from retina_monai.data.listing.pseudonyms import pseudonymised
-from retina_monai.data.sets.eyes import LoadEyed, with_vessels
+from retina_monai.data.sets.eyes import LoadEyed, with_kind
 from retina_monai.data.sets.vessel_maps import field_of_view, fit_label
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.kinds import KINDS
@@ -155,7 +155,7 @@ def _as_item(folder: Path, line: Item) -> Item:
 
 def _photographed(folder: Path, split: str, skip_unreadable: bool | str, keep_names: bool) -> list[Item]:
     datalist = find_datalist(str(folder), parse_switch(skip_unreadable, "skip_unreadable"))
-    eyes = with_vessels([item for name in SPLITS if split in (ALL, name) for item in datalist[name]])
+    eyes = with_kind([item for name in SPLITS if split in (ALL, name) for item in datalist[name]], "vessel")
     if not eyes:
         raise RetinaError(
             f"input_dir {folder} has no eye with a vessel map for {split}: give another --split or data set"

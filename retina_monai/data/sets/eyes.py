@@ -16,7 +16,7 @@ from retina_monai.data.listing.layout import Item
 from retina_monai.data.listing.layouts import find_datalist
 from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError, parse_switch
-from retina_monai.kinds import MASKS
+from retina_monai.kinds import KINDS, MASKS
 from retina_monai.transforms.field_of_view import black_outside, compute_fov, crop_square, fov_box, resize_area
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "input_or_phantoms",
     "load_eye",
     "read_eye",
-    "with_vessels",
+    "with_kind",
 ]
 
 logger = logging.getLogger("retina_monai")
@@ -42,31 +42,38 @@ def find_eyes(
     size: int = 512,
     seed: int = 0,
     skip_unreadable: bool | str = False,
+    kind: str | None = "vessel",
+    mixed: bool = False,
 ) -> dict[str, Any]:
-    """The datalist of one or several data sets, or of phantoms, limited to eyes with a vessel map.
+    """The datalist of one or several data sets, or of phantoms, limited to eyes with a mask of one kind.
 
     Args:
         dataset_dir: data set with a known layout, a list of data sets, or ``None`` to use phantoms.
         phantom_dir: folder where phantoms are written once.
-        count, size, seed: number, side length in pixels and seed of the phantoms.
+        count, size, seed, mixed: properties of the phantoms, see :func:`input_or_phantoms`.
         skip_unreadable: switch, whether to leave out eyes with a broken file.
+        kind: kind of mask that every eye must have, or ``None`` to keep all eyes.
 
     Raises:
-        RetinaError: if no eye has a vessel map, or as ``find_datalist`` and ``write_phantoms``.
+        RetinaError: if no eye has a mask of this kind, or as ``find_datalist`` and ``write_phantoms``.
     """
     skip = parse_switch(skip_unreadable, "skip_unreadable")
-    datalist = find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed), skip)
-    eyes = {split: with_vessels(items) for split, items in datalist.items()}
+    datalist = find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed, mixed), skip)
+    if kind is None:
+        return datalist
+    eyes = {split: with_kind(items, kind) for split, items in datalist.items()}
     if not any(eyes.values()):
-        raise RetinaError(f"dataset_dir {dataset_dir} has no eye with a vessel map: give a data set with vessel maps")
+        raise RetinaError(
+            f"dataset_dir {dataset_dir} has no eye with a {KINDS[kind].name}: give a data set that has one"
+        )
     return eyes
 
 
-def with_vessels(items: Sequence[Item]) -> list[Item]:
-    """The items with a vessel map. The number of other items is logged."""
-    kept = [item for item in items if "vessel" in item]
+def with_kind(items: Sequence[Item], kind: str) -> list[Item]:
+    """The items with a picture of a kind. The number of other items is logged."""
+    kept = [item for item in items if kind in item]
     if len(kept) < len(items):
-        logger.warning("left out %d of %d eyes, which have no vessel map", len(items) - len(kept), len(items))
+        logger.warning("left out %d of %d eyes, which have no %s", len(items) - len(kept), len(items), KINDS[kind].name)
     return kept
 
 
@@ -82,7 +89,8 @@ def input_or_phantoms(
 
     Args:
         folder: folder given by the user.
-        phantom_dir, count, size, seed: see :func:`find_eyes`.
+        phantom_dir: folder where phantoms are written once.
+        count, size, seed: number, side length in pixels and seed of the phantoms.
         mixed: whether the phantoms have all grades of diabetic retinopathy, with and without myopia, instead of being
             healthy.
 
@@ -170,22 +178,23 @@ def fit(picture: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.nd
 
 
 class LoadEyed(Transform):
-    """Load ``image``, ``vessel`` and ``fov`` of a datalist item, uint8 ``(C, size, size)`` in [0, 255], and its texts.
+    """Load ``image``, masks and ``fov`` of a datalist item, uint8 ``(C, size, size)`` in [0, 255], and its texts.
 
     Images are cropped to the field of view (computed if the item has none), padded to a square and resized by area
-    averaging. Vessel map and field of view hold the share of each pixel that they cover.
+    averaging. Masks and field of view hold the share of each pixel that they cover.
 
     Args:
         size: side length in pixels.
+        masks: kinds of mask to read.
 
     Raises:
         RetinaError: as :func:`read_eye`.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, masks: Sequence[str] = ("vessel",)) -> None:
+        self.size, self.masks = size, tuple(masks)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         texts: dict[Hashable, Any] = {key: data[key] for key in TEXTS}
-        eye = load_eye(data, ("vessel",), self.size)
+        eye = load_eye(data, self.masks, self.size)
         return texts | {key: torch.from_numpy(picture) for key, picture in eye.items()}

@@ -36,10 +36,11 @@ class Photographs(Dataset):
 
     - ``image`` float32 ``(3, size, size)`` in [0, 255], the network's input, black outside the field of view,
     - in original size, ``photograph`` uint8 ``(3, H, W)``, ``fov`` uint8 ``(1, H, W)`` in {0, 1} (computed if the item
-      has none) and, if available, ``vessel`` in the same format,
+      has none) and, if available, ``masks`` in the same format,
     - ``box`` int64 ``(4,)``, the square of the photograph that ``image`` shows,
     - texts, which are empty where unknown, and ``grade``, which is -1 where unknown,
     - ``source``, ``index`` and ``synthetic`` (0 or 1, from the file),
+    - for each mask, the network that segmented it (``vessel_by``), which is empty for annotations,
     - ``identity``, the file keys of eyes that are not published (:mod:`retina_monai.data.listing.pseudonyms`).
 
     Args:
@@ -49,6 +50,7 @@ class Photographs(Dataset):
         transform: transform of the samples.
         skip_unreadable: switch, whether to decode all photographs first and leave out those that are broken or show no
             eye. Otherwise such photographs raise an error on access.
+        masks: kinds of mask to read where an item has them.
 
     Raises:
         RetinaError: if no photograph is left. For an item, as :func:`retina_monai.data.sets.eyes.read_eye`.
@@ -64,24 +66,26 @@ class Photographs(Dataset):
         finished: Container[str] = (),
         transform: Callable[..., Any] | None = None,
         skip_unreadable: bool | str = False,
+        masks: Sequence[str] = ("vessel",),
     ) -> None:
-        self.size = size
+        self.size, self.masks = size, tuple(masks)
         usable = check_contents(data, True) if parse_switch(skip_unreadable, "skip_unreadable") else data
         self.items = [item | {"index": index} for index, item in enumerate(usable)]
         super().__init__([item for item in self.items if item["name"] not in finished], transform)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Settings that determine the samples: ``size``, and a fingerprint of all photographs."""
-        return {"size": self.size, "inputs": conditions_fingerprint(self.items, ("image", "fov"))}
+        """Settings that determine the samples: ``size``, and a fingerprint of all photographs and masks."""
+        return {"size": self.size, "inputs": conditions_fingerprint(self.items, ("image", "fov", *self.masks))}
 
     def _transform(self, index: int) -> Any:
         item = dict(self.data[index])
-        eye = read_eye(item, ("vessel",))
+        eye = read_eye(item, self.masks)
         photograph = eye.pop("image")
         image, box = fit_photograph(photograph, eye["fov"], self.size)
         sample: Item = {"image": image, "photograph": photograph, **eye, "box": np.array(box)}
         sample |= {key: str(item.get(key, "")) for key in TEXTS} | {"grade": item.get("grade", UNGRADED)}
+        sample |= {f"{kind}_by": str(item.get(f"{kind}_by", "")) for kind in self.masks if kind in eye}
         sample |= {"source": str(item["image"]), "index": item["index"], "synthetic": int(is_synthetic(item))}
         sample[IDENTITY] = "" if is_published(str(item["patient"])) else " ".join(eye_keys(item))
         return sample if self.transform is None else self.transform(sample)
@@ -123,11 +127,13 @@ def collate_photographs(samples: Sequence[dict[str, Any]]) -> Any:
     return list_data_collate(samples)
 
 
-def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False, split: str = ALL) -> list[Item]:
+def find_photographs(
+    input_dir: str | Path, skip_unreadable: bool | str = False, split: str = ALL, keep: Sequence[str] = ()
+) -> list[Item]:
     """List photographs as datalist items with ``image``, ``name``, ``patient`` and ``dataset``, sorted by name.
 
-    Items may have further keys where known, but no vessel maps. Vessel maps of a data set are neither read nor
-    required.
+    Items may have further keys where known, but no masks other than those in ``keep``. Other masks of a data set are
+    neither read nor required.
 
     Args:
         input_dir: folder of photographs, folder with a subfolder ``images``, or data set with a known layout. For a
@@ -135,6 +141,7 @@ def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False,
             by :func:`retina_monai.data.listing.patients.identify`, and a photograph without one is its own patient.
         skip_unreadable: switch, whether to leave out photographs with broken files instead of raising an error.
         split: ``training``, ``validation`` or ``test`` to use only that split of the data set, or ``all``.
+        keep: kinds of mask to keep in the items, with the networks that segmented them (``vessel_by``).
 
     Raises:
         RetinaError: if the folder does not exist or has no photographs; if two photographs have the same name; if files
@@ -145,7 +152,7 @@ def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False,
     folder, skip = Path(input_dir), parse_switch(skip_unreadable, "skip_unreadable")
     if not folder.is_dir():
         raise RetinaError(f"input_dir {folder} is not a directory: name the folder that holds the photographs")
-    found = _from_data_set(folder) or _from_folder(folder)
+    found = _from_data_set(folder, keep) or _from_folder(folder)
     if split != ALL and not any("split" in item for item in found):
         raise RetinaError(f"input_dir {folder} has no splits: leave out --split {split}, or give a data set")
     items = [item for item in found if split in (ALL, item.get("split"))]
@@ -155,13 +162,14 @@ def find_photographs(input_dir: str | Path, skip_unreadable: bool | str = False,
     return sorted(check_files(items, skip), key=lambda item: str(item["name"]))
 
 
-def _from_data_set(folder: Path) -> list[Item]:
-    """Photograph-related keys of each item of a data set."""
+def _from_data_set(folder: Path, keep: Sequence[str]) -> list[Item]:
+    """Photograph-related keys of each item of a data set, and those of the masks to keep."""
     try:
         datalist = list_eyes(folder)
     except (UnknownLayoutError, NoVesselMapsError):
         return []
-    keys = ("image", "fov", "name", "patient", "dataset", "laterality", "grade", "stage", "synthetic")
+    facts = ("name", "patient", "dataset", "laterality", "grade", "stage", "synthetic")
+    keys = ("image", "fov", *facts, *keep, *(f"{kind}_by" for kind in keep))
     return [
         {key: item[key] for key in keys if key in item} | {"split": split}
         for split in SPLITS

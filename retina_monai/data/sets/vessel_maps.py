@@ -25,7 +25,7 @@ from retina_monai.data.files.reading import IMAGE_SUFFIXES, read_mask, read_phot
 from retina_monai.data.listing.layout import SPLITS, picture_name, pictures_by_name
 from retina_monai.data.listing.layouts import UnknownLayoutError, conditions_fingerprint, find_datalist
 from retina_monai.data.listing.pseudonyms import pseudonymised
-from retina_monai.data.sets.eyes import find_fov, with_vessels
+from retina_monai.data.sets.eyes import find_fov, with_kind
 from retina_monai.errors import RetinaError, join_first, parse_switch
 from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
@@ -245,7 +245,7 @@ def find_vessel_maps(
     except UnknownLayoutError:
         datalist = {}
     wanted = SPLITS if split == ALL else (split,)
-    items = with_vessels([item for part in wanted for item in datalist.get(part, ())])
+    items = with_kind([item for part in wanted for item in datalist.get(part, ())], "vessel")
     if not datalist:
         if split != ALL:
             raise RetinaError(f"input_dir {folder} has no splits: leave out --split {split}, or give a data set")

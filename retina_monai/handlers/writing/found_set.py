@@ -1,4 +1,4 @@
-"""Write masks segmented by networks as a data set for training generators."""
+"""Write masks segmented by networks as a data set for training other networks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 from retina_monai.data.sets.network_format import NetworkOutput
 from retina_monai.handlers.writing.sample_set import SYNTHETIC, SampleSet
 from retina_monai.kinds import KINDS
+from retina_monai.settings import SHARE, Rule
+from retina_monai.transforms.disc import disc_in_photograph
 from retina_monai.transforms.own_size import to_own_size
 
 __all__ = ["FoundSet"]
 
 THRESHOLD = 0.5
+SETTINGS: dict[str, Rule] = {"least_confidence": SHARE}
 
 
 class FoundSet(SampleSet):
@@ -23,12 +26,22 @@ class FoundSet(SampleSet):
 
     All pictures have the photograph's original size. Patient, data set, laterality, grade and split are those of the
     photograph. Masks are marked as segmented by a network rather than drawn by an observer: in the file (PNG text
-    ``DerivedBy``), the manifest and the datalist (``vessel_by``). Synthetic photographs stay marked as synthetic.
+    ``DerivedBy``), the manifest and the datalist (``vessel_by``, ``disc_by``). Synthetic photographs stay marked as
+    synthetic.
+
+    A kind whose ``form`` is ``disc`` has one area per eye, or no file if none was found
+    (:func:`retina_monai.transforms.disc.disc_in_photograph`). The manifest then contains the ``confidence``, and the
+    ``laterality`` that the disc implies if the photograph has none. Masks of other kinds are probabilities thresholded
+    at 0.5.
+
+    Masks of other kinds that a sample already has are written unchanged, so that one set can hold the results of
+    several networks.
 
     Args:
         output_dir: output folder.
         settings: settings that the samples depend on; ``bundle`` and ``weights`` identify the segmentation network.
         network_output: output of the segmentation network, as for :class:`SampleSet`.
+        least_confidence: minimum confidence of a disc.
 
     Raises:
         RetinaError: as :class:`SampleSet`.
@@ -36,25 +49,44 @@ class FoundSet(SampleSet):
 
     keys: ClassVar[Sequence[str]] = (*SampleSet.keys, SYNTHETIC)
 
-    def __init__(self, output_dir: str | Path, settings: Mapping[str, Any], network_output: NetworkOutput) -> None:
+    def __init__(
+        self,
+        output_dir: str | Path,
+        settings: Mapping[str, Any],
+        network_output: NetworkOutput,
+        least_confidence: float = 0.0,
+    ) -> None:
         super().__init__(output_dir, settings, network_output)
-        kinds = network_output.kinds
-        structures = " and ".join(KINDS[kind].many for kind in kinds)
-        folders = " and ".join(f"{KINDS[kind].folders[0]}/" for kind in kinds)
+        self.least_confidence = least_confidence
+        kinds = {kind: KINDS[kind] for kind in network_output.kinds}
+        structures = " and ".join(kind.many for kind in kinds.values())
         self.about = {"name": f"{structures} found", **{f"{kind}_by": self.found_by for kind in kinds}}
+        labels = []
+        for kind in kinds.values():
+            marked = "the pixels whose probability (probabilities/) is at least one half"
+            if kind.form == "disc":
+                marked = (
+                    f"one {kind.one} for each eye in which one was found with a confidence of at least "
+                    f"{least_confidence:g}, and no file for the others"
+                )
+            labels.append(f"{kind.folders[0]}/ holds {marked}")
         self.facts = (
             f"Photographs with the {structures} that a network found in them. The photographs are those that were "
             "given, with the names of their files and patients: this set is as confidential as they are.",
-            f"Labels: {folders} holds the pixels whose probability (probabilities/) is at least one half. No observer "
-            "drew them.",
+            f"Labels: {'; '.join(labels)}. No observer drew them.",
         )
 
     def finish(self, sample: Mapping[Any, Any]) -> dict[Any, Any]:
         photograph, fov = (np.asarray(sample[key]).astype(np.uint8) for key in ("photograph", "fov"))
         box = np.asarray(sample["box"])
-        found = {
-            kind: to_own_size(np.asarray(probability), box, photograph.shape[1:]) * fov
-            for kind, probability in sample["probabilities"].items()
-        }
-        masks = {kind: probability >= THRESHOLD for kind, probability in found.items()}
-        return {**sample, "image": photograph, "fov": fov, "probabilities": found, **masks}
+        finished = {**sample, "image": photograph, "fov": fov, "probabilities": {}}
+        for kind, square in sample["probabilities"].items():
+            probability = to_own_size(np.asarray(square), box, photograph.shape[1:]) * fov
+            finished["probabilities"][kind] = probability
+            finished[kind] = probability >= THRESHOLD
+            if KINDS[kind].form == "disc":
+                finished[kind], confidence, side = disc_in_photograph(square, box, fov, self.least_confidence)
+                finished |= {"confidence": round(confidence, 3), "laterality": sample.get("laterality") or side}
+                if not finished[kind].any():
+                    del finished[kind]
+        return finished

@@ -67,6 +67,7 @@ class SampleSet:
         "stage",
         "condition",
         *(f"{kind}_by" for kind in MASKS),
+        "confidence",
         IDENTITY,
     )
     """Keys of a manifest line that ``datalist.json`` contains."""
@@ -105,17 +106,20 @@ class SampleSet:
         """
         sample = self.finish(sample)
         name, synthetic = str(sample["name"]), bool(sample.get(SYNTHETIC, True))
-        found = {kind: str(sample.get(f"{kind}_by", self.found_by)) for kind in sample.get("probabilities", {})}
+        probabilities = sample.get("probabilities", {})
+        found = {kind: str(sample[f"{kind}_by"]) for kind in MASKS if sample.get(f"{kind}_by")}
+        found = dict.fromkeys(probabilities, self.found_by) | found
+        texts = {kind: {"DerivedBy": f"{network}, not drawn by an observer"} for kind, network in found.items()}
         paths: dict[str, str] = {}
         for kind in (kind for kind in KINDS if kind in sample):
-            text = {"DerivedBy": f"{found[kind]}, not drawn by an observer"} if kind in found else None
-            paths[kind] = self._write(KINDS[kind].folders[0], name, _as_bytes(sample[kind], kind), synthetic, text)
-        for kind, probability in sample.get("probabilities", {}).items():
-            folder = "probabilities" if len(found) == 1 else f"probabilities/{KINDS[kind].folders[0]}"
-            text = {"DerivedBy": f"{found[kind]}, not drawn by an observer"}
+            pixels = _as_bytes(sample[kind], kind)
+            paths[kind] = self._write(KINDS[kind].folders[0], name, pixels, synthetic, texts.get(kind))
+        for kind, probability in probabilities.items():
+            alone = len(probabilities) == 1
+            folder = "probabilities" if alone else f"probabilities/{KINDS[kind].folders[0]}"
             shades = np.rint(np.asarray(probability) * 255).astype(np.uint8)
-            path = self._write(folder, name, shades, synthetic, text)
-            paths["probability" if len(found) == 1 else f"{kind}_probability"] = path
+            path = self._write(folder, name, shades, synthetic, texts[kind])
+            paths["probability" if alone else f"{kind}_probability"] = path
         found_by = {f"{kind}_by": network for kind, network in found.items()}
         return {"name": name, **paths, **_facts(sample, self.settings), **found_by} | (
             {SYNTHETIC: True} if synthetic else {}
@@ -246,6 +250,8 @@ def _facts(sample: Mapping[Any, Any], settings: Mapping[str, Any]) -> dict[str, 
     }
     if int(sample.get("grade", UNGRADED)) != UNGRADED:
         facts["grade"] = int(sample["grade"])
+    if "confidence" in sample:
+        facts["confidence"] = sample["confidence"]
     if "source" in sample:
         facts["source"] = Path(str(sample["source"])).name
     facts["index"] = int(sample["index"])
