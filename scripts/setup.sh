@@ -80,7 +80,7 @@ check_environment() {
 }
 
 pip_install() {
-    "$python" -m pip install -qq --disable-pip-version-check --constraint "$root/constraints.txt" "$@" >&2 ||
+    "$python" -m pip install -qq --disable-pip-version-check --no-compile --constraint "$root/constraints.txt" "$@" >&2 ||
         fail "pip could not install $what: see its message above."
 }
 

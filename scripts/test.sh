@@ -3,7 +3,7 @@
 # run in one process; paths are relative to the root of the repository.
 #
 #   scripts/test.sh                                               all but the slow tests
-#   scripts/test.sh -m slow                                       tests of scripts, fuzzing and full disks, to run before a release
+#   scripts/test.sh -m slow                                       the slow tests, to run before a release
 #   scripts/test.sh [-k NAME] [-x] [tests/test_packaging.py] ...
 set -euo pipefail
 

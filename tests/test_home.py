@@ -48,6 +48,7 @@ def test_paths_lists_and_addresses() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracking", [None, "mlflow"])
 def test_a_training_and_an_inference(
     home: Path, tracking: str | None, small_for: Callable[..., dict[str, Any]], phantoms: Path, trained: Path

@@ -20,6 +20,8 @@ from wrong_input.material import contents
 from retina_monai.__main__ import VERBS
 from retina_monai.errors import root_error
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
 EYES = 5000
 BROKEN = ("vessels/eye_0007.png", "images/eye_2500.png", "vessels/eye_4999.png")

@@ -23,6 +23,8 @@ from mlflow.entities import Run
 
 from retina_monai.data import find_datalist, fingerprint
 
+pytestmark = pytest.mark.slow
+
 TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs" / "train.json"
 PATIENCE = 120
 LOSSES = {"s_real", "d_real", "d_fake", "g_l1", "g_adversarial", "g_features", "g_spectrum", "g_faithfulness", "loss"}
@@ -68,7 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
         yield address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE)
 
 
 def free_port() -> int:

@@ -17,6 +17,8 @@ from monai.bundle import ConfigParser
 
 from retina_monai.errors import root_error
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs"
 PATIENCE = 240
 

@@ -238,9 +238,7 @@ def accept(case: Case, entry: str, enter: Entry, overrides: Overrides, sound: Ou
 COMMANDS = [
     ("three_broken_files", "training"),
     ("malicious_weights", "evaluation"),
-    ("output_directory_of_another_set", "inference"),
     ("broken_file_of_a_name_with_newlines", "prepare"),
-    ("unknown_appearance", "synthesize"),
     ("synthetic_set_that_is_a_copy_of_the_real_one", "evaluate"),
 ]
 """As a user types them: these are run as processes of their own, in which all is imported anew."""

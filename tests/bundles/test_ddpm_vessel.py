@@ -106,6 +106,7 @@ def test_options_that_change_no_weight(training: Path, run_config: RunConfig, tm
         torch.testing.assert_close(found[name], tensor, msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_at_half_the_batch_train_the_same(
     monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_control_network_is_trained_on_frozen_weights(
     assert pictures(tmp_path / "set")
 
 
+@pytest.mark.slow
 def test_control_trains_in_two_processes(
     training: Path, monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -173,6 +175,7 @@ def test_control_of_other_weights_is_refused(training: Path, run_config: RunConf
     assert "holds the weights of another network than" in str(root_error(caught.value))
 
 
+@pytest.mark.slow
 def test_256_pixels_train_within_8_gb_at_batch_4(
     monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_copied_bundle_writes_only_into_its_copy(monai_bundle: Command, tmp_path
     assert run.info.artifact_uri.startswith(output_dir.as_uri())
 
 
+@pytest.mark.slow
 def test_from_another_directory_on_two_sets_with_monai_tracking(
     monai_bundle: Command, phantoms: Path, tmp_path: Path
 ) -> None:

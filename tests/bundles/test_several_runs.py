@@ -46,6 +46,7 @@ def process_state() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_trainings_and_inferences_are_apart(
     copied: Callable[[str], Path],
     small_for: Callable[..., dict[str, Any]],

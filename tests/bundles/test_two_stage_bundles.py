@@ -109,6 +109,7 @@ def test_losses_metrics_and_files_are_tracked(name: str, trainings: dict[str, Pa
     check_run(name, trainings[name])
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_set_of_files_and_one_run(
     monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

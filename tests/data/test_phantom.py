@@ -78,6 +78,7 @@ def test_shapes_types_and_values(phantoms: list[dict[str, Any]]) -> None:
         assert all(sample[key].shape == (1, 256, 256) and set(np.unique(sample[key])) == {0, 1} for key in MASKS)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_threads(phantoms: list[dict[str, Any]]) -> None:
     code = "import sys; from retina_monai.data import *; sys.stdout.buffer.write(generate_phantom(3)['image'])"
     assert digest(generate_phantom(3)) == digest(phantoms[3])

@@ -204,8 +204,6 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "CHASE_DB1: 6 eyes of 3 patients" in done.stdout
     assert len(find_datalist(tmp_path / "datalist.json")["test"]) == 2
-    assert run("prepare", "a", "--output", "b/c.json", folder=tmp_path).returncode == 0
-    assert run("prepare", "a", "--overwrite", "true", folder=tmp_path).returncode == 0
     done = run("prepare", "a", "--format", "nnunet", "--dataset_id", "3", "--skip_unreadable", "yes", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "nnUNet_raw" / "Dataset003_CHASE_DB1" / "imagesTs" / "CHASE_DB1_11L_0000.png").is_file()
@@ -214,11 +212,9 @@ def test_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["absent"], "absent does not exist"),
         (["a", "absent"], "absent does not exist"),
         (["a"], "datalist.json is there already"),
         (["a", "--output", "a"], "output is a: name the file of the datalist, which ends in .json"),
-        (["a", "--overwrite", "perhaps"], "overwrite is a switch"),
         (["a", "--skip_unreadable", "perhaps"], "skip_unreadable is a switch"),
         (["a", "--format", "nifti"], "format is 'nifti': it takes datalist or nnunet"),
         (["a", "--format", "nnunet", "--dataset_id", "many"], "nnU-Net takes a number from 1 to 999"),

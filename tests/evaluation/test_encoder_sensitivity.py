@@ -126,11 +126,13 @@ def test_kid_of_phantoms_rises_with_strength(phantoms: Eyes, kind: str) -> None:
     assert_rises(phantoms, kind, 4 if kind == "disc" else 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [name for name, way in DEGRADATIONS.items() if way.needs != "disc"])
 def test_kid_of_real_eyes_rises_with_strength(test_eyes: Eyes, kind: str) -> None:
     assert_rises(test_eyes, kind, 6)
 
 
+@pytest.mark.slow
 def test_kid_of_real_eyes_rises_as_their_discs_fade(eyes_with_discs: Eyes) -> None:
     """One set of one camera alone: its floor spreads more, for eyes with and without much disease are in it."""
     assert_rises(eyes_with_discs, "disc", 2)

@@ -17,13 +17,16 @@ from retina_monai.errors import RetinaError, root_error
 from retina_monai.synthesis import Chain, load_chain, synthesize
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel"
+SIZE = 64
 
 
 @pytest.fixture(scope="module")
 def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    """A copy of the bundle, with small weights, that keeps its phantoms to itself."""
+    """A copy of the bundle, for small pictures, with small weights and phantoms of its own."""
     copy = tmp_path_factory.mktemp("bundle") / "a_copy"
     shutil.copytree(BUNDLE / "configs", copy / "configs")
+    config = json.loads((BUNDLE / "configs" / "inference.json").read_text())
+    (copy / "configs" / "inference.json").write_text(json.dumps(config | {"size": SIZE}))
     (copy / "models").mkdir()
     for name in ("model.pt", "network.json", "appearances.json"):
         shutil.copy(trained / name, copy / "models")
@@ -41,7 +44,7 @@ def test_what_inference_writes_is_written(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     paths = {"input_dir": str(phantoms), "output_dir": str(tmp_path / "inference"), "checkpoint": f"{trained}/model.pt"}
-    run_config(BUNDLE / "configs" / "inference.json", size=256, **paths, **chosen)
+    run_config(BUNDLE / "configs" / "inference.json", size=SIZE, **paths, **chosen)
     torch.set_num_threads(threads)
     folder = synthesize(bundle, phantoms, tmp_path / "call", batch_size=2, **chosen)
     assert folder == tmp_path / "call"
