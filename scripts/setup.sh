@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Create the virtual environment of the other scripts with the tested versions, and print the path of its Python.
 #
-#   scripts/setup.sh [EXTRAS]     extras of pyproject.toml, separated by commas; defaults to `test`
+#   scripts/setup.sh
 #
 #   RETINA_VENV          folder of the environment; defaults to .venv in the repository
 #   RETINA_TORCH_INDEX   package index for torch, for example PyTorch's index of CPU builds;
@@ -12,7 +12,6 @@ set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 venv="$(realpath -m "${RETINA_VENV:-$root/.venv}")"
-extras="${1:-test}"
 python="$venv/bin/python"
 wanted="$root $(cat "$root/pyproject.toml" "$root/constraints.txt" | sha256sum | cut -d ' ' -f 1)"
 
@@ -22,15 +21,9 @@ fail() {
     exit 1
 }
 
-stamp() { printf '%s' "$venv/.retina_monai-$1"; }
+stamp="$venv/.retina_monai"
 
-is_complete() {
-    local extra
-    [[ -x "$python" ]] || return 1
-    for extra in ${extras//,/ }; do
-        [[ "$(cat "$(stamp "$extra")" 2>/dev/null)" == "$wanted" ]] || return 1
-    done
-}
+is_complete() { [[ -x "$python" && "$(cat "$stamp" 2>/dev/null)" == "$wanted" ]]; }
 
 # Debian's python3 lacks ensurepip until python3-venv is installed.
 can_make_environment() {
@@ -80,7 +73,7 @@ check_environment() {
 }
 
 pip_install() {
-    "$python" -m pip install -qq --disable-pip-version-check --no-compile --constraint "$root/constraints.txt" "$@" >&2 ||
+    "$python" -m pip install -qq --disable-pip-version-check --no-compile "$@" >&2 ||
         fail "pip could not install $what: see its message above."
 }
 
@@ -97,33 +90,25 @@ install_torch() {
     if [[ -n "${RETINA_TORCH_INDEX:-}" ]]; then
         pip_install --no-deps --index-url "$RETINA_TORCH_INDEX" "$what"
     else
-        pip_install "$what"
+        pip_install --constraint "$root/constraints.txt" "$what"
     fi
 }
 
-install_package() {
-    what="retina_monai[$extras]"
-    say "installing $what and the pinned packages (a minute or two)"
-    cd "$root"
-    pip_install --editable ".[$extras]"
-    [[ ",$extras," == *,test,* ]] || return 0
-    what="torch-fidelity and pvbm" # without their dependency torchvision, which is not used
-    pip_install --no-deps torch-fidelity pvbm
-}
-
-write_stamps() {
-    local extra
-    for extra in ${extras//,/ }; do
-        printf '%s' "$wanted" >"$(stamp "$extra")"
-    done
+# constraints.txt lists all dependencies but those of CUDA builds of torch, so pip need not resolve them.
+install_packages() {
+    what="the packages of constraints.txt"
+    say "installing $what (a minute or two)"
+    pip_install --no-deps --requirement "$root/constraints.txt"
+    what="retina_monai"
+    pip_install --no-deps --no-build-isolation --editable "$root"
 }
 
 if ! is_complete; then
     [[ -x "$python" ]] || make_environment
     check_environment
     install_torch
-    install_package
-    write_stamps
+    install_packages
+    printf '%s' "$wanted" >"$stamp"
     say "ready: $venv"
 fi
 printf '%s\n' "$python"

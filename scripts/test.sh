@@ -8,7 +8,7 @@
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-python="$("$root/scripts/setup.sh" test)"
+python="$("$root/scripts/setup.sh")"
 cd "$root"
 workers=$(($(nproc) < 4 ? $(nproc) : 4))
 if [[ $# -eq 0 && $workers -gt 1 ]]; then

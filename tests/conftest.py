@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 ROOT = Path(__file__).resolve().parents[1]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -113,25 +117,59 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def run_module(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Run ``python -m MODULE ARGUMENTS``, in a process forked from one that has imported the libraries.
+
+    Output and errors come together, as on a screen. ``environment`` applies, with changes by keyword.
+    """
+    folder = tmp_path_factory.mktemp("commands")
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "fork_server.py")], env=environment, stdin=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None
+    numbers = itertools.count()
+
+    def run(*arguments: str, cwd: Path = ROOT, **changes: str) -> subprocess.CompletedProcess[str]:
+        number = next(numbers)
+        output, status = folder / f"{number}.txt", folder / f"{number}.status"
+        request = {"arguments": arguments, "cwd": str(cwd), "env": environment | changes}
+        server.stdin.write(json.dumps(request | {"output": str(output), "status": str(status)}) + "\n")
+        server.stdin.flush()
+        end = time.monotonic() + 300
+        while not status.is_file():
+            if time.monotonic() > end or server.poll() is not None:
+                raise subprocess.TimeoutExpired(arguments, 300)
+            time.sleep(0.02)
+        return subprocess.CompletedProcess(arguments, int(status.read_text()), output.read_text())
+
+    yield run
+    server.stdin.close()
+    server.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
 def monai_bundle(
-    small_for: Callable[..., dict[str, Any]], phantoms: Path, environment: dict[str, str]
-) -> Callable[..., subprocess.CompletedProcess[str]]:
+    small_for: Callable[..., dict[str, Any]], phantoms: Path, environment: dict[str, str], run_module: Command
+) -> Command:
     """Run ``python -m monai.bundle run`` as a user does; output and errors come together, as on a screen.
 
-    Keywords are overrides on top of ``small``; ``None`` leaves one out.
+    Keywords are overrides on top of ``small``; ``None`` leaves one out. With a ``launcher``, such as ``-m``, all is
+    imported anew.
     """
 
     def run(
         config: str | Path | list[Path],
         run_id: str = "run",
         cwd: Path = ROOT,
-        launcher: Sequence[str] = ("-m",),
+        launcher: Sequence[str] = (),
         **overrides: Any,
     ) -> subprocess.CompletedProcess[str]:
         files = [str(path) for path in config] if isinstance(config, list) else config
         paths = [cwd / path for path in files] if isinstance(files, list) else cwd / files
         values = {"config_file": files} | small_for(paths) | overrides
         arguments = [text for key, value in values.items() if value is not None for text in (f"--{key}", str(value))]
+        if not launcher:
+            return run_module("monai.bundle", "run", run_id, *arguments, cwd=cwd)
         return subprocess.run(
             [sys.executable, *launcher, "monai.bundle", "run", run_id, *arguments],
             cwd=cwd,

@@ -35,8 +35,8 @@ def ranges(lines: list[str]) -> dict[str, SpecifierSet]:
 
 def pins() -> dict[str, Version]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split("==") for line in lines if not line.startswith("#"))
-    return {canonicalize_name(name): Version(version) for name, version in pairs}
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    return {canonicalize_name(one.name): Version(str(one.specifier).removeprefix("==")) for one in pinned}
 
 
 def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:

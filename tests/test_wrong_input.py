@@ -11,7 +11,6 @@ import fcntl
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -241,7 +240,7 @@ COMMANDS = [
     ("broken_file_of_a_name_with_newlines", "prepare"),
     ("synthetic_set_that_is_a_copy_of_the_real_one", "evaluate"),
 ]
-"""As a user types them: these are run as processes of their own, in which all is imported anew."""
+"""As a user types them: these are run as processes of their own."""
 
 
 @pytest.mark.parametrize(("name", "entry"), [pytest.param(*row, id="-".join(row)) for row in COMMANDS])
@@ -249,7 +248,7 @@ def test_a_command_ends_with_one_sentence_and_nothing_else(
     name: str,
     entry: str,
     monai_bundle: Callable[..., subprocess.CompletedProcess[str]],
-    environment: dict[str, str],
+    run_module: Callable[..., subprocess.CompletedProcess[str]],
     phantoms: Path,
     trained: Path,
     tmp_path: Path,
@@ -261,9 +260,7 @@ def test_a_command_ends_with_one_sentence_and_nothing_else(
     if entry in CONFIG_FILES:
         result = monai_bundle(CONFIG_FILES[entry], "run", cwd=tmp_path, **given)
     else:
-        arguments = [sys.executable, "-m", "retina_monai", *command(entry, given)]
-        how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        result = subprocess.run(arguments, cwd=tmp_path, env=environment, text=True, timeout=300, check=False, **how)
+        result = run_module("retina_monai", *command(entry, given), cwd=tmp_path)
     assert result.returncode == 1, result.stdout
     assert re.match(f"error: .*{case.refused[entry]}", result.stdout.splitlines()[-1]), result.stdout
     assert "Traceback" not in result.stdout

@@ -47,7 +47,8 @@ def test_from_the_repository_root_without_an_installed_package(
     monai_bundle: Command, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(environment, "PYTHONPATH")
-    result = monai_bundle(TRAIN, "training", output_dir=tmp_path / "run", **{"train#trainer#max_epochs": 2})
+    how = {"launcher": ("-m",), "train#trainer#max_epochs": 2}
+    result = monai_bundle(TRAIN, "training", output_dir=tmp_path / "run", **how)
     assert result.returncode == 0, result.stdout
     assert "using 8 phantoms (drawn by a procedure, not eyes)" in result.stdout
     assert "epoch 2/2: " in result.stdout, "the override wins over --max_epochs 1"

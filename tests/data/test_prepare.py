@@ -21,6 +21,7 @@ from retina_monai.data.phantom.fundus.fundus_phantom import write_phantoms
 from retina_monai.errors import RetinaError
 
 ROOT = Path(__file__).resolve().parents[2]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def make_set(folder: Path, width: int = 16) -> Path:
@@ -198,14 +199,15 @@ def test_the_list_has_every_layout_with_link_and_terms() -> None:
     assert {"DRIVE", "STARE", "IDRiD", "RetinaBloodVessel", "HRF", "FIVES"} < {layout.name for layout in LAYOUTS}
 
 
-def test_the_command_line(tmp_path: Path) -> None:
+def test_the_command_line(run_module: Command, tmp_path: Path) -> None:
     make_set(tmp_path / "a")
-    done = run("prepare", "a", folder=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_module("retina_monai", "prepare", "a", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
     assert "CHASE_DB1: 6 eyes of 3 patients" in done.stdout
     assert len(find_datalist(tmp_path / "datalist.json")["test"]) == 2
-    done = run("prepare", "a", "--format", "nnunet", "--dataset_id", "3", "--skip_unreadable", "yes", folder=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    options = ("--format", "nnunet", "--dataset_id", "3", "--skip_unreadable", "yes")
+    done = run_module("retina_monai", "prepare", "a", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
     assert (tmp_path / "nnUNet_raw" / "Dataset003_CHASE_DB1" / "imagesTs" / "CHASE_DB1_11L_0000.png").is_file()
 
 
@@ -222,16 +224,18 @@ def test_the_command_line(tmp_path: Path) -> None:
         ([], "name one or several"),
     ],
 )
-def test_a_mistake_is_the_last_line_and_changes_nothing(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+def test_a_mistake_is_the_last_line_and_changes_nothing(
+    run_module: Command, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
     make_set(tmp_path / "a")
     (tmp_path / "empty").mkdir()
     (tmp_path / "datalist.json").write_text("mine")
     if not arguments:
         arguments = ["--output", "b.json"]
-    done = run("prepare", *arguments, folder=tmp_path, RETINA_DEBUG="0")
+    done = run_module("retina_monai", "prepare", *arguments, cwd=tmp_path, RETINA_DEBUG="0")
     assert done.returncode == 1
-    assert sentence in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert sentence in done.stdout.splitlines()[-1]
+    assert "Traceback" not in done.stdout
     assert (tmp_path / "datalist.json").read_text() == "mine"
     assert not (tmp_path / "b.json").exists()
 
