@@ -319,7 +319,7 @@ def test_cameras_see_one_eye_each_its_part_of_it() -> None:
     for name, eye in eyes.items():
         assert np.array_equal(eye.veins.points, first.veins.points)
         assert (eye.laterality, eye.disc, eye.fovea) == (first.laterality, first.disc, first.fovea)
-        assert 2 * eye.extent / 0.29 == pytest.approx(CAMERAS[name].degrees)
+        assert 2 * eye.extent / 0.29 == pytest.approx(CAMERAS[name].field.degrees)
     healthy = draw_eye(1)
     assert (healthy.laterality, healthy.disc, healthy.fovea) == (first.laterality, first.disc, first.fovea)
 
@@ -328,7 +328,7 @@ def test_fields_of_view(photographed: dict[str, list[dict[str, Any]]]) -> None:
     for name, samples in photographed.items():
         for sample in samples:
             rows, columns = (np.flatnonzero(sample["fov"][0].any(axis)) for axis in (1, 0))
-            assert len(rows) / len(columns) == pytest.approx(CAMERAS[name].clip, abs=0.02)
+            assert len(rows) / len(columns) == pytest.approx(CAMERAS[name].field.clip, abs=0.02)
             assert 0.08 < sample["vessel"].sum() / sample["fov"].sum() < 0.17
             assert ndimage.label(sample["disc"][0])[1] == 1
     area = {name: np.mean([sample["disc"].mean() for sample in samples]) for name, samples in photographed.items()}
