@@ -5,7 +5,7 @@
 #
 # DATA holds IDRiD, IDRiD_grading, CHASE_DB1, HRF, HRF_rest and FIVES.
 #
-# Takes about two hours on one CPU core with bfloat16, including ten minutes for the phantoms. To resume an interrupted
+# Takes about two and a half hours on one CPU core with bfloat16, including ten minutes for the phantoms. To resume an interrupted
 # training, repeat the printed command with --resume true.
 source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" \
     "IDRiD, IDRiD_grading, CHASE_DB1, HRF, HRF_rest and FIVES" release_disc "$@"
@@ -29,15 +29,19 @@ mixed=(--count 300 --size 512 --grade mixed --myopia mixed)
 # 2. Train on IDRiD and the phantoms, and keep the weights with the best Dice on augmented validation eyes.
 train "" "$output/first"
 
-# 3. Segment discs in the training photographs of four data sets, and train on those with a high confidence too. Drawn
-#    discs are used 24 times as often.
-found=""
-for set in IDRiD_grading CHASE_DB1 HRF_rest FIVES; do
-    bundle --config_file "$configs/inference.json" --input_dir "$data/$set" --split training --kept_masks "[]" \
-        --checkpoint "$output/first/model.pt" --least_confidence 0.85 --output_dir "$output/found/$set"
-    found+=",'$output/found/$set'"
-done
-train "$found" "$output/training" --initial_weights "$output/first/model.pt" --learning_rate 0.0015 --max_epochs 14
+# 3. Segment discs in the training photographs of four data sets, and train on those with a high confidence too. Do this
+#    twice. Drawn discs are used 24 times as often.
+train_on_found() { # weights that segment and initialise, least confidence, epochs, output folder
+    local found="" set
+    for set in IDRiD_grading CHASE_DB1 HRF_rest FIVES; do
+        bundle --config_file "$configs/inference.json" --input_dir "$data/$set" --split training --kept_masks "[]" \
+            --checkpoint "$1" --least_confidence "$2" --output_dir "$4-found/$set"
+        found+=",'$4-found/$set'"
+    done
+    train "$found" "$4" --initial_weights "$1" --learning_rate 0.0015 --max_epochs "$3"
+}
+train_on_found "$output/first/model.pt" 0.85 14 "$output/second"
+train_on_found "$output/second/model.pt" 0.9 12 "$output/training"
 
 # 4. Release the weights in half precision, evaluate on test eyes, and draw the discs found with other cameras.
 "$python" -m retina_monai release "$output/training" unet_disc --overwrite true
