@@ -120,6 +120,8 @@ def synthesize(
     trust: Any = False,
     fov_dir: str | None = None,
     keep_names: Any = False,
+    disc_dir: Any = None,
+    size: Any = None,
 ) -> str | None:
     """Write a labelled synthetic data set: one photograph per vessel map of a folder or per phantom vessel tree.
 
@@ -147,12 +149,16 @@ def synthesize(
         fov_dir: folder with one field of view per vessel map of input_dir, under the same name.
         keep_names: true keeps the names of patients, eyes and files of an unpublished data set. By default they become
             pseudonyms, which cannot be resolved without that data set.
+        disc_dir: folder with one disc mask per vessel map of input_dir, under the same name, for generators that take
+            a disc. By default the discs of the data set are used, or found from the vessel maps.
+        size: side length of the photographs in pixels, if the network supports other sizes than that of the bundle.
     """
     from retina_monai.synthesis import synthesize as run
 
-    maps, folder, fields = (None if path is None else str(path) for path in (input_dir, output_dir, fov_dir))
+    given = (input_dir, output_dir, fov_dir, disc_dir)
+    maps, folder, fields, discs = (None if path is None else str(path) for path in given)
     weights = checkpoint if checkpoint is None or isinstance(checkpoint, dict) else str(checkpoint)
-    options = (batch_size, skip_unreadable, str(split), augment, texture, trust, fields, keep_names)
+    options = (batch_size, skip_unreadable, str(split), augment, texture, trust, fields, keep_names, discs, size)
     written = run(str(bundle), maps, folder, count, seed, str(appearance), weights, *options)
     if os.environ.get("RANK", "0") != "0":  # only the first process prints
         return None

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from retina_monai.data.sets.network_format import NetworkInput, NetworkOutput
 from retina_monai.errors import RetinaError
 from retina_monai.kinds import KINDS
@@ -19,11 +21,13 @@ from retina_monai.kinds import KINDS
 __all__ = ["bundle_kinds", "network_input", "network_output"]
 
 
-def network_input(root: str | Path) -> NetworkInput:
+def network_input(root: str | Path, network: nn.Module | None = None) -> NetworkInput:
     """Input of a bundle's network.
 
     Args:
         root: folder of the bundle.
+        network: the network. If it was trained with fewer input channels than the metadata lists, it gets the first
+            ones.
 
     Raises:
         RetinaError: the metadata is invalid or names an unknown kind.
@@ -31,7 +35,7 @@ def network_input(root: str | Path) -> NetworkInput:
     form = _read(root, "inputs", "image")
     channels = _kinds(root, form)
     if channels:
-        return NetworkInput(channels)
+        return NetworkInput(channels[: getattr(network, "arguments", {}).get("in_channels")])
     try:
         height, width = form["spatial_shape"]
         return NetworkInput((), (int(form["num_channels"]), int(height), int(width)))

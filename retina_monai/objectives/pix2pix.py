@@ -50,11 +50,12 @@ class Pix2Pix:
         segmenter: image ``(B, 3, H, W)`` -> vessel logits ``(B, 1, H, W)``; needed if ``faithfulness_weight`` is not 0.
             It is trained too, on real photographs only.
         faithfulness_weight: weight of the cross-entropy between the segmented vessels of the generated picture and the
-            visible vessels of the condition, the pixelwise minimum of the condition and the segmented vessels of the
-            photograph. Vessels are thus drawn only where the map has them, and as visible as in photographs.
+            visible vessels of the map, the pixelwise minimum of the map and the segmented vessels of the photograph.
+            Vessels are thus drawn only where the map has them, and as visible as in photographs.
         appearance: ``(picture, fov)`` -> picture in the canonical appearance of the training photographs. It is applied
             before any loss, as it is at inference.
-        condition_key, image_key, fov_key: keys of the batch; the field of view is ``(B, 1, H, W)`` in {0, 1}.
+        condition_key, vessel_key, image_key, fov_key: keys of the batch. The vessel map is ``(B, 1, H, W)`` in [-1, 1],
+            the field of view in {0, 1}.
 
     Raises:
         ValueError: ``spectrum_weight`` is given without ``spectrum``, or ``faithfulness_weight`` without ``segmenter``.
@@ -84,6 +85,7 @@ class Pix2Pix:
         faithfulness_weight: float = 0.0,
         appearance: Masked | None = None,
         condition_key: str = "vessel",
+        vessel_key: str = "vessel",
         image_key: str = "image",
         fov_key: str = "fov",
     ) -> None:
@@ -99,6 +101,7 @@ class Pix2Pix:
         self.faithfulness_weight = faithfulness_weight
         self.appearance = appearance
         self.condition_key = condition_key
+        self.vessel_key = vessel_key
         self.image_key = image_key
         self.fov_key = fov_key
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
@@ -117,7 +120,7 @@ class Pix2Pix:
 
     def segmenter_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Loss of the segmenter on real photographs."""
-        vessel = (batch[self.condition_key] + 1) / 2
+        vessel = (batch[self.vessel_key] + 1) / 2
         return {"s_real": self._segmentation(batch, batch[self.image_key], vessel)}
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
@@ -149,9 +152,9 @@ class Pix2Pix:
 
     @torch.no_grad()
     def _visible(self, batch: Batch) -> Tensor:
-        """The condition's vessels as far as they are visible in the photograph; many thin ones hardly are."""
+        """The map's vessels as far as they are visible in the photograph; many thin ones hardly are."""
         found = self.networks["segmenter"](batch[self.image_key]).float().sigmoid()
-        return torch.minimum(found, (batch[self.condition_key] + 1) / 2)
+        return torch.minimum(found, (batch[self.vessel_key] + 1) / 2)
 
     def _segmentation(self, batch: Batch, image: Tensor, vessel: Tensor) -> Tensor:
         fov = batch[self.fov_key]

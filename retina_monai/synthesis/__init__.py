@@ -2,7 +2,7 @@
 
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.chains import Chain, PhotographGenerator
-from retina_monai.synthesis.disc_segmentation import Disc, DiscSegmenter
+from retina_monai.synthesis.disc_segmentation import Disc, DiscFinder, DiscSegmenter, MapDiscSegmenter
 from retina_monai.synthesis.jobs import synthesize
 from retina_monai.synthesis.loading import load, load_chain
 from retina_monai.synthesis.photograph_stream import generate
@@ -12,8 +12,10 @@ from retina_monai.synthesis.stages import Outpainter, VesselColorer
 __all__ = [
     "Chain",
     "Disc",
+    "DiscFinder",
     "DiscSegmenter",
     "LoadedBundle",
+    "MapDiscSegmenter",
     "Outpainter",
     "PhotographGenerator",
     "VesselColorer",

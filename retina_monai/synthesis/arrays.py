@@ -14,7 +14,7 @@ from retina_monai.errors import RetinaError
 from retina_monai.kinds import MASKS
 from retina_monai.transforms.field_of_view import compute_fov
 
-__all__ = ["as_mask", "as_numbers", "photograph_and_fov"]
+__all__ = ["as_mask", "as_numbers", "photograph_and_fov", "vessels_and_masks"]
 
 
 def as_numbers(value: Any, name: str) -> NDArray:
@@ -63,6 +63,36 @@ def as_mask(value: Any, name: str) -> NDArray[np.uint8]:
     if array.max() <= 1 and not np.isin(array, (0, 1)).all():
         raise RetinaError(f"{name} holds values between 0 and 1: give a mask, such as {name} >= 0.5")
     return to_mask(array, name, name)
+
+
+def vessels_and_masks(
+    vessel: Any, fov: Any = None, **others: Any
+) -> tuple[dict[str, NDArray[np.uint8]], NDArray[np.uint8] | None]:
+    """Check a vessel map, its field of view and other masks of the same eye.
+
+    Args:
+        vessel: vessel map in the form accepted by :func:`as_mask`.
+        fov: field of view in the same form, if any.
+        others: masks by kind in the same form; ``None`` for those that are not given.
+
+    Returns:
+        The given masks ``(1, H, W)`` in {0, 1} by kind, including ``vessel``, and the field of view.
+
+    Raises:
+        RetinaError: as :func:`as_mask` and :func:`retina_monai.data.files.mask_checks.check_masks`, or the arrays
+            differ in size.
+    """
+    others = {"fov": fov, **others}
+    masks = {"vessel": as_mask(vessel, "vessel")}
+    masks |= {kind: as_mask(array, kind) for kind, array in others.items() if array is not None}
+    shape = masks["vessel"].shape[1:]
+    if other := [kind for kind, mask in masks.items() if mask.shape[1:] != shape]:
+        raise RetinaError(
+            f"{other[0]} is {masks[other[0]].shape[1:]} and vessel is {shape}: give arrays of the same size"
+        )
+    names, inside = {kind: kind for kind in masks}, masks.pop("fov", None)
+    check_masks(masks, names, inside)
+    return masks, inside
 
 
 def photograph_and_fov(photograph: Any, fov: Any = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -27,6 +27,7 @@ class LoadedBundle:
         bundle: name of a bundle of this library, or path of a bundle.
         checkpoint: weights to use instead of the released ones.
         trust: whether a bundle from outside this library may run its code (:func:`retina_monai.bundle.find_bundle`).
+        size: side length of its pictures in pixels, instead of the size in its ``inference.json``.
 
     Attributes:
         takes: kinds of its input pictures (:mod:`retina_monai.kinds`).
@@ -40,7 +41,13 @@ class LoadedBundle:
         RetinaError: there is no such bundle, or the weights do not fit its network.
     """
 
-    def __init__(self, bundle: str | Path, checkpoint: str | Path | None = None, trust: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: str | Path,
+        checkpoint: str | Path | None = None,
+        trust: bool = False,
+        size: int | None = None,
+    ) -> None:
         self.root = find_bundle(bundle, trust)
         self.name = self.root.name
         self._parser = ConfigParser()
@@ -48,14 +55,16 @@ class LoadedBundle:
         self._parser["bundle_root"] = str(self.root)
         if checkpoint is not None:
             self._parser["checkpoint"] = Path(checkpoint).expanduser()  # MONAI would interpret $, @, % and # in a str
+        if size is not None:
+            self._parser["size"] = size
         self.size, self._device = self.part("size"), self.part("device")
         chain = ("preprocessing", "network", "inferer", "postprocessing")
         self._preprocessing, self.network, self._inferer, self._postprocessing = map(self.part, chain)
         self._noise = self.part("sample_noise") if "sample_noise" in self._parser else None
-        self.takes = network_input(self.root).kinds
         self.network_output = network_output(self.root)
         self.makes = self.network_output.kinds
         self._network_input = self.part("network_input")
+        self.takes = network_input(self.root, self.network).kinds
 
     @cached_property
     def weights(self) -> str:

@@ -24,14 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from retina_monai.bundle import check_size
-from retina_monai.data.files.mask_checks import check_masks
 from retina_monai.data.sets.appearances import Appearances
 from retina_monai.data.sets.network_format import NetworkOutput
-from retina_monai.data.sets.vessel_maps import fit_vessel_map
+from retina_monai.data.sets.vessel_maps import fit_disc, fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.handlers import to_uint8
 from retina_monai.seeds import draw_latent, texture_generator
-from retina_monai.synthesis.arrays import as_mask
+from retina_monai.synthesis.arrays import vessels_and_masks
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.transforms import Appearance, render_appearance
 from retina_monai.transforms.field_of_view import circle
@@ -122,6 +121,8 @@ class Chain:
         for bundle in self.bundles:
             if VESSELS & {*bundle.takes}:
                 drawn = with_both_vessels(drawn)
+            if "disc" in bundle.takes and "disc" not in drawn:
+                drawn = bundle.part("find_disc")(drawn)
             drawn = bundle.draw(drawn, latent)
         return drawn
 
@@ -136,6 +137,7 @@ class PhotographGenerator(Chain):
         appearance: str = "average",
         seed: int = 0,
         index: int = 0,
+        disc: NDArray | None = None,
     ) -> NDArray[np.uint8]:
         """Paint one photograph.
 
@@ -145,22 +147,19 @@ class PhotographGenerator(Chain):
             fov: field of view of the same shape and encoding; defaults to the circle inscribed in the frame.
             appearance: ``average``, a camera's name, ``random``, ``random:CAMERA``, or the path of a photograph.
             seed, index: seed a random appearance, the texture, and the noise of a network that starts from noise.
+            disc: disc mask in the format of ``fov``, for a network that takes one; by default the disc is found from
+                the vessel map (:class:`retina_monai.synthesis.DiscFinder`).
 
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
 
         Raises:
-            RetinaError: as :func:`retina_monai.synthesis.arrays.as_mask` and
-                :func:`retina_monai.data.files.mask_checks.check_masks`; arrays of different sizes; an unknown
-                appearance.
+            RetinaError: as :func:`retina_monai.synthesis.arrays.vessels_and_masks`; or the appearance is unknown.
         """
-        mask = as_mask(vessel, "vessel")
-        inside = None if fov is None else as_mask(fov, "fov")
-        if inside is not None and inside.shape != mask.shape:
-            raise RetinaError(f"fov is {inside.shape[1:]} and vessel is {mask.shape[1:]}: give arrays of the same size")
-        names = {"vessel": "vessel"} | ({} if inside is None else {"fov": "fov"})
-        check_masks({"vessel": mask}, names, inside)
-        fitted = fit_vessel_map(mask, inside, self.size)
+        masks, inside = vessels_and_masks(vessel, fov, disc=disc)
+        fitted = fit_vessel_map(masks["vessel"], inside, self.size)
+        if disc is not None:
+            fitted["disc"] = fit_disc(masks["disc"], inside, self.size)
         chosen = None if self.appearances is None else self.appearances.choose(appearance, seed, index)
         return self.paint(fitted, chosen, texture_generator(seed, index), draw_latent(seed, index))
 

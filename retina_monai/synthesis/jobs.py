@@ -37,6 +37,7 @@ from retina_monai.synthesis.ranks import Ranks, joined
 __all__ = ["synthesize"]
 
 SWITCHES = ("skip_unreadable", "texture", "keep_names")
+FOLDERS = ("fov_dir", "disc_dir")
 Weights = str | Path | Mapping[str, str | Path]
 
 
@@ -56,6 +57,8 @@ def synthesize(
     trust: bool | str = False,
     fov_dir: str | Path | None = None,
     keep_names: bool | str = False,
+    disc_dir: str | Path | None = None,
+    size: int | None = None,
 ) -> Path:
     """Generate one photograph per vessel map of a folder or per phantom vessel tree.
 
@@ -82,6 +85,10 @@ def synthesize(
         fov_dir: folder with one field of view per vessel map of ``input_dir``, under the same name.
         keep_names: whether to keep unpublished names of patients, eyes and files. Otherwise they become pseudonyms
             (:mod:`retina_monai.data.listing.pseudonyms`).
+        disc_dir: folder with one disc mask per vessel map of ``input_dir``, under the same name, for generators that
+            take a disc. Defaults to the disc masks of the data set, and to the discs found from the vessel maps if it
+            has none.
+        size: side length of the photographs in pixels; defaults to the size of the bundle.
 
     Returns:
         ``output_dir``: ``images``, ``vessels``, ``vessel_shares``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
@@ -100,8 +107,9 @@ def synthesize(
         "texture": texture,
         "fov_dir": expand_home(fov_dir),
         "keep_names": keep_names,
+        "disc_dir": expand_home(disc_dir),
     }
-    choice = _Choice(bundle, checkpoint, expand_home(output_dir), expand_home(input_dir), count, trust, options)
+    choice = _Choice(bundle, checkpoint, expand_home(output_dir), expand_home(input_dir), count, trust, size, options)
     with joined() as ranks:
         work = _Work(choice)
         try:
@@ -122,6 +130,7 @@ class _Choice:
     input_dir: str | Path | None
     count: int | None
     trust: bool | str
+    size: int | None
     options: Mapping[str, Any]
 
     def check(self, batch_size: int | None) -> None:
@@ -134,17 +143,18 @@ class _Choice:
             raise RetinaError("count is the number of phantoms: give either --count or --input_dir")
         if self.input_dir is None and options["split"] != "all":
             raise RetinaError(f"split {options['split']} needs a data set: give --input_dir, or leave out --split")
-        if self.input_dir is None and options["fov_dir"] is not None:
-            raise RetinaError("fov_dir needs a folder of vessel maps: give --input_dir, or leave out --fov_dir")
+        for key in FOLDERS:
+            if self.input_dir is None and options[key] is not None:
+                raise RetinaError(f"{key} needs a folder of vessel maps: give --input_dir, or leave out --{key}")
         paths = {"input_dir": self.input_dir, "output_dir": self.output_dir}
-        for key, path in (paths | {key: options[key] for key in ("fov_dir", "appearance")}).items():
+        for key, path in (paths | {key: options[key] for key in (*FOLDERS, "appearance")}).items():
             check_path(key, path)
         if options["appearance"].startswith(("$", "@", "%")):  # MONAI would interpret these in inference.json
             raise RetinaError(
                 f"appearance {options['appearance']} is unknown: give ./{options['appearance']} if it is the path of a "
                 "photograph"
             )
-        given = {"count": self.count, "batch_size": batch_size}
+        given = {"count": self.count, "batch_size": batch_size, "size": self.size}
         counts = {key: value for key, value in given.items() if value is not None}
         rules = {"count": "phantom_count"}
         check_settings({key: options[key] for key in ("seed", "augment")} | counts, rules)
@@ -153,16 +163,18 @@ class _Choice:
 
     def load(self) -> Chain:
         if isinstance(self.bundle, Chain):
+            if self.size not in (None, self.bundle.size):
+                raise RetinaError(f"{self.bundle.name} is already loaded with size {self.bundle.size}: leave out size")
             return self.bundle
         for path in self.checkpoint.values() if isinstance(self.checkpoint, Mapping) else [self.checkpoint]:
             check_path("checkpoint", path)
-        return load_chain(self.bundle, self.checkpoint, parse_switch(self.trust, "trust"))
+        return load_chain(self.bundle, self.checkpoint, parse_switch(self.trust, "trust"), self.size)
 
     def for_bundle(self, bundle: LoadedBundle) -> dict[str, Any]:
         """The options that the bundle's ``inference.json`` has."""
         count = {"phantom_count": self.count, "count": self.count} if self.count is not None else {}
         given = {**self.options, **count, "input_dir": self.input_dir}
-        given |= {key: Path(given[key]) for key in ("input_dir", "fov_dir") if given[key] is not None}
+        given |= {key: Path(given[key]) for key in ("input_dir", *FOLDERS) if given[key] is not None}
         given |= {key: parse_switch(given[key], key) for key in SWITCHES}
         return {key: value for key, value in given.items() if key in bundle.options()}
 

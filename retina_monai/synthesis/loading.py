@@ -10,7 +10,7 @@ from retina_monai.bundle import bundle_kinds, find_bundle, is_bare
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.bundles import LoadedBundle
 from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
-from retina_monai.synthesis.disc_segmentation import DiscSegmenter
+from retina_monai.synthesis.disc_segmentation import DiscSegmenter, MapDiscSegmenter
 from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
 
@@ -20,6 +20,7 @@ JOIN = "+"
 FUNCTIONS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {
     (("image",), ("vessel",)): VesselSegmenter,
     (("image",), ("disc",)): DiscSegmenter,
+    (("vessel_share",), ("disc",)): MapDiscSegmenter,
     (("vessel_share",), ("color_vessel",)): VesselColorer,
     (("color_vessel", "vessel_share"), ("image",)): Outpainter,
 }
@@ -30,6 +31,7 @@ def load(
     bundle: str | Path = "pix2pix_vessel",
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
     trust: bool = False,
+    size: int | None = None,
 ) -> Any:
     """Load a bundle or a chain of bundles as a function.
 
@@ -38,13 +40,15 @@ def load(
             chain (``two_stage``); or ``FOLDER/two_stage`` for the chain of the bundles in ``FOLDER``.
         checkpoint: weights to use instead of the released ones; for a chain a dictionary by bundle name.
         trust: whether a bundle from outside this library may run its code (:func:`retina_monai.bundle.find_bundle`).
+        size: side length of its pictures in pixels, for networks that support other sizes than that of the bundle.
 
     Returns:
         The function depends on what the bundle or chain does:
 
         - it paints photographs: vessel map -> photograph (:class:`PhotographGenerator`);
         - it segments vessels: photograph -> vessel probabilities (:class:`VesselSegmenter`);
-        - it segments the optic disc: photograph -> disc, confidence and laterality (:class:`DiscSegmenter`);
+        - it segments the optic disc: photograph -> disc, confidence and laterality (:class:`DiscSegmenter`), or the
+          same from a vessel map (:class:`MapDiscSegmenter`);
         - it colours vessels: vessel map -> colour vessel mask (:class:`VesselColorer`);
         - it outpaints: colour vessel mask, vessel map and field of view -> photograph in the canonical appearance
           (:class:`Outpainter`);
@@ -59,15 +63,15 @@ def load(
         raise RetinaError(f"{bundle} is one bundle: give --checkpoint as a file, not {dict(checkpoint)}")
     kinds = [bundle_kinds(find_bundle(name, trust)) for name in names]
     if len(names) == 1 and kinds[0] in FUNCTIONS:
-        return FUNCTIONS[kinds[0]](names[0], checkpoint, trust)
+        return FUNCTIONS[kinds[0]](names[0], checkpoint, trust, size)
     if imageless := [name for name, (_, makes) in zip(names, kinds, strict=True) if not makes]:
         raise RetinaError(f"bundle {imageless[0]} makes no picture: run it with python -m monai.bundle run")
     single = None if isinstance(checkpoint, Mapping) else checkpoint
     weights = [single] if len(names) == 1 else _weights_of(bundle, [Path(name).name for name in names], checkpoint)
-    loaded = [LoadedBundle(name, file, trust) for name, file in zip(names, weights, strict=True)]
+    loaded = [LoadedBundle(name, file, trust, size) for name, file in zip(names, weights, strict=True)]
     named = Path(bundle).name if Path(bundle).name in CHAINS else JOIN.join(one.name for one in loaded)
     chain = Chain(named, *loaded)
-    draws = set(chain.takes) == {"vessel_share"} and "image" in chain.makes
+    draws = "image" in chain.makes and {"vessel_share"} <= {*chain.takes} <= {"vessel_share", "disc"}
     return PhotographGenerator(named, *loaded) if draws else chain
 
 
@@ -75,13 +79,14 @@ def load_chain(
     bundle: str | Path = "pix2pix_vessel",
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
     trust: bool = False,
+    size: int | None = None,
 ) -> Chain:
     """As :func:`load`, but always return a :class:`Chain`.
 
     Raises:
         RetinaError: as :func:`load`.
     """
-    loaded = load(bundle, checkpoint, trust)
+    loaded = load(bundle, checkpoint, trust, size)
     return loaded if isinstance(loaded, Chain) else Chain(loaded.name, loaded)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,16 +17,11 @@ class VesselSegmenter(LoadedBundle):
     """A bundle that segments the vessels of photographs.
 
     Args:
-        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
+        bundle, checkpoint, trust, size: as for :class:`LoadedBundle`.
 
     Raises:
         RetinaError: as :class:`LoadedBundle`.
     """
-
-    def __init__(
-        self, bundle: str | Path = "iternet_vessel", checkpoint: str | Path | None = None, trust: bool = False
-    ) -> None:
-        super().__init__(bundle, checkpoint, trust)
 
     def __call__(self, photograph: NDArray[np.uint8], fov: NDArray | None = None) -> NDArray[np.float32]:
         """Segment the vessels of one photograph.

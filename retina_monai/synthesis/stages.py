@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,13 +19,8 @@ class VesselColorer(LoadedBundle):
     """A bundle that colours the vessels of a vessel map.
 
     Args:
-        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
+        bundle, checkpoint, trust, size: as for :class:`LoadedBundle`.
     """
-
-    def __init__(
-        self, bundle: str | Path = "pix2pix_color_vessel", checkpoint: str | Path | None = None, trust: bool = False
-    ) -> None:
-        super().__init__(bundle, checkpoint, trust)
 
     def __call__(self, share: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Colour one map.
@@ -49,13 +42,8 @@ class Outpainter(LoadedBundle):
     """A bundle that paints the photograph around a colour vessel mask without changing the vessels.
 
     Args:
-        bundle, checkpoint, trust: as for :class:`LoadedBundle`.
+        bundle, checkpoint, trust, size: as for :class:`LoadedBundle`.
     """
-
-    def __init__(
-        self, bundle: str | Path = "lama_fundus", checkpoint: str | Path | None = None, trust: bool = False
-    ) -> None:
-        super().__init__(bundle, checkpoint, trust)
 
     def __call__(
         self, color: NDArray[np.uint8], share: NDArray[np.float32], fov: NDArray[np.uint8]

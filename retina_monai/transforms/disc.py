@@ -153,19 +153,21 @@ class FindDiscd(MapTransform):
     Args:
         keys: keys of the probabilities ``(1, S, S)``, which become masks ``(1, H, W)`` in {0, 1}.
         fov_key: key of the field of view ``(1, H, W)`` in {0, 1}, in original size.
-        box_key: key of the crop's box in the photograph.
+        box_key: key of the crop's box in the photograph, or ``None`` if probabilities and field of view have the same
+            size.
         least_confidence: minimum confidence of a disc.
     """
 
     def __init__(
-        self, keys: KeysCollection, fov_key: str = "fov", box_key: str = "box", least_confidence: float = 0.0
+        self, keys: KeysCollection, fov_key: str = "fov", box_key: str | None = "box", least_confidence: float = 0.0
     ) -> None:
         super().__init__(keys)
         self.fov_key, self.box_key, self.least_confidence = fov_key, box_key, least_confidence
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        fov, box = (_array(result[key]) for key in (self.fov_key, self.box_key))
+        fov = _array(result[self.fov_key])
+        box = (0, 0, *fov.shape[1:]) if self.box_key is None else _array(result[self.box_key])
         for key in self.key_iterator(result):
             mask, confidence, side = disc_in_photograph(_array(result[key]), box, fov, self.least_confidence)
             result |= {key: torch.from_numpy(mask), "confidence": confidence, "side": side}

@@ -45,9 +45,13 @@ TASKS = {
     for bundle in BUNDLES
 }
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name, scope="module")
-every_bundle_that_writes_a_set = pytest.mark.parametrize(
+every_bundle_that_writes_a_set = pytest.mark.parametrize(  # with photographs
     "bundle",
-    [bundle for bundle in BUNDLES if TASKS[bundle] in (*PHOTOGRAPHS, "Segmentation")],
+    [
+        bundle
+        for bundle in BUNDLES
+        if TASKS[bundle] in (*PHOTOGRAPHS, "Segmentation") and "image" in sum(bundle_kinds(bundle), ())
+    ],
     ids=lambda path: path.name,
     scope="module",
 )

@@ -83,6 +83,17 @@ def test_cameras_are_drawn_equally_often_and_segmented_maps_less_often(
             assert abs(sum(counts) - 30 * share) < 1
 
 
+def test_cameras_are_drawn_in_given_proportions() -> None:
+    eyes = balanced(1.0).eyes
+    data = BalancedEyes(eyes, camera_weights={"A": 0.25, "C": 1.75})
+    counts = Counter(data[epoch, place]["dataset"] for epoch in range(1, 21) for place in range(30))
+    assert all(
+        abs(counts[camera] / 600 - share) < 0.02 for camera, share in zip("ABC", (1 / 12, 1 / 3, 7 / 12), strict=True)
+    )
+    with pytest.raises(RetinaError, match="camera_weights of A must be > 0, got 0"):
+        BalancedEyes(eyes, camera_weights={"A": 0})
+
+
 def test_repeated_draws_of_an_eye_differ_and_are_reproducible() -> None:
     one, other = balanced(1.0), balanced(1.0)
     drawn = {(epoch, place): one[epoch, place]["drawn"] for epoch in range(1, 5) for place in range(30)}

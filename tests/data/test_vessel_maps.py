@@ -129,3 +129,45 @@ def test_fields_of_view_of_a_folder(tmp_path: Path, phantoms: Path) -> None:
         VesselMaps(tmp_path / "maps", 48, fov_dir=tmp_path / "fields")
     with pytest.raises(RetinaError, match="fov_dir"):
         VesselMaps(tmp_path / "maps", 48, fov_dir=tmp_path / "none")
+
+
+def found_at_the_left(sample: dict[str, Any]) -> dict[str, Any]:
+    disc = np.zeros_like(sample["fov"])
+    disc[:, 20:28, 8:16] = 1
+    return {**sample, "disc": disc, "disc_by": "a finder"}
+
+
+def test_discs_come_from_the_data_set_and_are_warped_with_the_vessels(phantoms: Path) -> None:
+    assert "disc" not in VesselMaps(phantoms, 64)[0] and "disc" not in VesselMaps(phantoms, 64).kinds
+    plain = VesselMaps(phantoms, 64, find_disc=found_at_the_left)
+    warped = VesselMaps(phantoms, 64, augment=1, seed=4, find_disc=found_at_the_left)
+    assert "disc" in plain.kinds
+    for place, (item, other) in enumerate(zip(all_of(plain), all_of(warped), strict=True)):
+        assert item["disc"].dtype == np.uint8 and set(np.unique(item["disc"])) == {0, 1} and "disc_by" not in item
+        warp = draw_warp(4, place)
+        expected = warp(item["disc"][0].astype(np.float32)) >= 0.5
+        overlap = 2 * (expected & (other["disc"][0] > 0)).sum() / (expected.sum() + other["disc"].sum())
+        assert overlap > 0.85, "warped at a coarser size"
+
+
+def test_discs_of_a_folder_and_discs_that_are_found(phantoms: Path, tmp_path: Path) -> None:
+    alone = VesselMaps(phantoms / "vessels", 64, find_disc=found_at_the_left)[0]
+    assert alone["disc_by"] == "a finder" and alone["disc"][0, 24, 12] == 1
+    for path in (phantoms / "discs").iterdir():
+        shutil.copy(path, tmp_path)
+    given = VesselMaps(phantoms / "vessels", 64, disc_dir=tmp_path, find_disc=found_at_the_left)[0]
+    own = VesselMaps(phantoms, 64, find_disc=found_at_the_left)[0]
+    assert "disc_by" not in given and given["disc"].any() and own["disc"].any()
+    next(tmp_path.iterdir()).unlink()
+    with pytest.raises(RetinaError, match=r"disc_dir .* has no disc mask for"):
+        VesselMaps(phantoms / "vessels", 64, disc_dir=tmp_path, find_disc=found_at_the_left)
+
+
+def test_other_discs_are_another_set(phantoms: Path, tmp_path: Path) -> None:
+    shutil.copytree(phantoms / "discs", tmp_path / "discs")
+    for path in (tmp_path / "discs").iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path)
+    without = VesselMaps(phantoms, 64).settings
+    own = VesselMaps(phantoms, 64, find_disc=found_at_the_left).settings
+    other = VesselMaps(phantoms, 64, disc_dir=tmp_path / "discs", find_disc=found_at_the_left).settings
+    assert len({entry["inputs"] for entry in (without, own, other)}) == 3

@@ -63,11 +63,12 @@ def test_eyes_without_a_drawn_disc_are_counted_and_shown(tmp_path: Path) -> None
         ("IDRiD", metric, 2) for metric in ("dice", "distance", "width")
     }
     assert state.metrics["IDRiD dice"] == pytest.approx(0.5)
-    assert [(line["dataset"], line["photographs"], line["with a disc"]) for line in written["found"]] == [
-        ("IDRiD", 2, 1),
-        ("HRF", 2, 1),
+    counts = ("dataset", "photographs", "with a disc", "compared", "near")
+    assert [tuple(line[key] for key in counts) for line in written["found"]] == [
+        ("IDRiD", 2, 1, 2, 1),
+        ("HRF", 2, 1, 0, 0),
     ]
-    assert "| HRF | 2 | 1 | 0.80 | 0.80 |" in (tmp_path / "table.md").read_text()
+    assert "| HRF | 2 | 1 | 0 of 0 | 0.80 | 0.80 |" in (tmp_path / "table.md").read_text()
     with open(tmp_path / "eyes.csv", newline="") as file:
         assert [(row["name"], row["found"], row["dice"] == "") for row in csv.DictReader(file)] == [
             ("a", "1", False),

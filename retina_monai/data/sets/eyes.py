@@ -42,31 +42,30 @@ def find_eyes(
     size: int = 512,
     seed: int = 0,
     skip_unreadable: bool | str = False,
-    kind: str | None = "vessel",
+    kind: str | Sequence[str] | None = "vessel",
     mixed: bool = False,
 ) -> dict[str, Any]:
-    """The datalist of one or several data sets, or of phantoms, limited to eyes with a mask of one kind.
+    """The datalist of one or several data sets, or of phantoms, limited to eyes with masks of the given kinds.
 
     Args:
         dataset_dir: data set with a known layout, a list of data sets, or ``None`` to use phantoms.
         phantom_dir: folder where phantoms are written once.
         count, size, seed, mixed: properties of the phantoms, see :func:`input_or_phantoms`.
         skip_unreadable: switch, whether to leave out eyes with a broken file.
-        kind: kind of mask that every eye must have, or ``None`` to keep all eyes.
+        kind: kind of mask that every eye must have, or a list of kinds, or ``None`` to keep all eyes.
 
     Raises:
-        RetinaError: if no eye has a mask of this kind, or as ``find_datalist`` and ``write_phantoms``.
+        RetinaError: if no eye has these masks, or as ``find_datalist`` and ``write_phantoms``.
     """
     skip = parse_switch(skip_unreadable, "skip_unreadable")
     datalist = find_datalist(input_or_phantoms(dataset_dir, phantom_dir, count, size, seed, mixed), skip)
-    if kind is None:
-        return datalist
-    eyes = {split: with_kind(items, kind) for split, items in datalist.items()}
-    if not any(eyes.values()):
-        raise RetinaError(
-            f"dataset_dir {dataset_dir} has no eye with a {KINDS[kind].name}: give a data set that has one"
-        )
-    return eyes
+    for one in [kind] if isinstance(kind, str) else kind or ():
+        datalist = {split: with_kind(items, one) for split, items in datalist.items()}
+        if not any(datalist.values()):
+            raise RetinaError(
+                f"dataset_dir {dataset_dir} has no eye with a {KINDS[one].name}: give a data set that has one"
+            )
+    return datalist
 
 
 def with_kind(items: Sequence[Item], kind: str) -> list[Item]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,11 @@ from retina_monai.data.listing.layout import Datalist, Item
 from retina_monai.data.sets.dataset import CachedEyes
 from retina_monai.errors import RetinaError, join_first
 from retina_monai.seeds import augmentation_seed
+from retina_monai.settings import Number, Rule
 
 __all__ = ["BalancedEyes", "RepeatedEyes", "refuse_synthetic"]
+
+SETTINGS: dict[str, Rule] = {"found_weight": Number(0, open="low")}
 
 FIRST = -2  # augmentation_seed has -1 for the order of eyes
 
@@ -45,7 +48,7 @@ class RepeatedEyes(Dataset):
 
 
 class BalancedEyes(Dataset):
-    """Draw the eyes of every camera equally often, and eyes with a segmented vessel map less often than others.
+    """Draw the eyes of every camera equally often, or in given proportions.
 
     An epoch has as many draws as there are eyes. Each eye is drawn in proportion to its weight by systematic sampling:
     its number of draws differs from the expected number by less than one. Repeated draws of an eye in an epoch differ
@@ -55,15 +58,28 @@ class BalancedEyes(Dataset):
         eyes: data set to draw from. The camera of an item is its ``dataset``.
         found_weight: weight of an eye whose vessel map was segmented by a network (``vessel_by``), relative to one with
             a map drawn by an observer.
+        camera_weights: weight of each camera by name, 1 if not listed.
+
+    Raises:
+        RetinaError: a weight is not positive.
     """
 
-    def __init__(self, eyes: CachedEyes, found_weight: float = 1.0) -> None:
+    def __init__(
+        self, eyes: CachedEyes, found_weight: float = 1.0, camera_weights: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__(eyes.data)
         self.eyes = eyes
         self.seed = eyes.seed
+        given = dict(camera_weights or {})
+        for camera, weight in given.items():
+            if not (isinstance(weight, int | float) and weight > 0):
+                raise RetinaError(f"camera_weights of {camera} must be > 0, got {weight}")
         cameras = Counter(item.get("dataset") for item in eyes.data)
         weights = [
-            (found_weight if item.get("vessel_by") else 1.0) / cameras[item.get("dataset")] for item in eyes.data
+            given.get(item.get("dataset", ""), 1.0)
+            * (found_weight if item.get("vessel_by") else 1.0)
+            / cameras[item.get("dataset")]
+            for item in eyes.data
         ]
         expected = len(weights) * np.array(weights) / sum(weights)
         self._ends = np.cumsum(expected)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,21 @@ from retina_monai.data.listing.layouts import UnknownLayoutError, conditions_fin
 from retina_monai.data.listing.pseudonyms import pseudonymised
 from retina_monai.data.sets.eyes import find_fov, with_kind
 from retina_monai.errors import RetinaError, join_first, parse_switch
+from retina_monai.kinds import KINDS
 from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
 from retina_monai.transforms.vessel_label import FINE, cut_label, reduce_label, regrid, vessel_label
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
-__all__ = ["VesselMaps", "field_of_view", "find_vessel_maps", "fit_label", "fit_vessel_map", "warp_vessel_map"]
+__all__ = [
+    "VesselMaps",
+    "field_of_view",
+    "find_vessel_maps",
+    "fit_disc",
+    "fit_label",
+    "fit_vessel_map",
+    "warp_vessel_map",
+]
 
 logger = logging.getLogger("retina_monai")
 ALL = "all"
@@ -40,7 +49,7 @@ TEXTS = ("name", "patient", "laterality", "index", "condition", "condition_datas
 
 
 class VesselMaps(Dataset):
-    """Samples for generating photographs: vessel map and field of view of the same size.
+    """Samples for generating photographs: vessel map, field of view and, if needed, optic disc, of the same size.
 
     Maps are resized as in training: cropped to the field of view if known, padded to a square and resized by area
     averaging, so that each pixel holds the share covered by vessels. A map without a field of view is not cropped, and
@@ -51,6 +60,8 @@ class VesselMaps(Dataset):
 
     - ``vessel_share`` float32 ``(1, size, size)`` in [0, 255],
     - ``vessel`` and ``fov`` uint8 ``(1, size, size)`` in {0, 1},
+    - with ``find_disc``, ``disc`` in the same format: the disc mask of the data set or of ``disc_dir`` if there is one,
+      otherwise the disc that ``find_disc`` finds,
     - ``name``, ``patient``, ``laterality`` (empty where unknown), ``source`` and ``index``,
     - ``condition`` and ``condition_dataset`` (empty where unknown), the name and data set of the eye with this map,
     - ``augmented``, 0 or 1,
@@ -70,14 +81,14 @@ class VesselMaps(Dataset):
             set.
         keep_names: switch, whether to keep names of eyes, patients and files that are not published, instead of
             pseudonyms (:func:`retina_monai.data.listing.pseudonyms.pseudonymised`).
+        disc_dir: folder with a disc mask for each map, of the same name. It takes precedence over those of a data set.
+        find_disc: sample -> sample with ``disc``, for maps without a disc mask; has ``settings`` that determine its
+            result (:class:`retina_monai.synthesis.DiscFinder`). ``None`` if the generator takes no disc.
 
     Raises:
         RetinaError: as :func:`find_vessel_maps`. For an item, as
             :func:`retina_monai.data.files.mask_checks.check_masks`.
     """
-
-    kinds = ("vessel", "vessel_share", "fov")
-    """Kinds of image in a sample."""
 
     def __init__(
         self,
@@ -90,10 +101,13 @@ class VesselMaps(Dataset):
         seed: int = 0,
         fov_dir: str | Path | None = None,
         keep_names: bool | str = False,
+        disc_dir: str | Path | None = None,
+        find_disc: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         self.size = size
         self.augment, self.seed, self.split = augment, seed, split
-        found = find_vessel_maps(input_dir, skip_unreadable, split, fov_dir)
+        self.find_disc = find_disc
+        found = find_vessel_maps(input_dir, skip_unreadable, split, {"fov": fov_dir, "disc": disc_dir})
         self.maps = pseudonymised(found, parse_switch(keep_names, "keep_names"))
         if framed := sum("fov" not in item and "image" not in item for item in self.maps):
             logger.info(
@@ -104,12 +118,19 @@ class VesselMaps(Dataset):
         places = range(len(self.maps) * max(augment, 1))
         super().__init__(array("q", (place for place in places if self.name(place) not in finished)))
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of image in a sample."""
+        return ("vessel", "vessel_share", "fov", *(("disc",) if self.find_disc else ()))
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Settings that determine the samples: ``size``, ``seed``, ``split``, ``augment``, and a map fingerprint."""
         used = [{key: item[key] for key in item if key != "image" or "fov" not in item} for item in self.maps]
-        inputs = conditions_fingerprint(used, ("vessel", "fov", "image"))
-        return {"size": self.size, "seed": self.seed, "split": self.split, "augment": self.augment, "inputs": inputs}
+        inputs = conditions_fingerprint(used, ("vessel", "fov", "image", *(("disc",) if self.find_disc else ())))
+        found: dict[str, Any] = getattr(self.find_disc, "settings", {})
+        own = {"size": self.size, "seed": self.seed, "split": self.split, "augment": self.augment, "inputs": inputs}
+        return own | found
 
     def name(self, place: int) -> str:
         """Name of sample ``place`` among all samples, including finished ones."""
@@ -118,17 +139,25 @@ class VesselMaps(Dataset):
 
     def _transform(self, index: int) -> Any:
         item = self._item(self.data[index])
-        vessel, fov = read_mask(item["vessel"], key="vessel"), field_of_view(item)
-        check_masks({"vessel": vessel}, item, fov)
+        keys = ["vessel"] + (["disc"] if self.find_disc and "disc" in item else [])
+        masks, fov = {key: read_mask(item[key], key=key) for key in keys}, field_of_view(item)
+        check_masks(masks, item, fov)
+        vessel, disc = masks["vessel"], masks.get("disc")
         sample = {key: item[key] for key in TEXTS} | {"source": item.get("source", item["vessel"])}
         if item["augmented"]:
             warp = draw_warp(self.seed, item["index"])
             sample |= warp_vessel_map(vessel, fov, self.size, warp)
             sample["laterality"] = warp.laterality(item["laterality"])
         else:
+            warp = None
             sample |= fit_vessel_map(vessel, fov, self.size)
             sample["vessel"] = fit_label(vessel, fov, self.size)
-        return sample
+        if self.find_disc is None:
+            return sample
+        if disc is None:
+            return self.find_disc(sample)
+        found_by = {"disc_by": item["disc_by"]} if item.get("disc_by") else {}
+        return sample | found_by | {"disc": fit_disc(disc, fov, self.size, warp) * sample["fov"]}
 
     def _item(self, place: int) -> dict[str, Any]:
         """Metadata of sample ``place``."""
@@ -159,6 +188,22 @@ def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp:
     label = reduce_label(_warped(regrid(_square(vessel, fov) > 0, FINE * size), warp), share[0] / 255)
     masks = {"fov": inside, "vessel": cut_label(label, inside[0])[None]}
     return {"vessel_share": share} | {kind: mask.astype(np.uint8) for kind, mask in masks.items()}
+
+
+def fit_disc(disc: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp | None = None) -> np.ndarray:
+    """A disc mask, aligned with the output of :func:`fit_vessel_map` or of :func:`warp_vessel_map`.
+
+    Args:
+        disc: disc mask ``(1, H, W)`` in {0, 1}.
+        fov, size: as for the vessel map.
+        warp: warp of the vessel map, if any.
+
+    Returns:
+        uint8 ``(1, size, size)`` in {0, 1}.
+    """
+    share = _square(disc, fov)[None]
+    share = resize_area(share, size) if warp is None else resize_area(warp(resize_area(share, 2 * size)[0])[None], size)
+    return np.asarray(share >= 0.5).astype(np.uint8)
 
 
 def fit_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int) -> dict[str, np.ndarray]:
@@ -221,19 +266,20 @@ def find_vessel_maps(
     input_dir: str | Path,
     skip_unreadable: bool | str = False,
     split: str = "all",
-    fov_dir: str | Path | None = None,
+    mask_dirs: Mapping[str, str | Path | None] = {},
 ) -> list[dict[str, Any]]:
     """List vessel maps as datalist items with ``vessel``, ``name`` and ``patient``, sorted by name.
 
-    Items have ``image`` and ``fov`` where known.
+    Items have ``image``, ``fov`` and ``disc`` where known.
 
     Args:
-        input_dir, skip_unreadable, split, fov_dir: see :class:`VesselMaps`.
+        input_dir, skip_unreadable, split: see :class:`VesselMaps`.
+        mask_dirs: kind of mask -> folder with such a mask for each map, of the same name, or ``None``.
 
     Raises:
         RetinaError: if the folder does not exist or has no vessel maps; if two maps have the same name; if files are
-            broken (one sentence lists all); if the split is unknown, empty, or not defined by the folder; or if
-            ``fov_dir`` is not a folder or lacks the field of view of a map.
+            broken (one sentence lists all); if the split is unknown, empty, or not defined by the folder; or if one of
+            ``mask_dirs`` is not a folder or lacks the mask of a map.
     """
     if split not in (ALL, *SPLITS):
         raise RetinaError(f"split {split} is unknown: give {', '.join(SPLITS)} or {ALL}")
@@ -255,22 +301,23 @@ def find_vessel_maps(
         raise RetinaError(f"input_dir {folder} has no vessel map for {split}: give another --split, or leave it out")
     if not items:
         raise RetinaError(f"input_dir {folder} holds no vessel map: it takes {', '.join(IMAGE_SUFFIXES)}")
-    if fov_dir is not None:
-        items = check_files(_with_fields_of_view(items, Path(fov_dir)), skip)
+    for kind, masks in mask_dirs.items():
+        if masks is not None:
+            items = check_files(_with_masks(items, kind, Path(masks)), skip)
     return sorted(check_contents(items, skip) if skip else items, key=lambda item: str(item["name"]))
 
 
-def _with_fields_of_view(items: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Add fields of view, which are named like the file of the map, the file of the photograph, or the item."""
+def _with_masks(items: list[dict[str, Any]], kind: str, folder: Path) -> list[dict[str, Any]]:
+    """Add masks of a kind, which are named like the file of the map, the file of the photograph, or the item."""
+    name = KINDS[kind].name
     if not folder.is_dir():
-        raise RetinaError(f"fov_dir {folder} is not a directory: name the folder that holds the fields of view")
-    fields = pictures_by_name([folder])
-    found = [next((fields[name] for name in _file_names(item) if name in fields), None) for item in items]
+        raise RetinaError(f"{kind}_dir {folder} is not a directory: name the folder that holds a {name} for each map")
+    masks = pictures_by_name([folder])
+    found = [next((masks[name] for name in _file_names(item) if name in masks), None) for item in items]
     if missing := [item["vessel"] for item, path in zip(items, found, strict=True) if path is None]:
-        raise RetinaError(
-            f"fov_dir {folder} has no field of view for {join_first(missing)}: name it after the vessel map"
-        )
-    return [item | {"fov": str(path)} for item, path in zip(items, found, strict=True)]
+        raise RetinaError(f"{kind}_dir {folder} has no {name} for {join_first(missing)}: name it after the vessel map")
+    given = [{key: value for key, value in item.items() if key != f"{kind}_by"} for item in items]
+    return [item | {kind: str(path)} for item, path in zip(given, found, strict=True)]
 
 
 def _file_names(item: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = ["DiscReport", "disc_figures"]
 METRICS = ("dice", "distance", "width")
 SHOWN = 320  # side of a picture in the grids, in pixels
 NEAR = 2.0  # side of a close-up, in disc diameters
+NEARBY = 0.25  # maximum distance of centres that are counted as near, in diameters of the annotated disc
 CLOSEST = 0.2  # minimum side of a close-up, relative to the field of view
 FOUND, DRAWN = (255, 255, 255), (0, 114, 178)  # the latter: Okabe and Ito 2008
 
@@ -29,14 +31,18 @@ class DiscReport(EyeReport):
 
     Writes ``table.md``, ``report.json``, ``eyes.csv``, ``grid.png`` (two eyes of each data set) and
     ``grid_<dataset>.png``. Means are over eyes with an annotated disc, 95 % intervals over patients. For each data set,
-    the report also counts the photographs in which a disc was found, with or without an annotation.
+    the report also counts the photographs in which a disc was found, with or without an annotation, and those whose
+    centre is within a quarter of a diameter of the annotated one.
 
     Args:
         output_dir: folder to write to.
         about: description of the evaluation (checkpoint, size, ...), copied into ``report.json``.
+        shown: what the discs were found in, for the titles of the pictures.
     """
 
-    titles = ("photograph", "disc found (white), drawn (blue)", "the same, closer")
+    def __init__(self, output_dir: str | Path, about: dict[str, Any] | None = None, shown: str = "photograph") -> None:
+        super().__init__(output_dir, about)
+        self.titles = (shown, "disc found (white), drawn (blue)", "the same, closer")
 
     def add(self, item: dict[str, Any]) -> None:
         """Measure one eye.
@@ -100,6 +106,8 @@ def _count(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "dataset": name,
             "photographs": len(group),
             "with a disc": sum(row["found"] for row in group),
+            "compared": sum(row["distance"] != "" for row in group),
+            "near": sum(row["distance"] != "" and row["distance"] <= NEARBY for row in group),
             "least confidence": min(row["confidence"] for row in group),
             "median confidence": float(np.median([row["confidence"] for row in group])),
         }
@@ -108,9 +116,11 @@ def _count(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _counts(counted: list[dict[str, Any]]) -> str:
-    lines = ["| dataset | photographs | with a disc | least confidence | median confidence |", "|---|---|---|---|---|"]
+    titles = ["dataset", "photographs", "with a disc", "centre within a quarter of the diameter"]
+    lines = [f"| {' | '.join(titles)} | least confidence | median confidence |", "|---|---|---|---|---|---|"]
     for line in counted:
         cells = [str(line[key]) for key in ("dataset", "photographs", "with a disc")]
+        cells.append(f"{line['near']} of {line['compared']}")
         cells += [f"{line[key]:.2f}" for key in ("least confidence", "median confidence")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

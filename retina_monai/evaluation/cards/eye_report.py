@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class EyeReport:
         before: number of eyes measured by the ranks before this one.
     """
 
-    titles: ClassVar[Sequence[str]]
+    titles: Sequence[str]
     """Column titles of the grids."""
 
     def __init__(self, output_dir: str | Path, about: dict[str, Any] | None = None) -> None:

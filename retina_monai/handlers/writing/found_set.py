@@ -22,12 +22,12 @@ SETTINGS: dict[str, Rule] = {"least_confidence": SHARE}
 
 
 class FoundSet(SampleSet):
-    """A :class:`SampleSet` of photographs with segmented masks, probabilities and fields of view.
+    """A :class:`SampleSet` of photographs or vessel maps with segmented masks, probabilities and fields of view.
 
-    All pictures have the photograph's original size. Patient, data set, laterality, grade and split are those of the
-    photograph. Masks are marked as segmented by a network rather than drawn by an observer: in the file (PNG text
-    ``DerivedBy``), the manifest and the datalist (``vessel_by``, ``disc_by``). Synthetic photographs stay marked as
-    synthetic.
+    All pictures have the photograph's original size, or that of the network if its input is a vessel map. Patient, data
+    set, laterality, grade and split are those of the photograph. Masks are marked as segmented by a network rather than
+    drawn by an observer: in the file (PNG text ``DerivedBy``), the manifest and the datalist (``vessel_by``,
+    ``disc_by``). Synthetic photographs stay marked as synthetic.
 
     A kind whose ``form`` is ``disc`` has one area per eye, or no file if none was found
     (:func:`retina_monai.transforms.disc.disc_in_photograph`). The manifest then contains the ``confidence``, and the
@@ -42,6 +42,7 @@ class FoundSet(SampleSet):
         settings: settings that the samples depend on; ``bundle`` and ``weights`` identify the segmentation network.
         network_output: output of the segmentation network, as for :class:`SampleSet`.
         least_confidence: minimum confidence of a disc.
+        inputs: what the masks were segmented in, for ``README.txt``.
 
     Raises:
         RetinaError: as :class:`SampleSet`.
@@ -55,6 +56,7 @@ class FoundSet(SampleSet):
         settings: Mapping[str, Any],
         network_output: NetworkOutput,
         least_confidence: float = 0.0,
+        inputs: str = "photographs",
     ) -> None:
         super().__init__(output_dir, settings, network_output)
         self.least_confidence = least_confidence
@@ -71,22 +73,22 @@ class FoundSet(SampleSet):
                 )
             labels.append(f"{kind.folders[0]}/ holds {marked}")
         self.facts = (
-            f"Photographs with the {structures} that a network found in them. The photographs are those that were "
-            "given, with the names of their files and patients: this set is as confidential as they are.",
+            f"{inputs.capitalize()} with the {structures} that a network found in them. The {inputs} are those that "
+            "were given, with the names of their files and patients: this set is as confidential as they are.",
             f"Labels: {'; '.join(labels)}. No observer drew them.",
         )
 
     def finish(self, sample: Mapping[Any, Any]) -> dict[Any, Any]:
-        photograph, fov = (np.asarray(sample[key]).astype(np.uint8) for key in ("photograph", "fov"))
-        box = np.asarray(sample["box"])
-        finished = {**sample, "image": photograph, "fov": fov, "probabilities": {}}
+        fov = np.asarray(sample["fov"]).astype(np.uint8)
+        box = np.asarray(sample.get("box", (0, 0, *fov.shape[1:])))
+        finished = {SYNTHETIC: 0, **sample, "fov": fov, "probabilities": {}}
+        if "photograph" in sample:
+            finished["image"] = np.asarray(sample["photograph"]).astype(np.uint8)
         for kind, square in sample["probabilities"].items():
-            probability = to_own_size(np.asarray(square), box, photograph.shape[1:]) * fov
+            probability = to_own_size(np.asarray(square), box, fov.shape[1:]) * fov
             finished["probabilities"][kind] = probability
             finished[kind] = probability >= THRESHOLD
             if KINDS[kind].form == "disc":
                 finished[kind], confidence, side = disc_in_photograph(square, box, fov, self.least_confidence)
                 finished |= {"confidence": round(confidence, 3), "laterality": sample.get("laterality") or side}
-                if not finished[kind].any():
-                    del finished[kind]
         return finished

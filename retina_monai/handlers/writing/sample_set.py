@@ -99,7 +99,8 @@ class SampleSet:
 
         Args:
             sample: pictures ``(C, H, W)`` by kind: masks Boolean or {0, 1}, others in [0, 255]; ``probabilities`` of
-                segmented masks; ``name``, ``index``, and other facts if known.
+                segmented masks; ``name``, ``index``, and other facts if known. An empty mask of a kind that no reader
+                accepts empty, such as a disc outside the frame, is not written.
 
         Returns:
             The sample's line of the manifest.
@@ -113,6 +114,8 @@ class SampleSet:
         paths: dict[str, str] = {}
         for kind in (kind for kind in KINDS if kind in sample):
             pixels = _as_bytes(sample[kind], kind)
+            if kind in MASKS and not KINDS[kind].empty and not pixels.any():
+                continue
             paths[kind] = self._write(KINDS[kind].folders[0], name, pixels, synthetic, texts.get(kind))
         for kind, probability in probabilities.items():
             alone = len(probabilities) == 1
