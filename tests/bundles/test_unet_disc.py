@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
+from states import checkpoint, equal
 
 import retina_monai
 from retina_monai.bundle import digest
@@ -30,23 +30,6 @@ def two_epochs(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("disc") / "run"
     run_config(CONFIGS / "train.json", output_dir=str(folder), max_epochs=2, linear_decay=False)
     return folder
-
-
-def checkpoint(folder: Path, epoch: int = 2) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / f"epoch_{epoch:04d}.pt", weights_only=True)
-
-
-def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
-
-
-def test_a_resumed_training_is_the_uninterrupted_one(two_epochs: Path, run_config: RunConfig, tmp_path: Path) -> None:
-    settings = {"output_dir": str(tmp_path / "run"), "linear_decay": False}
-    run_config(CONFIGS / "train.json", max_epochs=1, **settings)
-    run_config(CONFIGS / "train.json", max_epochs=2, resume=True, num_workers=1, **settings)
-    expected, found = checkpoint(two_epochs), checkpoint(tmp_path / "run")
-    assert equal(expected["networks.segmenter"], found["networks.segmenter"])
-    assert equal(expected["averaged"], found["averaged"])
 
 
 @pytest.mark.parametrize(
