@@ -70,7 +70,7 @@ def test_the_nearest_key_is_named_and_nothing_is_made(monai_bundle: Callable[...
         ("train#dataloader#batch_siz", 2, "batch_size"),
         ("resum", True, "resume"),
         ("augment_eye#probability", 0.5, ""),
-        ("train#dataset#cache_rate", 1.0, "cache_dir"),
+        ("train#eyes#cache_rate", 1.0, "cache_dir"),
         ("inferer#roi_size", [64, 64], ""),
         ("train#key_metrics", {"mine": 1}, "validate#key_metric"),
         ("validate#key_metrics", {"mine": 1}, "validate#key_metric"),

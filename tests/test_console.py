@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +68,7 @@ def test_other_errors_are_printed_as_ever() -> None:
     assert result.stderr.startswith("Traceback") and result.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
+def test_monai_bundle_ends_with_the_sentence(run_module: Callable[..., Any], tmp_path: Path) -> None:
     config = {
         "imports": ["$import retina_monai", "$from retina_monai import console"],
         "resume": "perhaps",
@@ -74,9 +76,9 @@ def test_monai_bundle_ends_with_the_sentence(tmp_path: Path) -> None:
         "run": ["$print(@switch)"],
     }
     (tmp_path / "train.json").write_text(json.dumps(config))
-    result = run("-m", "monai.bundle", "run", "--config_file", "train.json", folder=tmp_path)
+    result = run_module("monai.bundle", "run", "--config_file", "train.json", cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == (
+    assert result.stdout.splitlines()[-1] == (
         "error: resume is a switch and takes true, false, yes, no, 1 or 0, got 'perhaps'"
     )
 

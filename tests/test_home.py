@@ -61,7 +61,7 @@ def test_a_training_and_an_inference(
         "output_dir": "~/run",
         "phantom_dir": "~/phantom",
         "initial_weights": "~/weights/model.pt",
-        "train#dataset#cache_dir": "~/train-cache",
+        "train#eyes#cache_dir": "~/train-cache",
         "validate#dataset#cache_dir": "~/cache",
         "mlflow": True,
         "tracking_uri": "sqlite:///~/store/mlruns.db",

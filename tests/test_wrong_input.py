@@ -106,7 +106,7 @@ def enter(run_config: RunConfig, phantoms: Path, trained: Path) -> Entry:
             parser = run_config(CONFIG_FILES[entry], **given)
             if entry.endswith("inference"):
                 return (encoded if entry == "encoder_inference" else generated)(Path(given["output_dir"]))
-            eyes = parser.get_parsed_content("train#dataset" if entry == "training" else "validate#dataset")
+            eyes = parser.get_parsed_content("train#eyes" if entry == "training" else "validate#dataset")
             if entry == "training":
                 return by_patient([eyes.deterministic(place) for place in range(len(eyes))])
             return by_patient([parser.get_parsed_content("load_eye")(item) for item in eyes.data])

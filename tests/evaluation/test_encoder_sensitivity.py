@@ -138,6 +138,7 @@ def test_kid_of_real_eyes_rises_as_their_discs_fade(eyes_with_discs: Eyes) -> No
     assert_rises(eyes_with_discs, "disc", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["phantoms", "test_eyes"])
 def test_kid_rises_with_mode_collapse(request: pytest.FixtureRequest, name: str) -> None:
     eyes: Eyes = request.getfixturevalue(name)

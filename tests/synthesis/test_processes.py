@@ -103,6 +103,7 @@ def test_killed_in_two_processes_and_completed_by_one_with_other_batches(
     assert kept, "what was finished is not made anew"
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_set(
     whole: dict[str, bytes], chain: Path, phantoms: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
