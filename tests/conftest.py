@@ -143,8 +143,8 @@ def run_module(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         return subprocess.CompletedProcess(arguments, int(status.read_text()), output.read_text())
 
     yield run
-    server.stdin.close()
-    server.wait(timeout=60)
+    server.kill()  # its commands have ended, and a child of this process may hold its input open
+    server.wait()
 
 
 @pytest.fixture(scope="session")

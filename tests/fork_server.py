@@ -8,6 +8,7 @@ on standard input, with ``arguments`` (module first), ``cwd``, ``env``, and the 
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import runpy
@@ -17,17 +18,20 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-import mlflow  # noqa: F401
-import monai.bundle  # noqa: F401
-
-import retina_monai.data
-import retina_monai.engines
-import retina_monai.evaluation
-import retina_monai.handlers
-import retina_monai.synthesis  # noqa: F401
+LIBRARIES = (
+    "mlflow",
+    "monai.bundle",
+    "retina_monai.data",
+    "retina_monai.engines",
+    "retina_monai.evaluation",
+    "retina_monai.handlers",
+    "retina_monai.synthesis",
+)
 
 
 def serve() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         if os.fork() == 0:
@@ -55,16 +59,18 @@ def run(request: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv, sys.path[0] = request["arguments"], request["cwd"]
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdin = os.fdopen(0)
     code: Any = 0
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # the library's own, or Python's
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)  # the library's own, or Python's
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]  # as at the end of an interpreter
+    for thread in threading.enumerate():  # as at the end of an interpreter
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

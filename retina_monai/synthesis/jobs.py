@@ -91,7 +91,8 @@ def synthesize(
         size: side length of the photographs in pixels; defaults to the size of the bundle.
 
     Returns:
-        ``output_dir``: ``images``, ``vessels``, ``vessel_shares``, ``fovs``, ``datalist.json``, ``manifest.jsonl``.
+        ``output_dir``: ``images``, ``vessels``, ``vessel_shares``, ``fovs`` and, if the bundle takes a disc, ``discs``;
+        ``datalist.json``, ``manifest.jsonl``.
 
     Raises:
         RetinaError: there is no such bundle or chain; ``count`` is given with ``input_dir``, or ``split`` without it;

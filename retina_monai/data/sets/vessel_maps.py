@@ -266,7 +266,7 @@ def find_vessel_maps(
     input_dir: str | Path,
     skip_unreadable: bool | str = False,
     split: str = "all",
-    mask_dirs: Mapping[str, str | Path | None] = {},
+    mask_dirs: Mapping[str, str | Path | None] | None = None,
 ) -> list[dict[str, Any]]:
     """List vessel maps as datalist items with ``vessel``, ``name`` and ``patient``, sorted by name.
 
@@ -301,7 +301,7 @@ def find_vessel_maps(
         raise RetinaError(f"input_dir {folder} has no vessel map for {split}: give another --split, or leave it out")
     if not items:
         raise RetinaError(f"input_dir {folder} holds no vessel map: it takes {', '.join(IMAGE_SUFFIXES)}")
-    for kind, masks in mask_dirs.items():
+    for kind, masks in (mask_dirs or {}).items():
         if masks is not None:
             items = check_files(_with_masks(items, kind, Path(masks)), skip)
     return sorted(check_contents(items, skip) if skip else items, key=lambda item: str(item["name"]))
