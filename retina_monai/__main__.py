@@ -182,6 +182,7 @@ def evaluate(
     tracking_uri: str | None = None,
     generator: Any = None,
     trust: Any = False,
+    external_dir: Any = None,
 ) -> str:
     """Compare a synthetic data set with real ones, and write an HTML report (index.html) and its figures as JSON.
 
@@ -203,6 +204,7 @@ def evaluate(
         generator: path of the bundle that made the synthetic set, if it is not a released bundle of this library;
             faithfulness generates with it again. FOLDER/two_stage for a chain.
         trust: true allows a generator from outside this library to run its code.
+        external_dir: a real data set of another camera, or a list of them, to test the networks of usefulness on too.
     """
     from retina_monai.evaluation.report.report import describe_answers
     from retina_monai.evaluation.report.report import evaluate as run
@@ -224,6 +226,7 @@ def evaluate(
         tracking_uri=tracking_uri,
         generator=None if generator is None else str(generator),
         trust=parse_switch(trust, "trust"),
+        external_dir=external_dir,
     )
     return f"{describe_answers(written)}\nreport: {written / 'index.html'}"
 

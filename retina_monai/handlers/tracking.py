@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ __all__ = ["Tracker"]
 logger = logging.getLogger("retina_monai")
 LONGEST_PARAMETER, LONGEST_TAG = 500, 5000
 RESUMED = "resumed_after_epoch_"
+TRAINING_FILES = ("model.pt", "network.json", "training.json", "appearances.json")
 CODE = ("$", "@", "%")
 """Prefixes of MONAI's expressions and references."""
 
@@ -56,7 +57,7 @@ class Tracker(MLFlowHandler):
         fingerprint: fingerprint of the data set, logged as parameter ``dataset_fingerprint``.
         datalist: the data set; names of its sets and numbers of eyes by split are logged.
         evaluator: its metrics are logged too.
-        artifacts: files to log when the training ends, if they exist.
+        artifacts: files to log when the training ends, if they exist; relative paths are relative to ``output_dir``.
         required: whether an unusable store is an error; if not, training continues untracked.
         enabled: whether to track; true on rank 0 only.
 
@@ -79,7 +80,7 @@ class Tracker(MLFlowHandler):
         fingerprint: str = "",
         datalist: Datalist | None = None,
         evaluator: Engine | None = None,
-        artifacts: tuple[str, ...] | list[str] = (),
+        artifacts: Sequence[str] = TRAINING_FILES,
         required: bool = True,
         enabled: bool = True,
     ) -> None:
@@ -93,7 +94,7 @@ class Tracker(MLFlowHandler):
         self.eyes = {split: len(part) for split, part in items.items()}
         self.datasets = sorted({str(item["dataset"]) for part in items.values() for item in part if "dataset" in item})
         self.evaluator = evaluator
-        self.files = tuple(artifacts)
+        self.files = [self.output_dir / name for name in artifacts]
         self.file = ConfigFile(output_dir, self.config, fingerprint)
         self.run_id: str | None = None
         self.cur_run = None
@@ -236,7 +237,7 @@ class Tracker(MLFlowHandler):
     def complete(self) -> None:
         """Log the files in ``artifacts`` that exist."""
         for path in self.files:
-            if Path(path).is_file():
+            if path.is_file():
                 self.client.log_artifact(self.run_id, str(path))
 
     def fail(self) -> None:

@@ -69,6 +69,7 @@ from retina_monai.metrics.spectrum import (
 )
 from retina_monai.metrics.topology import TopologyQuality, betti_0, betti_0_error, betti_1, betti_1_error, cldice
 from retina_monai.metrics.traits import TraitAccuracy
+from retina_monai.metrics.visibility import fovea_darkening, vessel_contrast
 
 __all__ = [
     "FID",
@@ -112,6 +113,7 @@ __all__ = [
     "fid",
     "find_branches",
     "floor_of_halves",
+    "fovea_darkening",
     "frechet_distance",
     "frequencies",
     "halve",
@@ -142,5 +144,6 @@ __all__ = [
     "ssim",
     "take_out",
     "try_branches",
+    "vessel_contrast",
     "wasserstein",
 ]

@@ -28,6 +28,7 @@ __all__ = [
     "Branch",
     "Removal",
     "Trial",
+    "calibre_class",
     "choose_branches",
     "find_branches",
     "measure_removal",
@@ -57,6 +58,11 @@ DARKER = 2.0  # smallest contrast of a branch in grey levels for which its ghost
 FLANK = (2.0, 5.0)  # range of distances in pixels from the wall of a vessel to its surroundings
 
 
+def calibre_class(calibre: float) -> str:
+    """The name in :data:`CALIBRES` of a calibre in diameters of the field of view."""
+    return [name for name, least in CALIBRES if calibre >= least][-1]
+
+
 @dataclass(frozen=True)
 class Branch:
     """A branch that can be removed.
@@ -76,7 +82,7 @@ class Branch:
     @property
     def calibre_class(self) -> str:
         """The name in ``CALIBRES``."""
-        return [name for name, least in CALIBRES if self.calibre >= least][-1]
+        return calibre_class(self.calibre)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,17 @@ def disc_judge(image: Tensor, fov: Tensor) -> Tensor:
     return ((127.5 * (image[:, :1] + 1) - GREY) / BRIGHT).clamp(0, 1)
 
 
+def with_macula(eye: Eye) -> np.ndarray:
+    """Its photograph with a dark macula beside the disc, on the side of the longer way to the edge."""
+    rows, columns = np.indices((SIZE, SIZE))
+    disc = eye.masks["disc"] >= 0.5
+    centre, width = np.argwhere(disc).mean(axis=0), 2 * np.sqrt(disc.sum() / np.pi)
+    row, column = centre + width * np.array([0.35, -2.6 if centre[1] > SIZE / 2 else 2.6])
+    shade = 1 - 0.5 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (0.7 * width) ** 2)
+    image = eye.image * np.array([np.ones_like(shade), shade, shade])
+    return np.rint(image).astype(np.uint8)
+
+
 def paint(vessel: np.ndarray, fov: np.ndarray, like: Eye) -> np.ndarray:
     return picture(vessel)
 
@@ -139,7 +150,7 @@ def test_faithful_photographs_are_green(
     section = measure(made, true, paint=paint, pictures=True)
     assert (section.key, section.light) == ("faithfulness", "green")
     assert set(made.read) == set(true.read) == {1}
-    assert section.notes == ["Judge: darkness 1."]
+    assert section.notes[0] == "Judge: darkness 1." and all("more contrast" in note for note in section.notes[1:])
     assert [path.name for path in sorted(tmp_path.iterdir())] == sorted(shown.path.name for shown in section.pictures)
     assert [len(table.rows) for table in section.tables[:1]] == [10] and len(section.pictures) == 4
     assert section.answer.startswith(
@@ -310,3 +321,37 @@ def test_errors_are_coloured() -> None:
     found, told = np.array([[True, True], [False, False]]), np.array([[True, False], [True, False]])
     colours = colour_errors(found, told).transpose(1, 2, 0).reshape(4, 3).tolist()
     assert colours == [[255, 255, 255], [230, 159, 0], [86, 180, 233], [0, 0, 0]]
+
+
+def test_faint_and_patchy_vessels_are_amber(
+    measure: Callable[..., Section], faithful: list[Eye], real: list[Eye]
+) -> None:
+    sharp = [dataclasses.replace(eye, image=picture(eye.masks["vessel"], eye.masks["disc"])) for eye in real]
+    fair = measure(faithful, sharp)
+    assert fair.light == "green" and not any("contrast than" in note for note in fair.notes)
+    stripes = np.arange(SIZE) % 4 == 0
+    changes = {"fainter": 0.8 + 0 * stripes, "patchier": np.where(stripes, 0.0, 1.0)}
+    for word, strength in changes.items():
+        eyes = [dataclasses.replace(eye, image=picture(strength * eye.masks["vessel"])) for eye in faithful]
+        section = measure(eyes, sharp)
+        assert section.light != "green" and f"are {word} than in real photographs" in section.answer
+    scores = fair.figures["visibility"]["A"]["wide"]
+    assert scores["contrast"]["generated"]["mean"] == pytest.approx(scores["contrast"]["real"]["mean"], rel=0.05)
+    assert scores["recall"]["generated"]["mean"] == 1
+
+
+def test_photographs_without_the_disc_and_the_fovea_of_their_masks_are_amber(
+    measure: Callable[..., Section], faithful: list[Eye], real: list[Eye]
+) -> None:
+    with_discs = [dataclasses.replace(eye, masks=own.masks) for eye, own in zip(faithful, real[PATIENTS:], strict=True)]
+    section = measure(with_discs, real, disc_judge=disc_judge)
+    assert "Only in 0% of the photographs of A, the judge finds the disc of the mask." in section.answer
+    shown = [
+        dataclasses.replace(eye, image=real_eye.image)
+        for eye, real_eye in zip(with_discs, real[PATIENTS:], strict=True)
+    ]
+    assert "finds the disc" not in measure(shown, real, disc_judge=disc_judge).answer
+    dark = [dataclasses.replace(eye, image=with_macula(eye)) for eye in real]
+    section = measure(shown, dark, disc_judge=disc_judge)
+    assert any(table.title == "Photographs with a visible fovea" for table in section.tables)
+    assert "A fovea is visible in 0% of the photographs of" in section.answer

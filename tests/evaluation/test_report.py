@@ -117,10 +117,14 @@ def test_the_command_of_the_page_has_every_option(
         "tracking_uri": "sqlite:///it's.db",
         "generator": str(bundle),
         "trust": True,
+        "external_dir": str(synthetic),
     }
     assert set(inspect.signature(evaluate).parameters) == {*given, "mlflow", "synthetic_dir", "real_dir", "output_dir"}
     expected = {"synthetic_dir": str(made), "real_dir": str(phantoms), "output_dir": "report"}
-    everything = command(run(**given, synthetic_dir=made, mlflow=True))
+    written = run(**given, synthetic_dir=made, mlflow=True)
+    assert read(written)["compared"]["external"]["eyes"] == 4
+    assert 'data-of="external"' in (written / "index.html").read_text(encoding="utf-8")
+    everything = command(written)
     assert everything == expected | {key: str(value).replace("True", "true") for key, value in given.items()}
     few = command(run(synthetic_dir=made, mlflow=False))
     assert few == expected | {"mode": "quick", "size": str(SIZE), "seed": "0", "mlflow": "false"}
@@ -169,6 +173,28 @@ def test_privacy_is_tested_on_whom_the_weights_know(
     run(synthetic_dir=tmp_path / "made", families="privacy")
     assert seen["training"] == [item["name"] for item in items[3:5]] and not seen["unjudged"]
     assert len(seen["others"]) == len(items) - 2
+
+
+def test_networks_are_tested_on_external_eyes_that_the_generator_has_not_seen(
+    run: Evaluate, monkeypatch: pytest.MonkeyPatch, synthetic: Path, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def measured(synthetic: Any, training: Any, test: Any, **how: Any) -> Section:
+        seen.update(how)
+        return Section("usefulness", "?", "grey", "!", {})
+
+    monkeypatch.setattr(usefulness, "usefulness_section", measured)
+    other = write_phantoms(tmp_path / "other", 4, 96, seed=50)
+    made, items = shutil.copytree(synthetic, tmp_path / "made"), list_real(other)
+    record = {"datasets": ["phantom"], "patients": patient_keys(items[0]), "complete": True}
+    (made / "settings.json").write_text(json.dumps({"training": {"pix2pix_vessel": record}}))
+    run(synthetic_dir=made, families="usefulness", mode="full", external_dir=other)
+    assert [eye.name for eye in seen["external"]] == [item["name"] for item in items[1:]]
+    record["patients"] = [key for item in items for key in patient_keys(item)]
+    (made / "settings.json").write_text(json.dumps({"training": {"pix2pix_vessel": record}}))
+    with pytest.raises(RetinaError, match="give another --external_dir"):
+        run(synthetic_dir=made, families="usefulness", mode="full", external_dir=other)
 
 
 def test_no_path_of_this_machine_but_what_was_given(

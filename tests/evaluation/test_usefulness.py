@@ -248,3 +248,20 @@ def test_no_light_without_patients_seeds_and_a_plateau() -> None:
     none = {"mean": 0.01, "low": float("nan"), "high": float("nan"), "groups": 3}
     judged, answer = usefulness.judge(good | {"real_minus_synthetic": none, "both_minus_real": none}, 0.2, plan)
     assert judged == "grey" and "0.010 (3 patients: no interval)" in answer
+
+
+def test_networks_are_tested_on_another_camera_too(measure: Measure) -> None:
+    other = [replace(toy_eye(number), patient=f"other/{number}", dataset="other") for number in range(200, 204)]
+    dark = [replace(eye, image=(0.6 * eye.image).astype(np.uint8)) for eye in other]
+    plain, section = measure(GOOD), measure(GOOD, external=dark)
+    figures = section.figures["external"]["U-Net"]
+    assert figures["datasets"] == ["other"] and {line["N"] for line in figures["arms"].values()} == {4}
+    assert figures["real_minus_synthetic"]["mean"] == pytest.approx(
+        figures["arms"]["real"]["mean"] - figures["arms"]["synthetic"]["mean"]
+    )
+    assert section.light == plain.light and section.figures["results"] == plain.figures["results"]
+    assert "On another camera (other), synthetic eyes reach" in section.answer
+    assert section.tables[-1].title == "Tested on another camera: other" and len(section.tables[-1].rows) == 5
+    assert plain.figures["external"] == {} and len(plain.tables) == 2
+    with pytest.raises(RetinaError, match="patients are both in training and in test"):
+        measure(GOOD, external=TRAINING)

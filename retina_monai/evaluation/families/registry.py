@@ -77,6 +77,17 @@ class Tools:
         return self._load(lambda: load_judge(self.paths["judge"]), "judge")
 
     @cached_property
+    def disc_judge(self) -> tuple[Judge, str]:
+        """The judge of discs and its name.
+
+        Raises:
+            NotAtHandError: the released weights are missing.
+        """
+        from retina_monai.evaluation.measuring.judge import load_disc_judge
+
+        return self._load(load_disc_judge)
+
+    @cached_property
     def extractors(self) -> dict[str, Extractor]:
         """Feature extractors by name, the retina encoder first.
 
@@ -107,7 +118,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Task:
-    """The sets, tools and settings of an evaluation."""
+    """The sets, tools and settings of an evaluation. ``external`` has eyes of another camera, for usefulness."""
 
     synthetic: EyeSet
     real: EyeSet
@@ -116,6 +127,7 @@ class Task:
     size: int
     seed: int
     cache_dir: Path
+    external: EyeSet | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +167,7 @@ def _distribution(task: Task, folder: Path) -> Section:
 
     extractors = task.tools.extractors
     how: dict[str, Any] = {"extractors": extractors, "size": task.size, "seed": task.seed}
+    how["classify"] = task.mode != "quick"
     return distribution_section(task.synthetic, task.real, **how, output_dir=folder)
 
 
@@ -162,7 +175,14 @@ def _faithfulness(task: Task, folder: Path) -> Section:
     from retina_monai.evaluation.families.faithfulness.faithfulness import faithfulness_section
 
     judge, name, reason = _judge(task.tools)
-    how: dict[str, Any] = {"judge": judge, "judge_name": name, "paint": task.tools.painter, "seed": task.seed}
+    disc_judge, disc_name = _disc_judge(task.tools)
+    how: dict[str, Any] = {
+        "judge": judge,
+        "judge_name": " and ".join(filter(None, [name, disc_name])),
+        "disc_judge": disc_judge,
+        "paint": task.tools.painter,
+        "seed": task.seed,
+    }
     section = faithfulness_section(task.synthetic, task.real, **how, output_dir=folder)
     return replace(section, answer=f"{section.answer} {reason}", notes=[*section.notes, reason]) if reason else section
 
@@ -173,6 +193,14 @@ def _judge(tools: Tools) -> tuple[Judge | None, str, str]:
         return *tools.judge, ""
     except NotAtHandError as error:
         return None, "", f"{sentence(str(error))}."
+
+
+def _disc_judge(tools: Tools) -> tuple[Judge | None, str]:
+    """The judge of discs and its name, if there is one."""
+    try:
+        return tools.disc_judge
+    except NotAtHandError:
+        return None, ""
 
 
 def _privacy(task: Task, folder: Path) -> Section:
@@ -193,10 +221,22 @@ def _usefulness(task: Task, folder: Path) -> Section:
     _refuse_trained(task)
     how: dict[str, Any] = {"mode": task.mode, "seed": task.seed, "cache_dir": task.cache_dir / "trainings"}
     key = _learned(task.synthetic, training, test)
+    if task.external is not None:
+        how["external"] = _unseen(task.external, task.tools.settings)
     try:
         return usefulness_section(task.synthetic, training, test, **how, output_dir=folder, key=key)
     except LeakError as error:  # other families need conditions of test eyes
         raise NotAtHandError(str(error)) from error
+
+
+def _unseen(external: EyeSet, settings: Mapping[str, Any]) -> EyeSet:
+    """Eyes of the external set whose patients the generator was not trained on."""
+    unseen = external.where([not trained for trained in read_trained_on(settings, external.items).training])
+    if not len(unseen):
+        raise NotAtHandError(
+            f"the generator was trained on all patients of {external.place}: give another --external_dir"
+        )
+    return unseen
 
 
 def _refuse_trained(task: Task) -> None:
@@ -223,12 +263,20 @@ FAMILIES = {
     ),
     "distribution": Family(
         "Does the set look like real photographs, in quality and in variety?",
-        lambda task: {"extractors": list(task.tools.extractors), "seed": task.seed},
+        lambda task: {
+            "extractors": list(task.tools.extractors),
+            "seed": task.seed,
+            "classify": task.mode != "quick",
+        },
         _distribution,
     ),
     "faithfulness": Family(
         "Do the photographs show what their masks say?",
-        lambda task: {"judge": _judge(task.tools)[1:], "painter": _name(task.tools.painter), "seed": task.seed},
+        lambda task: {
+            "judge": (*_judge(task.tools)[1:], _disc_judge(task.tools)[1]),
+            "painter": _name(task.tools.painter),
+            "seed": task.seed,
+        },
         _faithfulness,
     ),
     "privacy": Family(
@@ -242,7 +290,12 @@ FAMILIES = {
     ),
     "usefulness": Family(
         "Does a network trained on the set work on real eyes?",
-        lambda task: {"mode": task.mode, "seed": task.seed, "training": task.tools.settings.get("training")},
+        lambda task: {
+            "mode": task.mode,
+            "seed": task.seed,
+            "training": task.tools.settings.get("training"),
+            "external": task.external and task.external.fingerprint,
+        },
         _usefulness,
     ),
 }

@@ -75,6 +75,7 @@ def evaluate(
     tracking_uri: str | None = None,
     generator: str | Path | Chain | None = None,
     trust: bool = False,
+    external_dir: Place | None = None,
 ) -> Path:
     """Compare a synthetic set with a real one and write the report.
 
@@ -103,6 +104,8 @@ def evaluate(
         generator: the bundle or chain that made the synthetic set, or its path, if it is not a released one of this
             library. Faithfulness generates photographs with it.
         trust: whether a ``generator`` from elsewhere may run its code.
+        external_dir: one real set or several, of another camera, on which the networks that measure usefulness are
+            tested too. Patients on whom the generator was trained are left out.
 
     Returns:
         ``output_dir``.
@@ -125,6 +128,7 @@ def evaluate(
         "tracking_uri": tracking_uri and re.sub("(?<=//)[^/@]+@", "", str(tracking_uri)),
         "generator": _place_of(generator),
         "trust": trust,
+        "external_dir": external_dir,
     }
     _check(mode, size, seed)
     for key, value in {
@@ -135,6 +139,7 @@ def evaluate(
         "encoder": encoder,
         "inception_weights": inception_weights,
         "cache_dir": cache_dir,
+        "external_dir": external_dir,
     }.items():
         _check_path(key, value, optional=key not in ("synthetic_dir", "real_dir", "output_dir"))
     places = synthetic_dir, real_dir
@@ -142,15 +147,20 @@ def evaluate(
     cache = folder / "cache" if cache_dir is None else Path(expand_home(cache_dir))
     synthetic_dir, real_dir = expand_home(synthetic_dir), expand_home(real_dir)
     judge, encoder, inception_weights = map(expand_home, (judge, encoder, inception_weights))
-    _refuse_folders(folder, cache, [synthetic_dir, *([real_dir] if isinstance(real_dir, str | Path) else real_dir)])
+    external_place, external_dir = external_dir, expand_home(external_dir)
+    _refuse_folders(folder, cache, [synthetic_dir, *_as_list(real_dir), *_as_list(external_dir or [])])
     real = list_real(real_dir)
+    external = None if external_dir is None else list_real(external_dir)
     synthetic = list_synthetic(synthetic_dir, real)
     tools = Tools(judge, encoder, inception_weights, read_settings(synthetic_dir), generator, trust)
     tools.load(explicit)
     run = ReportRun(folder, tracking_uri) if mlflow else None
     with _taken(folder):
         sets = _read_sets(cache, places[0], synthetic, places[1], real, size, skip_unreadable)
-        task = Task(*sets, tools, mode, size, seed, cache)
+        others = None
+        if external is not None and external_place is not None:
+            others = EyeSet(external_place, external, size, cache / "eyes", skip_unreadable)
+        task = Task(*sets, tools, mode, size, seed, cache, others)
         asked = {key: None if key not in chosen else key in explicit for key in FAMILIES}
         sections = []
         with progress(title="evaluating", unit="question", total=len(FAMILIES)) as bar:
@@ -217,6 +227,10 @@ def _refuse_folders(folder: Path, cache: Path, sets: Sequence[str | Path]) -> No
     found = [name for name in ("index.html", "report.json") if (folder / name).exists()]
     if found and _read_report(folder / "report.json") is None:
         raise RetinaError(f"{folder / found[0]} was not written by an evaluation: give another --output_dir")
+
+
+def _as_list(place: Place) -> Sequence[str | Path]:
+    return [place] if isinstance(place, str | Path) else place
 
 
 def _read_report(path: Path) -> dict[str, Any] | None:
@@ -352,6 +366,7 @@ def _report(
         "compared": {
             "synthetic": task.synthetic.about() | {"conditions": _conditions(task), "generator": _generator(task)},
             "real": task.real.about(),
+            **({} if task.external is None else {"external": task.external.about()}),
         },
         "notes": _notes(task),
         "settings": settings,

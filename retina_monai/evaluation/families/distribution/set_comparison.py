@@ -26,6 +26,7 @@ from retina_monai.evaluation.families.distribution.distribution_plots import (
     plot_projections,
 )
 from retina_monai.evaluation.families.distribution.overview import Overview, look_over
+from retina_monai.evaluation.families.distribution.two_sample import TwoSample, two_sample_test
 from retina_monai.evaluation.families.image.spectral_ratio import describe_ratio
 from retina_monai.evaluation.measuring.eye import Extractor, Eyes
 from retina_monai.evaluation.report.plots import plot_spectrum
@@ -60,6 +61,9 @@ CONFIDENT = 1.96
 NARROW = 0.5
 """Coverage relative to that of real photographs below which a set is too narrow to be good, whatever its KID. At this
 value, half of the real eyes near which another real set has an eye have no synthetic eye nearby."""
+TOLD_APART = 0.75
+"""AUC of the two-sample test above which, by the whole 95 % interval, a set is not good: the aim of this project. A
+network then distinguishes three of four pairs of a generated and a real photograph."""
 REPEATED = 0.01
 """Share of photographs equal to an earlier one above which a set is not good. A generator with any random input never
 generates the same photograph twice."""
@@ -125,6 +129,7 @@ def distribution_section(
     size: int,
     seed: int,
     output_dir: Path,
+    classify: bool = False,
 ) -> Section:
     """Compare a synthetic set with a real one as a whole.
 
@@ -135,6 +140,7 @@ def distribution_section(
         size: side of the eyes in pixels.
         seed: seed of halves and samples.
         output_dir: folder for the pictures.
+        classify: whether to train networks for the two-sample test, which takes minutes.
 
     Returns:
         The section ``distribution``; grey if a set has fewer than four eyes.
@@ -152,17 +158,19 @@ def distribution_section(
     synthetic_overview = look_over(synthetic, extractors, seed, "synthetic photographs")
     real_overview = look_over(real, extractors, seed, "real photographs")
     results = {name: compare_sets(synthetic_overview, real_overview, name, size, seed) for name in extractors}
-    light, answer = _judge(next(iter(results.values())), synthetic_overview, real_overview)
+    test = _two_sample(synthetic, real, seed) if classify else None
+    light, answer = _judge(next(iter(results.values())), synthetic_overview, real_overview, test)
     return Section(
         "distribution",
         QUESTION,
         light,
         answer,
-        _figures(results, synthetic_overview, real_overview),
+        _figures(results, synthetic_overview, real_overview) | ({"two_sample": asdict(test)} if test else {}),
         [
             _kid_table(results),
             _fid_table(results),
             _manifold_table(results),
+            *([_two_sample_table(test)] if test else []),
             _colour_table(synthetic_overview, real_overview),
         ],
         _pictures(results, synthetic_overview, real_overview, size, output_dir),
@@ -268,14 +276,21 @@ def _project(real: NDArray[Any], generated: NDArray[Any], most: int = 500) -> tu
     return placed[: len(sides[0])], placed[len(sides[0]) :]
 
 
-def _judge(result: Comparison, synthetic: Overview, real: Overview) -> tuple[Light, str]:
+def _two_sample(synthetic: Eyes, real: Eyes, seed: int) -> TwoSample | None:
+    """The two-sample test; ``None`` if a set has one patient, so that none could be held out."""
+    if any(len({eye.patient for eye in eyes}) < 2 for eyes in (synthetic, real)):
+        return None
+    return two_sample_test(synthetic, real, seed)
+
+
+def _judge(result: Comparison, synthetic: Overview, real: Overview, test: TwoSample | None = None) -> tuple[Light, str]:
     if copies := synthetic.shared_with(real):
         which = (
             "is the real set" if copies == synthetic.count else f"has {counted(copies, 'photograph')} of the real set"
         )
         return "red", f"The synthetic set {which}: identical photographs are not synthetic."
     few = result.floor.real_count
-    answer = _answer(result)
+    answer = _answer(result) + (f" {_test_in_words(test)}" if test else "")
     if math.isnan(result.ratio):
         return "grey", f"Not judged: {result.kid.extractor} gives all real photographs the same features."
     if few < FEW:
@@ -292,6 +307,8 @@ def _judge(result: Comparison, synthetic: Overview, real: Overview) -> tuple[Lig
         )
     if _means(result.manifolds)["coverage"] < NARROW * _means(result.floor_manifolds)["coverage"]:
         return "amber", f"{answer} The synthetic photographs are near real ones, but not varied enough."
+    if test is not None and test.low > TOLD_APART:
+        return "amber", f"{answer} The set is near the real one by KID, but a network can distinguish them."
     if high > GREEN:
         return "amber", f"{answer} That is little, but the interval extends beyond {GREEN:g} floors."
     return "green", f"{answer} As far as {few} photographs per side can show, the set looks like the real one."
@@ -304,6 +321,20 @@ def _answer(result: Comparison) -> str:
         f"against {kid.subset_size} at {kid.resolution} px), {_times(result.ratio)} the floor of {floor.kid:.2g} "
         f"between as many real photographs of different patients{_interval(result)}. {_variety(result)}"
     )
+
+
+def _test_in_words(test: TwoSample) -> str:
+    span = "" if math.isnan(test.low) else f" (95 % interval {test.low:.2f} to {test.high:.2f})"
+    return f"A network trained to distinguish the sets has an AUC of {test.auc:.2f} on other patients{span}."
+
+
+def _two_sample_table(test: TwoSample) -> Table:
+    note = (
+        "A small network learns to distinguish generated from real photographs and is tested on patients it has not "
+        f"seen (four folds). 0.5: indistinguishable. A set with the whole interval above {TOLD_APART} is not good."
+    )
+    row = [test.auc, *(None if math.isnan(end) else end for end in (test.low, test.high)), test.N, test.real_N]
+    return Table("Classifier two-sample test", ("AUC", "low", "high", "N", "N real"), [row], note)
 
 
 def _interval(result: Comparison) -> str:

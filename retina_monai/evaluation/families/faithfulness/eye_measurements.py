@@ -1,6 +1,7 @@
 """Measurements of single eyes for faithfulness, which keep numbers but no pictures.
 
-The judge's segmentation of a photograph is compared with the masks. Vessels, disc and atrophy have biomarkers.
+The judge's segmentation of a photograph is compared with the masks. Vessels, disc and atrophy have biomarkers, and
+vessels and fovea a contrast to their surroundings.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from retina_monai.metrics import (
     cldice,
     convergence,
     dice,
+    fovea_darkening,
     measure_biomarkers,
     measure_region,
     region_contrast,
     roc_auc,
+    vessel_contrast,
 )
+from retina_monai.metrics.branch_removal import calibre_class
 from retina_monai.progress import progress
 
-__all__ = ["MEASURES", "REGIONS", "VESSEL", "Measured", "measure_eyes", "run_judge", "stack_values"]
+__all__ = ["MEASURES", "REGIONS", "VESSEL", "VISIBILITY", "Measured", "measure_eyes", "run_judge", "stack_values"]
 
 Map = NDArray[np.float32]
 
@@ -44,9 +48,13 @@ MEASURES: Mapping[str, Mapping[str, Callable[..., Tensor]]] = {
         "betti_0_error": betti_0_error,
         "betti_1_error": betti_1_error,
     },
-    "disc": {"dice": dice, "roc_auc": roc_auc},
+    "disc": {"dice": dice, "dice_085": lambda *masks: dice(*masks) >= 0.85},
 }
 """Measures of a judge's map by kind of mask."""
+VISIBILITY = ("contrast", "contrast_p10", "recall")
+"""Measures of the vessels of a calibre class: median and 10th percentile of their contrast along the centre line, and
+the share of the centre line that the judge finds."""
+FEW_PIXELS = 20  # of the centre lines of a class, below which an eye has no such measures
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Measured:
     Attributes:
         name, dataset, patient, split: as of the eye.
         agreement: ``vessel/dice``, ... -> agreement of the judge's map with the mask; empty without such a mask.
+        visibility: calibre class -> measures of :data:`VISIBILITY`, as far as they are defined.
         values: ``photograph/tortuosity``, ``mask/tortuosity``, ``disc/area``, ... -> (K,) values of a biomarker.
     """
 
@@ -64,6 +73,7 @@ class Measured:
     patient: str
     split: str
     agreement: Mapping[str, float]
+    visibility: Mapping[str, Mapping[str, float]]
     values: Mapping[str, Map]
 
 
@@ -130,7 +140,11 @@ def _measure(eye: Eye, maps: Mapping[str, Map]) -> Measured:
             values |= {
                 f"{key}/{name}": np.array([value], np.float32) for name, value in _region(eye, masks, key, tree).items()
             }
-    return Measured(eye.name, eye.dataset, eye.patient, eye.split, agreement, values)
+    disc = masks.get("disc", maps["disc"] >= VESSEL if "disc" in maps else None)
+    if disc is not None:
+        values["fovea/darkening"] = np.array([fovea_darkening(eye.image, disc, eye.fov, tree)], np.float32)
+    visibility = _visibility(eye, masks["vessel"], maps.get("vessel")) if "vessel" in masks else {}
+    return Measured(eye.name, eye.dataset, eye.patient, eye.split, agreement, visibility, values)
 
 
 def _agreement(key: str, found: Map, mask: NDArray[np.bool_], fov: NDArray[np.bool_]) -> dict[str, float]:
@@ -139,6 +153,23 @@ def _agreement(key: str, found: Map, mask: NDArray[np.bool_], fov: NDArray[np.bo
         name: float(measure(pred if measure is roc_auc else pred >= VESSEL, target, inside))
         for name, measure in MEASURES[key].items()
     }
+
+
+def _visibility(eye: Eye, vessel: NDArray[np.bool_], found: Map | None) -> dict[str, dict[str, float]]:
+    """Contrast and, with a judge, recall of the vessels of each calibre class."""
+    contrast, calibre, line = vessel_contrast(eye.image, vessel, eye.fov)
+    classes = np.array([calibre_class(width) for width in calibre])
+    measured = {}
+    for name in dict.fromkeys(classes):
+        own = classes == name
+        if own.sum() >= FEW_PIXELS:
+            measured[str(name)] = {
+                "contrast": float(np.median(contrast[own])),
+                "contrast_p10": float(np.quantile(contrast[own], 0.1)),
+            }
+            if found is not None:
+                measured[str(name)]["recall"] = float((found[tuple(line[own].T)] >= VESSEL).mean())
+    return measured
 
 
 def _vessels(mask: NDArray[np.bool_], fov: NDArray[np.bool_]) -> dict[str, Map]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 
 from retina_monai.errors import RetinaError, counted
 from retina_monai.evaluation.families.faithfulness.branch_trials import BranchTrials, Paint, RealBranches
-from retina_monai.evaluation.families.faithfulness.eye_measurements import VESSEL, Measured, measure_eyes, stack_values
+from retina_monai.evaluation.families.faithfulness.eye_measurements import (
+    VESSEL,
+    VISIBILITY,
+    Measured,
+    measure_eyes,
+    stack_values,
+)
 from retina_monai.evaluation.families.faithfulness.faithfulness_figures import Findings, Score, summarize_findings
 from retina_monai.evaluation.families.faithfulness.faithfulness_plots import (
     BRIGHTER,
@@ -50,6 +56,8 @@ QUESTION = "Do the photographs show what their masks say?"
 NEAR = 0.05  # Dice and clDice below the ceiling: twice the spread of good networks on one set (DRIVE: 0.80 to 0.825)
 PASSING = 0.9  # share of visible branches that must pass: one in ten may be an error of the judge
 DISTANT = 3.0  # multiple of the Wasserstein distance of real halves, the same as for KID
+CONTRAST, PATCHY, RECALL = 0.1, 0.2, 0.03  # tolerated differences of the visibility of vessels: of the median contrast
+# and its 10th percentile relative to real photographs, and of the judge's recall
 FEW_PATIENTS = 6  # with fewer, halves of the real set have one or two patients, and their distance is chance
 ALIKE = 10.0  # grey levels between a photograph and its repetition, above which the report has a note
 SHOWN = 3  # worst and best eyes in a picture
@@ -123,7 +131,7 @@ def faithfulness_section(
 
 def _verdict(findings: Findings, has_judge: bool) -> tuple[Light, str]:
     """The light, and the sentences that justify it."""
-    key = next((key for key in JUDGED if key in findings.scores), None)
+    key = next((key for key in JUDGED if _has_ceiling(findings, key)), None)
     if key is None:
         return "grey", _why_grey(findings, has_judge)
     lights = {
@@ -138,6 +146,11 @@ def _verdict(findings: Findings, has_judge: bool) -> tuple[Light, str]:
     if findings.lines and not any(sentence == _branches_in_words(findings) for sentence in reservations):
         sentences.insert(1, _branches_in_words(findings))
     return "amber" if worst == "green" and reservations else worst, " ".join(sentences)
+
+
+def _has_ceiling(findings: Findings, key: str) -> bool:
+    """Whether masks of this kind were compared in generated and in real photographs."""
+    return any(score.real.N for scores in findings.scores.get(key, {}).values() for score in scores.values())
 
 
 def _light(score: Score) -> Light:
@@ -181,11 +194,58 @@ def _reservations(findings: Findings) -> list[str]:
     """Reasons that turn green into amber, one sentence each."""
     line = findings.lines.get("all")
     reasons = [_branches_in_words(findings)] if line is not None and not line.passed_of_shown >= PASSING else []
+    reasons += [*_missing_discs(findings), *_faint_vessels(findings), *_missing_foveas(findings)]
     if distant := [biomarker_name(key) for key, own in findings.distances.items() if _is_distant(key, own)]:
         reasons.append(
             f"More than {DISTANT:.0f} times as far from real eyes as real eyes are from each other: {_join(distant)}."
         )
     return reasons
+
+
+def _missing_discs(findings: Findings) -> Iterator[str]:
+    for dataset, scores in findings.scores.get("disc", {}).items():
+        share = scores["dice_085"].generated.mean
+        if share < PASSING:
+            yield f"Only in {share:.0%} of the photographs of {dataset}, the judge finds the disc of the mask."
+
+
+def _faint_vessels(findings: Findings) -> Iterator[str]:
+    """Calibre classes that are less visible than in real photographs, by the whole 95 % interval."""
+    for dataset, kinds in findings.visibility.items():
+        for kind, scores in kinds.items():
+            median, low, recall = (scores[name] for name in VISIBILITY)
+            if median.difference.high < -CONTRAST * median.real.mean:
+                yield _seen(f"{kind} vessels of {dataset} are fainter", "contrast", median)
+            elif low.difference.high < -PATCHY * low.real.mean:
+                yield _seen(f"{kind} vessels of {dataset} are patchier", "10th percentile of the contrast", low)
+            elif recall.difference.high < -RECALL:
+                yield _seen(f"{kind} vessels of {dataset} are found less often", "recall", recall)
+
+
+def _strong_vessels(findings: Findings) -> Iterator[str]:
+    """Calibre classes with more contrast than in real photographs, by the whole 95 % interval."""
+    for dataset, kinds in findings.visibility.items():
+        for kind, scores in kinds.items():
+            score = scores[VISIBILITY[0]]
+            if score.difference.low > CONTRAST * score.real.mean:
+                yield (
+                    _seen(f"{kind} vessels of {dataset} have more contrast", "median", score)
+                    + " They are exaggerated, or the annotations of real photographs are less precise."
+                )
+
+
+def _seen(text: str, measure: str, score: Score) -> str:
+    figures = f"{measure} {score.generated.mean:.2f}, real {score.real.mean:.2f}"
+    return f"{text[:1].upper()}{text[1:]} than in real photographs ({figures})."
+
+
+def _missing_foveas(findings: Findings) -> Iterator[str]:
+    for dataset, score in findings.foveas.items():
+        if score.generated.mean < PASSING * score.real.mean:
+            yield (
+                f"A fovea is visible in {score.generated.mean:.0%} of the photographs of {dataset}, in real ones in "
+                f"{score.real.mean:.0%}."
+            )
 
 
 def _branches_in_words(findings: Findings) -> str:
@@ -200,13 +260,13 @@ def _branches_in_words(findings: Findings) -> str:
 
 def _is_distant(key: str, distance: Distance) -> bool:
     """Whether a biomarker of the photograph is distant; masks are the generator's input and do not count."""
-    shows = key.startswith("photograph/") or key.endswith(("/contrast", "/convergence"))
+    shows = key.startswith("photograph/") or key.endswith(("/contrast", "/convergence", "/darkening"))
     return shows and distance.real_patients >= FEW_PATIENTS and distance.ratio > DISTANT
 
 
 def _pictures(findings: Findings, examples: _Examples, trials: BranchTrials | None, folder: Path) -> list[Picture]:
     pictures = []
-    if "vessel" in findings.scores:
+    if _has_ceiling(findings, "vessel"):
         path = folder / "faithfulness_scores.png"
         plot_scores(_vessel_scores(findings), path)
         caption = "Generated photographs should reach the scores of real ones. Bars: 95 % intervals."
@@ -264,6 +324,7 @@ def _notes(findings: Findings, judge_name: str, judges: Mapping[str, Judge], tri
             f"For {counted(trials.from_labels, 'synthetic eye')}, the set lacks the input of its generator "
             "(`vessel_shares/`). Branches were removed from their labels, from which synthesis does not generate."
         )
+    notes += _strong_vessels(findings)
     if findings.repainted > ALIKE:
         notes.append(
             "Photographs with and without a branch are generated without texture. Those with the branch differ from "

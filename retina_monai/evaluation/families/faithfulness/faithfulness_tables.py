@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from retina_monai.evaluation.families.faithfulness.eye_measurements import Measured, stack_values
-from retina_monai.evaluation.families.faithfulness.faithfulness_figures import Findings
+from retina_monai.evaluation.families.faithfulness.faithfulness_figures import FOVEA, Findings
 from retina_monai.evaluation.report.section import Table
 from retina_monai.evaluation.report.tables import Interval
 from retina_monai.metrics.branch_removal import CALIBRES
@@ -17,6 +17,7 @@ __all__ = ["BIOMARKERS", "TITLES", "biomarker_name", "faithfulness_tables"]
 
 TITLES = {
     "dice": "Dice",
+    "dice_085": "share with Dice of 0.85 or more",
     "cldice": "clDice",
     "roc_auc": "AUC",
     "betti_0_error": "Betti-0 error",
@@ -32,10 +33,13 @@ BIOMARKERS = {
     "offset": ("distance from the centre of the field of view, % of its diameter", 100),
     "aspect": ("minor over major axis", 1),
     "contrast": ("contrast to the surroundings, standard deviations", 1),
+    "darkening": ("darkening, % of the brightness around it", 100),
     "convergence": ("vessel density nearby over that elsewhere", 1),
 }
 """Title and scale of each biomarker."""
-WHERE = {"photograph": "vessels in photographs", "mask": "vessel maps", "disc": "disc", "atrophy": "atrophy"}
+WHERE = {"photograph": "vessels in photographs", "mask": "vessel maps"}
+WHERE |= {region: region for region in ("disc", "atrophy", "fovea")}
+VISIBLE = {"contrast": "median contrast", "contrast_p10": "10th percentile of the contrast", "recall": "judge's recall"}
 
 Cell = str | float | None
 
@@ -45,6 +49,8 @@ def faithfulness_tables(findings: Findings) -> list[Table]:
     scores = [_score_table(findings, key) for key in findings.scores]
     return [
         *scores,
+        *([_visibility_table(findings)] if findings.visibility else []),
+        *([_fovea_table(findings)] if findings.foveas else []),
         *([_branch_table(findings)] if findings.lines else []),
         *([_distance_table(findings)] if findings.distances else []),
     ]
@@ -73,6 +79,37 @@ def _score_table(findings: Findings, key: str) -> Table:
         rows,
         "Real: the judge on real photographs against manual annotations, which is the ceiling. Means over eyes, "
         "intervals over patients. AUC is computed from probabilities, all other measures after a threshold of 0.5.",
+    )
+
+
+def _visibility_table(findings: Findings) -> Table:
+    rows = [
+        (
+            *(dataset, kind, VISIBLE[name], *_cells(score.generated), *_cells(score.real)),
+            _cell(score.generated.mean / score.real.mean) if score.real.mean else None,
+        )
+        for dataset, kinds in findings.visibility.items()
+        for kind, scores in kinds.items()
+        for name, score in scores.items()
+        if score.generated.N
+    ]
+    return Table(
+        "Visibility of vessels by calibre",
+        ("data set", "calibre", "measure", "generated", "95 %", "N", "real", "95 % real", "N real", "ratio"),
+        rows,
+        "Contrast: green level beside a vessel minus that on its centre line, relative to the former. Recall: share of "
+        "the centre line that the judge finds. Means over eyes, intervals over patients.",
+    )
+
+
+def _fovea_table(findings: Findings) -> Table:
+    rows = [(dataset, *_cells(score.generated), *_cells(score.real)) for dataset, score in findings.foveas.items()]
+    return Table(
+        "Photographs with a visible fovea",
+        ("data set", "generated", "95 %", "N", "real", "95 % real", "N real"),
+        rows,
+        f"Shares of the photographs in which the macula is at least {FOVEA:.0%} darker than its surroundings, 2.6 disc "
+        "diameters temporal to the disc. Only eyes with this place in the frame count.",
     )
 
 

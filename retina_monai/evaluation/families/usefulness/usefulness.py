@@ -2,6 +2,7 @@
 
 Train on synthetic, test on real (Esteban et al., https://arxiv.org/abs/1706.02633). All arms take the same number of
 steps in the same loop, so that none wins by longer training. Sets made from the mask of a test patient are refused.
+The networks can also be tested on real eyes of another camera, from which nothing was learned.
 """
 
 from __future__ import annotations
@@ -77,12 +78,14 @@ MODES: dict[str, Plan | None] = {
 class _Arms:
     """Results of one network: for each arm, the figures of each test eye by seed, (seeds, eyes).
 
-    ``halfway`` is the Dice of real eyes alone after half the steps with a schedule of its own.
+    ``halfway`` is the Dice of real eyes alone after half the steps with a schedule of its own, ``external`` the Dice on
+    eyes of another camera.
     """
 
     dice: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     auc: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     halfway: list[list[float]] = field(default_factory=list)
+    external: dict[str, list[list[float]]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     found: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
 
 
@@ -96,6 +99,7 @@ def usefulness_section(
     output_dir: Path,
     cache_dir: Path,
     key: str = "vessel",
+    external: Eyes = (),
 ) -> Section:
     """Train on synthetic eyes, on real ones and on both, and test on real ones.
 
@@ -110,6 +114,7 @@ def usefulness_section(
         output_dir: folder for the plot and the picture.
         cache_dir: folder for trained networks.
         key: the mask that is learned: ``vessel``, ``disc``, ...
+        external: real eyes of another camera, on which the networks are tested too. They do not affect the light.
 
     Returns:
         The section. Green: synthetic eyes alone cost at most 0.05 Dice, or a gain when added to real ones, by the whole
@@ -122,16 +127,18 @@ def usefulness_section(
     """
     if reason := _missing(synthetic, training, test, key):
         return Section("usefulness", QUESTION, "grey", reason, {"key": key})
-    leaks.refuse_leaks(synthetic, training, test, key)
+    for tested in (test, external):
+        if len(tested):
+            leaks.refuse_leaks(synthetic, training, tested, key)
     plan = MODES[mode]
     if plan is None:
         return Section("usefulness", QUESTION, "grey", UNTRAINED, {"key": key, "mode": mode})
     pools = {"synthetic": _examples(synthetic, key, plan.most, seed), "real": _examples(training, key, plan.most, seed)}
     if reason := _without_masks(pools, test, key):
         return Section("usefulness", QUESTION, "grey", reason, {"key": key})
-    tested = [eye for eye in test if _has(eye, key)]
-    results = _run(pools, tested, plan, seed, Path(cache_dir), key)
-    return _section(results, pools, tested, plan, mode, seed, Path(output_dir), key)
+    tested, others = ([eye for eye in eyes if _has(eye, key)] for eyes in (test, external))
+    results = _run(pools, tested, others, plan, seed, Path(cache_dir), key)
+    return _section(results, pools, tested, others, plan, mode, seed, Path(output_dir), key)
 
 
 def _missing(synthetic: Eyes, training: Eyes, test: Eyes, key: str) -> str:
@@ -164,7 +171,13 @@ def _example(eye: Eye, key: str) -> Example:
 
 
 def _run(
-    pools: Mapping[str, list[Example]], test: Sequence[Eye], plan: Plan, seed: int, cache_dir: Path, key: str
+    pools: Mapping[str, list[Example]],
+    test: Sequence[Eye],
+    external: Sequence[Eye],
+    plan: Plan,
+    seed: int,
+    cache_dir: Path,
+    key: str,
 ) -> dict[str, _Arms]:
     """Train the networks that are not cached, and measure all."""
     results = {network: _Arms() for network in plan.networks}
@@ -177,6 +190,7 @@ def _run(
                     bar.set_postfix_str(f"{network}, {arm}, seed {number}")
                     model = _trained(network, arm, pools, plan.steps, seed + number, cache_dir, bar)
                     _measure(arms, arm, model, test, key)
+                    arms.external[arm].append([dice for dice, _, _ in _tested(model, external, key)])
                 bar.set_postfix_str(f"{network}, real with half the steps, seed {number}")
                 model = _trained(network, "real", pools, half, seed + number, cache_dir, bar)
                 arms.halfway.append([dice for dice, _, _ in _tested(model, test, key)])
@@ -259,6 +273,7 @@ def _section(
     results: Mapping[str, _Arms],
     pools: Mapping[str, list[Example]],
     test: Sequence[Eye],
+    external: Sequence[Eye],
     plan: Plan,
     mode: str,
     seed: int,
@@ -271,14 +286,21 @@ def _section(
     verdicts = {name: judge(figures, floor, plan) for name, figures in networks.items()}
     worst = max(verdicts, key=lambda name: ("green", "amber", "red", "grey").index(verdicts[name][0]))
     counts = {"synthetic": len(pools["synthetic"]), "real": len(pools["real"]), "test": len(test)}
+    elsewhere = {name: _external(arms, external, seed) for name, arms in results.items()} if external else {}
     about = {"key": key, "mode": mode, "seed": seed, "test_patients": len(set(patients)), **asdict(plan)}
     return Section(
         key="usefulness",
         question=QUESTION,
         light=verdicts[worst][0],
-        answer=verdicts[worst][1].format(network=worst),
-        figures={**about, "eyes": counts, "dice_of_marking_everything": floor, "results": networks},
-        tables=_tables(networks, counts, plan),
+        answer=verdicts[worst][1].format(network=worst) + (_external_in_words(elsewhere[worst]) if elsewhere else ""),
+        figures={
+            **about,
+            "eyes": counts,
+            "dice_of_marking_everything": floor,
+            "results": networks,
+            "external": elsewhere,
+        },
+        tables=_tables(networks, counts, plan) + ([_external_table(elsewhere)] if elsewhere else []),
         pictures=_pictures(results, test, key, output_dir),
         notes=_notes(plan, key, len(set(patients))),
     )
@@ -305,6 +327,41 @@ def _figures(arms: _Arms, patients: Sequence[str], seed: int) -> dict[str, Any]:
         "both_minus_real": _interval(mean["real + synthetic"] - mean["real"], patients, seed),
         "gain_of_second_half": _interval(mean["real"] - np.mean(arms.halfway, axis=0), patients, seed),
     }
+
+
+def _external(arms: _Arms, eyes: Sequence[Eye], seed: int) -> dict[str, Any]:
+    """Means over the eyes of another camera and over seeds, as in :func:`_figures`."""
+    patients = [eye.patient for eye in eyes]
+    mean = {arm: np.mean(arms.external[arm], axis=0) for arm in ARMS}
+    return {
+        "datasets": sorted({eye.dataset for eye in eyes}),
+        "arms": {arm: _interval(mean[arm], patients, seed) for arm in ARMS},
+        "real_minus_synthetic": _interval(mean["real"] - mean["synthetic"], patients, seed),
+        "both_minus_real": _interval(mean["real + synthetic"] - mean["real"], patients, seed),
+    }
+
+
+def _external_in_words(figures: Mapping[str, Any]) -> str:
+    reached = {arm: figures["arms"][arm]["mean"] for arm in ARMS}
+    return (
+        f" On another camera ({', '.join(figures['datasets'])}), synthetic eyes reach {reached['synthetic']:.3f}, real "
+        f"ones {reached['real']:.3f}, and both {reached['real + synthetic']:.3f}."
+    )
+
+
+def _external_table(networks: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows: list[list[str | float | None]] = []
+    for name, figures in networks.items():
+        lines = figures["arms"] | {
+            "real - synthetic": figures["real_minus_synthetic"],
+            "(real + synthetic) - real": figures["both_minus_real"],
+        }
+        rows += [[name, line, interval["N"], *_cells(interval)] for line, interval in lines.items()]
+    datasets = ", ".join(next(iter(networks.values()))["datasets"])
+    title, columns = f"Tested on another camera: {datasets}", ("network", "trained on", "N", "Dice", "low", "high")
+    return Table(
+        title, columns, rows, "Real eyes of a set from which nothing was learned. Differences are paired by eye."
+    )
 
 
 def _interval(values: Dice, patients: Sequence[str], seed: int) -> dict[str, float]:
