@@ -7,6 +7,8 @@ rim where the light falls off and a notch that marks the side. A threshold finds
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
@@ -188,6 +190,7 @@ def _disc(shape: tuple[int, ...], row: float, column: float, radius: float) -> N
     return (distance[None, None, :] < reach[None, :, None]).astype(np.uint8)
 
 
+@lru_cache(64)
 def _weights(old: int, new: int) -> sparse.csr_array:
     """The matrix ``(new, old)`` that resizes one axis, by area averaging if it shrinks and linearly if it grows."""
     place, pixel = np.arange(new)[:, None], np.arange(old)[None]

@@ -9,7 +9,8 @@ neural networks applied to visual document analysis", ICDAR 2003).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class VesselWarp:
     zoom: float
     shift: tuple[float, float]
     bend: NDArray[np.float64]
+    _sources: dict[int, NDArray[np.float64]] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         """Warp an image ``(S, S)`` with linear interpolation. Values from outside the image are 0."""
@@ -57,16 +59,24 @@ class VesselWarp:
         return {"L": "R", "R": "L"}.get(side, side) if self.flip else side
 
     def _source(self, size: int) -> NDArray[np.float64]:
-        """Rows and columns ``(2, S, S)`` of each pixel in the original map."""
-        place = (np.arange(size) - (size - 1) / 2) / size
-        rows, columns = np.meshgrid(place, place, indexing="ij")
-        turn = np.exp(1j * np.deg2rad(self.angle)) / self.zoom
-        turned = (columns + 1j * rows) * turn
-        nodes = np.linspace(0, NODES - 1, size)
-        grid = np.meshgrid(nodes, nodes, indexing="ij")
-        bent = np.stack([ndimage.map_coordinates(part, grid, order=3, mode="nearest") for part in self.bend])
-        shift = np.array(self.shift)[:, None, None]
-        return (np.stack([turned.imag, turned.real]) + shift + bent) * size + (size - 1) / 2
+        """Rows and columns ``(2, S, S)`` of each pixel in the original map, computed once for a size."""
+        if size not in self._sources:
+            place = (np.arange(size) - (size - 1) / 2) / size
+            rows, columns = place[:, None], place
+            turn = np.exp(1j * np.deg2rad(self.angle)) / self.zoom
+            turned = np.stack([columns * turn.imag + rows * turn.real, columns * turn.real - rows * turn.imag])
+            splines = _splines(size)
+            shift = np.array(self.shift)[:, None, None]
+            self._sources[size] = (turned + shift + splines @ self.bend @ splines.T) * size + (size - 1) / 2
+        return self._sources[size]
+
+
+@cache
+def _splines(size: int) -> NDArray[np.float64]:
+    """Weights ``(S, NODES)`` of the nodes of a line for its pixels, in the interpolation by cubic splines."""
+    place = np.linspace(0, NODES - 1, size)[None]
+    lines = [ndimage.map_coordinates(node, place, order=3, mode="nearest") for node in np.eye(NODES)]
+    return np.stack(lines, axis=1)
 
 
 def draw_warp(seed: int, index: int) -> VesselWarp:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
-from retina_monai.data.sets.vessel_maps import fit_vessel_map, warp_vessel_map
+from retina_monai.data.sets.vessel_maps import FineMap, fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.families.usefulness.leaks import refuse_leaks
 from retina_monai.evaluation.measuring.eye import Condition, Eye
@@ -59,7 +59,7 @@ def test_sets_of_training_eyes_pass(training: list[Eye], test: list[Eye]) -> Non
     told = [made_from(eye.masks["vessel"], eye.patient) for eye in training]
     refuse_leaks(told, training, test)
     sample = generate_phantom(0, 2 * SIZE)
-    maps = [warp_vessel_map(sample["vessel"], sample["fov"], SIZE, draw_warp(0, index)) for index in range(4)]
+    maps = [FineMap(sample["vessel"], sample["fov"], SIZE).warped(draw_warp(0, index)) for index in range(4)]
     refuse_leaks([made_from(each["vessel_share"][0] / 255, training[0].patient) for each in maps], training, test)
 
 

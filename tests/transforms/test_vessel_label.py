@@ -13,7 +13,7 @@ from skimage.morphology import skeletonize
 
 from retina_monai.data import find_datalist, fit_label, fit_vessel_map, generate_phantom
 from retina_monai.data.files.reading import read_mask
-from retina_monai.data.sets.vessel_maps import warp_vessel_map
+from retina_monai.data.sets.vessel_maps import FineMap
 from retina_monai.transforms.field_of_view import fov_box
 from retina_monai.transforms.vessel_label import cut_label, vessel_label
 from retina_monai.transforms.vessel_warp import draw_warp
@@ -110,7 +110,7 @@ def test_labels_of_phantoms_and_of_warped_phantoms_keep_their_parts() -> None:
     for seed in range(2):
         phantom = generate_phantom(seed, 512)
         check_label(phantom["vessel"], phantom["fov"], 128)
-        warped = warp_vessel_map(phantom["vessel"], phantom["fov"], 128, draw_warp(0, seed))
+        warped = FineMap(phantom["vessel"], phantom["fov"], 128).warped(draw_warp(0, seed))
         assert set(np.unique(warped["vessel"])) == {0, 1} and not (warped["vessel"] & ~warped["fov"]).any()
         assert counts(warped["vessel"][0] > 0)[0] <= 1.2 * counts(phantom["vessel"][0] > 0)[0] + 4  # cut by the border
         assert counts(warped["vessel_share"][0] >= 127.5)[0] > 3 * counts(warped["vessel"][0] > 0)[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
-from retina_monai.data.sets.vessel_maps import fit_vessel_map, warp_vessel_map
+from retina_monai.data.sets.vessel_maps import FineMap, fit_vessel_map
 from retina_monai.metrics import measure_biomarkers
 from retina_monai.transforms.field_of_view import circle
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
@@ -73,7 +73,7 @@ def test_the_side_changes_with_the_flip() -> None:
 
 def test_a_warped_map_is_a_new_one(phantom: dict[str, np.ndarray]) -> None:
     plain = fit_vessel_map(phantom["vessel"], phantom["fov"], SIZE)["vessel_share"][0] >= 128
-    warped = [warp_vessel_map(phantom["vessel"], phantom["fov"], SIZE, draw_warp(0, index)) for index in range(6)]
+    warped = [FineMap(phantom["vessel"], phantom["fov"], SIZE).warped(draw_warp(0, index)) for index in range(6)]
     maps = [sample["vessel_share"][0] >= 128 for sample in warped]
     assert max(overlap(plain, each) for each in maps) < 0.35
     assert max(overlap(plain[:, ::-1], each) for each in maps) < 0.35
@@ -84,7 +84,7 @@ def test_a_warped_map_has_the_same_biomarkers(phantom: dict[str, np.ndarray]) ->
     plain = fit_vessel_map(phantom["vessel"], phantom["fov"], SIZE)
     before = measure_biomarkers(plain["vessel_share"][0] >= 128, plain["fov"][0])
     for index in range(4):
-        warped = warp_vessel_map(phantom["vessel"], phantom["fov"], SIZE, draw_warp(0, index))
+        warped = FineMap(phantom["vessel"], phantom["fov"], SIZE).warped(draw_warp(0, index))
         after = measure_biomarkers(warped["vessel_share"][0] >= 128, warped["fov"][0])
         assert after.vessel_density == pytest.approx(before.vessel_density, rel=0.2)
         assert after.fractal_dimension == pytest.approx(before.fractal_dimension, abs=0.06)
@@ -97,9 +97,9 @@ def test_the_field_of_view_keeps_its_form_and_nothing_is_outside() -> None:
     notched[:, :40, 150:] = 0
     for index in range(4):
         warp = draw_warp(0, index)
-        full = warp_vessel_map(vessel, None, 64, warp)
+        full = FineMap(vessel, None, 64).warped(warp)
         np.testing.assert_array_equal(full["fov"], circle(64))
-        sample = warp_vessel_map(vessel, notched, 64, warp)
+        sample = FineMap(vessel, notched, 64).warped(warp)
         plain = fit_vessel_map(vessel, notched, 64)["fov"]
         difference = sample["fov"] != (plain[:, :, ::-1] if warp.flip else plain)
         assert difference.mean() < 0.01

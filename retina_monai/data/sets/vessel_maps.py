@@ -34,13 +34,13 @@ from retina_monai.transforms.vessel_label import FINE, cut_label, reduce_label, 
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
 __all__ = [
+    "FineMap",
     "VesselMaps",
     "field_of_view",
     "find_vessel_maps",
     "fit_disc",
     "fit_label",
     "fit_vessel_map",
-    "warp_vessel_map",
 ]
 
 logger = logging.getLogger("retina_monai")
@@ -115,6 +115,7 @@ class VesselMaps(Dataset):
                 "longer side, clipped to the frame; give others with --fov_dir",
                 framed,
             )
+        self._last: tuple[int, dict[str, np.ndarray], np.ndarray | None, FineMap | None] | None = None
         places = range(len(self.maps) * max(augment, 1))
         super().__init__(array("q", (place for place in places if self.name(place) not in finished)))
 
@@ -139,14 +140,12 @@ class VesselMaps(Dataset):
 
     def _transform(self, index: int) -> Any:
         item = self._item(self.data[index])
-        keys = ["vessel"] + (["disc"] if self.find_disc and "disc" in item else [])
-        masks, fov = {key: read_mask(item[key], key=key) for key in keys}, field_of_view(item)
-        check_masks(masks, item, fov)
+        masks, fov, fine = self._eye(self.data[index] // max(self.augment, 1))
         vessel, disc = masks["vessel"], masks.get("disc")
         sample = {key: item[key] for key in TEXTS} | {"source": item.get("source", item["vessel"])}
-        if item["augmented"]:
+        if fine is not None:
             warp = draw_warp(self.seed, item["index"])
-            sample |= warp_vessel_map(vessel, fov, self.size, warp)
+            sample |= fine.warped(warp)
             sample["laterality"] = warp.laterality(item["laterality"])
         else:
             warp = None
@@ -158,6 +157,17 @@ class VesselMaps(Dataset):
             return self.find_disc(sample)
         found_by = {"disc_by": item["disc_by"]} if item.get("disc_by") else {}
         return sample | found_by | {"disc": fit_disc(disc, fov, self.size, warp) * sample["fov"]}
+
+    def _eye(self, number: int) -> tuple[dict[str, np.ndarray], np.ndarray | None, FineMap | None]:
+        """Masks, field of view and, if maps are warped, fine map of an eye, which is kept for its next samples."""
+        last = self._last
+        if last is None or last[0] != number:
+            item = self.maps[number]
+            keys = ["vessel"] + (["disc"] if self.find_disc and "disc" in item else [])
+            masks, fov = {key: read_mask(item[key], key=key) for key in keys}, field_of_view(item)
+            check_masks(masks, item, fov)
+            last = self._last = (number, masks, fov, FineMap(masks["vessel"], fov, self.size) if self.augment else None)
+        return last[1:]
 
     def _item(self, place: int) -> dict[str, Any]:
         """Metadata of sample ``place``."""
@@ -171,27 +181,40 @@ class VesselMaps(Dataset):
         return {"laterality": "", **eye, **origin, "latent": latent, "name": self.name(place), "index": place}
 
 
-def warp_vessel_map(vessel: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp) -> dict[str, np.ndarray]:
-    """Warp a vessel map, resize it like :func:`fit_vessel_map` and derive its label.
+class FineMap:
+    """A vessel map to be warped, at four times the final size, so that each final pixel holds a share of area.
 
-    The map is warped at four times the size, so that each pixel again holds a share of area. The field of view is
-    mirrored with the eye but not warped.
-
-    Returns:
-        ``vessel_share`` and ``fov`` in the format of :func:`fit_vessel_map`, and ``vessel`` in that of
-        :func:`fit_label`.
+    Args:
+        vessel, fov, size: as for :func:`fit_vessel_map`.
     """
-    fine = fit_vessel_map(vessel, fov, FINE * size)
-    inside = resize_area(fine["fov"], size) >= 0.5
-    inside = np.ascontiguousarray(inside[:, :, ::-1]) if warp.flip else inside
-    share = resize_area(warp(fine["vessel_share"][0])[None], size) * inside
-    label = reduce_label(_warped(regrid(_square(vessel, fov) > 0, FINE * size), warp), share[0] / 255)
-    masks = {"fov": inside, "vessel": cut_label(label, inside[0])[None]}
-    return {"vessel_share": share} | {kind: mask.astype(np.uint8) for kind, mask in masks.items()}
+
+    def __init__(self, vessel: np.ndarray, fov: np.ndarray | None, size: int) -> None:
+        self.size = size
+        fine = fit_vessel_map(vessel, fov, FINE * size)
+        self.share, self.inside = fine["vessel_share"][0], resize_area(fine["fov"], size) >= 0.5
+        self.mask = regrid(_square(vessel, fov) > 0, FINE * size)
+        self.line = ndimage.binary_dilation(skeletonize(self.mask), np.ones((3, 3)))
+
+    def warped(self, warp: VesselWarp) -> dict[str, np.ndarray]:
+        """Warp the map, resize it like :func:`fit_vessel_map` and derive its label.
+
+        Vessels do not break: their centre lines are warped three pixels wide, thinned and added to the label. The field
+        of view is mirrored with the eye but not warped.
+
+        Returns:
+            ``vessel_share`` and ``fov`` in the format of :func:`fit_vessel_map`, and ``vessel`` in that of
+            :func:`fit_label`.
+        """
+        inside = np.ascontiguousarray(self.inside[:, :, ::-1]) if warp.flip else self.inside
+        share = resize_area(warp(self.share)[None], self.size) * inside
+        thread = skeletonize(warp(self.line.astype(np.float32)) >= 0.5)
+        label = reduce_label((warp(self.mask.astype(np.float32)) >= 0.5) | thread, share[0] / 255)
+        masks = {"fov": inside, "vessel": cut_label(label, inside[0])[None]}
+        return {"vessel_share": share} | {kind: mask.astype(np.uint8) for kind, mask in masks.items()}
 
 
 def fit_disc(disc: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWarp | None = None) -> np.ndarray:
-    """A disc mask, aligned with the output of :func:`fit_vessel_map` or of :func:`warp_vessel_map`.
+    """A disc mask, aligned with the output of :func:`fit_vessel_map` or of :meth:`FineMap.warped`.
 
     Args:
         disc: disc mask ``(1, H, W)`` in {0, 1}.
@@ -253,13 +276,6 @@ def _frame(vessel: np.ndarray, fov: np.ndarray | None) -> tuple[int, int, int, i
 def _square(vessel: np.ndarray, fov: np.ndarray | None) -> np.ndarray:
     """The map cropped and padded to a square, float32 ``(S, S)`` in {0, 1}."""
     return crop_square(vessel.astype(np.float32), _frame(vessel, fov))[0]
-
-
-def _warped(fine: np.ndarray, warp: VesselWarp) -> np.ndarray:
-    """Warp a mask ``(S, S)`` without breaking vessels, by warping the centre line three pixels wide and thinning it."""
-    line = ndimage.binary_dilation(skeletonize(fine), np.ones((3, 3)))
-    thread = skeletonize(warp(line.astype(np.float32)) >= 0.5)
-    return np.asarray((warp(fine.astype(np.float32)) >= 0.5) | thread)
 
 
 def find_vessel_maps(
