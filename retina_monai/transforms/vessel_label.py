@@ -185,10 +185,10 @@ def _separate(
 
     A pixel is removed if the regions that it separates belong to one gap, and if no component of the map is split.
     """
-    padded = np.pad(regions, 1, constant_values=1)
+    padded, framed = np.pad(regions, 1, constant_values=1), np.pad(label, 1)
     places = np.argwhere(contact & label & (share < FULL))
     for row, column in places[np.argsort(share[tuple(places.T)], kind="stable")]:
-        around = np.pad(label, 1)[row : row + 3, column : column + 3].copy()
+        around = framed[row : row + 3, column : column + 3].copy()
         around[1, 1] = False
         beside = {int(padded[1 + row + down, 1 + column + right]) for down, right in SIDES} - {0}
         if ndimage.label(around, AROUND)[1] < 2 or len({int(belongs[region]) for region in beside}) > 1:
@@ -196,7 +196,9 @@ def _separate(
         label[row, column] = False
         if _splits(label, np.argwhere(around) + np.array([row - 1, column - 1]), parts):
             label[row, column] = True
-        elif beside:
+            continue
+        framed[row + 1, column + 1] = False
+        if beside:
             padded[np.isin(padded, list(beside))] = min(beside)
             padded[1 + row, 1 + column] = min(beside)
 

@@ -61,13 +61,15 @@ class VesselWarp:
     def _source(self, size: int) -> NDArray[np.float64]:
         """Rows and columns ``(2, S, S)`` of each pixel in the original map, computed once for a size."""
         if size not in self._sources:
-            place = (np.arange(size) - (size - 1) / 2) / size
-            rows, columns = place[:, None], place
+            middle = (size - 1) / 2
+            place, splines = np.arange(size) - middle, _splines(size)
             turn = np.exp(1j * np.deg2rad(self.angle)) / self.zoom
-            turned = np.stack([columns * turn.imag + rows * turn.real, columns * turn.real - rows * turn.imag])
-            splines = _splines(size)
-            shift = np.array(self.shift)[:, None, None]
-            self._sources[size] = (turned + shift + splines @ self.bend @ splines.T) * size + (size - 1) / 2
+            turns = ((turn.real, turn.imag), (-turn.imag, turn.real))
+            source = size * splines @ self.bend @ splines.T
+            for part, (by_row, by_column), shift in zip(source, turns, self.shift, strict=True):
+                part += by_row * place[:, None] + (shift * size + middle)
+                part += by_column * place
+            self._sources[size] = source
         return self._sources[size]
 
 
