@@ -149,7 +149,8 @@ def _crop(picture: Picture, side: int, generator: np.random.Generator) -> Tensor
 
 
 def _auc(scores: NDArray[np.float64], labels: NDArray) -> float:
-    return float(compute_roc_auc(torch.from_numpy(scores)[:, None], torch.from_numpy(labels)[:, None]))
+    area = compute_roc_auc(torch.from_numpy(scores)[:, None], torch.from_numpy(labels)[:, None])
+    return float(np.asarray(area))
 
 
 def _interval(
