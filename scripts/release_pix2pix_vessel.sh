@@ -1,54 +1,56 @@
 #!/usr/bin/env bash
 # Train, release and measure pix2pix_vessel. This script produces all figures of its model card.
 #
-#   scripts/release_pix2pix_vessel.sh DATA [OUTPUT]     DATA holds CHASE_DB1, HRF and FIVES; OUTPUT: runs/release
+#   scripts/release_pix2pix_vessel.sh DATA [OUTPUT]     OUTPUT: runs/release
 #
-# Takes about an hour and a half on two CPU cores. To resume an interrupted training, repeat the printed command with
-# --resume true.
-source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF and FIVES" release "$@"
+# DATA holds CHASE_DB1, HRF, HRF_rest, FIVES and IDRiD_grading. Takes about five hours on two CPU cores. To resume an
+# interrupted training, repeat the printed command with --resume true.
+source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF, HRF_rest, FIVES and IDRiD_grading" \
+    release "$@"
 configs="$root/bundles/pix2pix_vessel/configs"
-eyes="['$data/CHASE_DB1','$data/HRF','$data/FIVES']"
+drawn="'$data/CHASE_DB1','$data/HRF','$data/HRF_rest','$data/FIVES'"
 
-evaluate() {
-    bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "$eyes" --checkpoint "$1" \
-        --output_dir "$2"
-}
+# 1. Find vessel maps and discs of IDRiD's photographs without retinopathy or with mild retinopathy.
+"$root/scripts/label_photographs.sh" "$data/IDRiD_grading" "$output/IDRiD" --most_grade 1
 
-# 1. Learn the positions of discs and foveas relative to the vessels on phantoms, which are numerous and exact.
-[[ -d "$output/phantoms" ]] || "$python" -m retina_monai phantom "$output/phantoms" --count 300 --size 512 --seed 1
-bundle training --config_file "$configs/train.json" --dataset_dir "$output/phantoms" --output_dir "$output/pretraining" \
-    --max_epochs 8 --val_interval 8 --faithfulness_weight 20
+# 2. Learn the positions of foveas relative to vessels and disc on phantoms of all grades, which are numerous and exact.
+any="$output/phantoms/any" named="$output/phantoms/named"
+mixed=(--count 300 --size 512 --grade mixed --myopia mixed)
+[[ -d "$any" ]] || "$python" -m retina_monai phantom "$any" "${mixed[@]}" --seed 31
+[[ -d "$named" ]] || "$python" -m retina_monai phantom "$named" "${mixed[@]}" --seed 32 --camera mixed
+bundle training --config_file "$configs/train.json" --dataset_dir "['$named','$any']" --output_dir "$output/pretraining" \
+    --max_epochs 2 --val_interval 2 --faithfulness_weight 20
 
-# 2. Learn the appearance of eyes on the training splits of all three sets. The weights of the last epoch are kept,
-#    because with --val_interval 5 four validation eyes cannot separate the selection of epochs 40, 45 and 50.
-main=(--dataset_dir "$eyes" --initial_weights "$output/pretraining/model.pt" --max_epochs 50 --val_interval 50)
-bundle training --config_file "$configs/train.json" --output_dir "$output/training" "${main[@]}"
-
-# 3. Repeat step 2 with L1 alone.
-bundle training --config_file "$configs/train.json" --output_dir "$output/l1" "${main[@]}" \
-    --adversarial_weight 0 --spectrum_weight 0 --faithfulness_weight 0
+# 3. Learn the appearance of eyes on the training splits of all sets. Many photographs of FIVES are hazy, so that this
+#    camera is drawn half as often as the others.
+bundle training --config_file "$configs/train.json" --dataset_dir "[$drawn,'$output/IDRiD']" \
+    --output_dir "$output/training" --initial_weights "$output/pretraining/model.pt" --max_epochs 30 --val_interval 10 \
+    --found_weight 1.0 --camera_weights "{'FIVES': 0.5}"
 
 # 4. Release the weights in half precision, and evaluate on the test eyes.
 "$python" -m retina_monai release "$output/training" pix2pix_vessel --overwrite true
-evaluate "$root/bundles/pix2pix_vessel/models/model.pt" "$output/evaluation"
-evaluate "$output/l1/model.pt" "$output/evaluation-l1"
-"$python" "$root/scripts/spectrum_floor.py" --dataset_dir "$eyes" | tee "$output/evaluation/spectrum_floor.md"
+bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --dataset_dir "[$drawn]" \
+    --checkpoint "$root/bundles/pix2pix_vessel/models/model.pt" --output_dir "$output/evaluation"
+"$python" "$root/scripts/spectrum_floor.py" --dataset_dir "[$drawn]" | tee "$output/evaluation/spectrum_floor.md"
 
-# 5. Answer the four questions for each set, on vessel maps of test eyes and on warped maps of training eyes.
+# 5. Answer the questions of the report for each camera, on vessel maps of test eyes and on warped maps of training eyes. Discs of
+#    sets without disc masks are those that unet_disc finds in the photographs.
 reports="$root/bundles/pix2pix_vessel/docs/reports"
 mkdir -p "$reports"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"
-cp "$output/evaluation-l1/report.json" "$reports/evaluation_l1.json"
-ask() { # data set, name of the report, families, options of synthesize
-    local set="$data/$1" name="$2" families="$3"
-    shift 3
-    "$python" -m retina_monai synthesize --input_dir "$set" --output_dir "$output/$name" "$@"
-    "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$set" --families "$families" \
-        --mode full --cache_dir "$output/evaluations" --output_dir "$output/report-$name"
-    sed "s|$output/||; s|$data/||" "$output/report-$name/report.json" >"$reports/$name.json" # without local paths
+ask() { # camera, name of the report, families, mode, options of synthesize
+    local real="$output/labelled/$1" name="$2" families="$3" mode="$4"
+    shift 4
+    "$python" -m retina_monai synthesize --input_dir "$real" --output_dir "$output/$name" "$@"
+    "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$real" --families "$families" \
+        --mode "$mode" --cache_dir "$output/evaluations" --output_dir "$output/report-$name"
+    sed "s|$output/labelled/||; s|$output/||" "$output/report-$name/report.json" >"$reports/$name.json"
 }
 for set in CHASE_DB1 HRF FIVES; do
-    ask "$set" "test_$set" image,distribution,faithfulness --split test --appearance "$set"
-    ask "$set" "warped_$set" all --split training --augment 3 --appearance "random:$set"
+    bundle --config_file "$root/bundles/unet_disc/configs/inference.json" --input_dir "$data/$set" \
+        --output_dir "$output/labelled/$set"
+    ask "$set" "test_$set" image,distribution,faithfulness quick --split test --appearance "$set"
+    ask "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
+        --appearance "random:$set"
 done
 "$python" "$root/scripts/report_figures.py" "$reports"

@@ -25,12 +25,13 @@ def main(folder: str) -> None:
         folder: folder of the reports.
     """
     for title, prefix, header, row in TABLES:
-        print(f"\n{title}\n\n{header}\n{'|---' * header.count(' | ')}|---|")
+        lines = []
         for path in sorted(Path(folder).glob(f"{prefix}_*.json")):
             report = json.loads(path.read_text(encoding="utf-8"))
             sections = {name: section["figures"] for name, section in report["sections"].items()}
-            for cells in row(path.stem.removeprefix(f"{prefix}_"), sections):
-                print(f"| {' | '.join(cells)} |")
+            lines += [f"| {' | '.join(cells)} |" for cells in row(path.stem.removeprefix(f"{prefix}_"), sections)]
+        if lines:
+            print("\n".join([f"\n{title}\n\n{header}\n{'|---' * header.count(' | ')}|---|", *lines]))
 
 
 def faithfulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
@@ -42,6 +43,31 @@ def faithfulness(dataset: str, sections: Figures) -> Iterator[list[str]]:
         cells += [interval(agreement[metric]["generated"]), interval(agreement[metric]["real"])]
     gone, passed = branches["gone"] / branches["shown"], branches["passed_of_shown"]
     yield [*cells, f"{gone:.0%} of {branches['branches'] * branches['shown']:.0f}", f"{passed:.0%}"]
+
+
+def visibility(dataset: str, sections: Figures) -> Iterator[list[str]]:
+    """Discs, foveas, and contrast of thin and wide vessels, generated and real, if they were measured."""
+    figures = sections["faithfulness"]
+    if "visibility" not in figures:
+        return
+    disc = figures["agreement"].get("disc", {}).get(dataset)
+    fovea = figures["foveas"].get(dataset)
+    kinds = figures["visibility"][dataset]
+    contrasts = [kinds[kind][name] for kind in ("thin", "wide") for name in ("contrast", "contrast_p10", "recall")]
+    yield [
+        dataset,
+        f"{disc['dice']['generated']['mean']:.3f}" if disc else "",
+        f"{disc['dice_085']['generated']['mean']:.0%}" if disc else "",
+        beside(fovea, ".0%") if fovea else "",
+        *(beside(score, ".2f") for score in contrasts),
+    ]
+
+
+def beside(score: Figures, form: str) -> str:
+    """Mean on generated photographs, and in brackets on real ones."""
+    values = (score[side]["mean"] for side in ("generated", "real"))
+    generated, real = ("none" if value is None else f"{value:{form}}" for value in values)
+    return f"{generated} ({real})"
 
 
 def realism(dataset: str, sections: Figures) -> Iterator[list[str]]:
@@ -103,6 +129,13 @@ TABLES: tuple[tuple[str, str, str, Row], ...] = (
         "test",
         "| test eyes | Dice | real | clDice | real | AUC | real | branches gone | gone, and nothing else |",
         faithfulness,
+    ),
+    (
+        "Vessel maps of test eyes: discs, foveas and visibility of vessels, generated (real)",
+        "test",
+        "| test eyes | Dice of the disc | Dice of 0.85 or more | foveas | thin vessels: contrast | 10th percentile "
+        "| recall | wide vessels: contrast | 10th percentile | recall |",
+        visibility,
     ),
     (
         "Warped maps of training eyes: realism",

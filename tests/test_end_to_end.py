@@ -144,7 +144,8 @@ def test_load_paints_what_the_command_wrote(bundle_with_weights: Path, eyes: Pat
     paint = retina_monai.load(bundle_with_weights, trust=True)
     places = {line["name"]: line["index"] for line in read_manifest(synthetic_set)}
     for item in find_datalist(eyes)["test"]:
-        painted = paint(read_mask(item["vessel"]), read_mask(item["fov"]), index=places[item["name"]])
+        vessel, fov, disc = (read_mask(item[kind]) for kind in ("vessel", "fov", "disc"))
+        painted = paint(vessel, fov, index=places[item["name"]], disc=disc)
         written = read_photograph(synthetic_set / "images" / f"{item['name']}.png")
         assert np.array_equal(painted, written)
 

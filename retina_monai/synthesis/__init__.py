@@ -5,6 +5,7 @@ from retina_monai.synthesis.chains import Chain, PhotographGenerator
 from retina_monai.synthesis.disc_segmentation import Disc, DiscFinder, DiscSegmenter, MapDiscSegmenter
 from retina_monai.synthesis.jobs import synthesize
 from retina_monai.synthesis.loading import load, load_chain
+from retina_monai.synthesis.missing_discs import find_missing_discs
 from retina_monai.synthesis.photograph_stream import generate
 from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
@@ -20,6 +21,7 @@ __all__ = [
     "PhotographGenerator",
     "VesselColorer",
     "VesselSegmenter",
+    "find_missing_discs",
     "generate",
     "load",
     "load_chain",

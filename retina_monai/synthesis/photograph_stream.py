@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from retina_monai.data.phantom.fundus.fundus_phantom import generate_phantom
-from retina_monai.data.sets.vessel_maps import fit_label, fit_vessel_map
+from retina_monai.data.sets.vessel_maps import fit_disc, fit_label, fit_vessel_map
 from retina_monai.errors import RetinaError
 from retina_monai.kinds import KINDS
 from retina_monai.seeds import draw_latent, phantom_seed
@@ -35,7 +35,8 @@ def generate(
 
     Returns:
         For each sample its pictures ``(C, size, size)`` by kind: ``image`` uint8 in [0, 255] and masks uint8 in {0, 1}.
-        Samples from vessel trees have ``vessel``, ``fov`` and ``laterality``. No sample contains patient data.
+        Samples from vessel trees have ``vessel``, ``fov``, ``laterality`` and, if the network takes it, ``disc``. No
+        sample contains patient data.
 
     Raises:
         RetinaError: as :func:`load_chain`; ``n`` is below 1; or the bundle needs photographs as input.
@@ -54,8 +55,11 @@ def generate(
 
 def _around_phantom(chain: PhotographGenerator, seed: int, index: int, appearance: str) -> dict[str, Any]:
     phantom = generate_phantom(phantom_seed(seed, index), PHANTOM_SIZE)
+    disc = phantom["disc"] if "disc" in chain.takes and phantom["disc"].any() else None
+    fitted = {} if disc is None else {"disc": fit_disc(disc, phantom["fov"], chain.size)}
     return {
-        "image": chain(phantom["vessel"], phantom["fov"], appearance, seed, index),
+        "image": chain(phantom["vessel"], phantom["fov"], appearance, seed, index, disc),
+        **fitted,
         "vessel": fit_label(phantom["vessel"], phantom["fov"], chain.size),
         "fov": fit_vessel_map(phantom["vessel"], phantom["fov"], chain.size)["fov"],
         "laterality": phantom["laterality"],

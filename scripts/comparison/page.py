@@ -77,9 +77,16 @@ def training_eyes(results: Mapping[str, Results]) -> int:
 
 def released(results: Mapping[str, Results]) -> str:
     """Sentences on the generators that were not trained for this page."""
-    generators = [METHODS[name].generator for name in results if not METHODS[name].trainings]
-    scripts = (f"`scripts/release_{name}.sh` trained `{name}`, whose released weights are used." for name in generators)
-    return "".join(f" {script}" for script in scripts)
+    sentences = ""
+    for name, found in results.items():
+        if not METHODS[name].trainings:
+            generator = METHODS[name].generator
+            weights = found.reports[f"test_{DATASETS[0]}"]["compared"]["synthetic"]["generator"]["weights"]
+            sentences += (
+                f" `scripts/release_{generator}.sh` trained `{generator}`, of which released weights are used (SHA-256 "
+                f"{weights[:12]})."
+            )
+    return sentences
 
 
 def judge(results: Mapping[str, Results]) -> str:

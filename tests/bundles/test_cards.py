@@ -17,7 +17,7 @@ from retina_monai.bundle import digest
 ROOT = Path(__file__).resolve().parents[2]
 DATASETS = ("CHASE_DB1", "FIVES", "HRF")
 EVALUATED = {
-    "pix2pix_vessel": {"released": "reports/evaluation.json", "L1 alone": "reports/evaluation_l1.json"},
+    "pix2pix_vessel": {"released": "reports/evaluation.json"},
     "lama_fundus": {"released": "report.json"},
     "ddpm_vessel": {"released": "reports/evaluation.json"},
 }

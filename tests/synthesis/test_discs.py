@@ -16,10 +16,11 @@ import retina_monai
 from retina_monai.bundle import digest
 from retina_monai.data import find_datalist
 from retina_monai.data.files.reading import read_mask, read_photograph
+from retina_monai.data.files.writing import write_png
 from retina_monai.data.listing.manifest import read_manifest
 from retina_monai.data.sets.vessel_maps import fit_disc
 from retina_monai.errors import RetinaError
-from retina_monai.synthesis import DiscFinder, MapDiscSegmenter, synthesize
+from retina_monai.synthesis import DiscFinder, MapDiscSegmenter, find_missing_discs, synthesize
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SIZE = 64
@@ -49,29 +50,11 @@ def finder(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> D
 
 
 @pytest.fixture(scope="module")
-def generator(run_config: RunConfig, finder: DiscFinder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generator(trained: Path, finder: DiscFinder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``pix2pix_vessel`` that takes vessel map and disc."""
     folder = tmp_path_factory.mktemp("generator")
-    run_config(
-        BUNDLES / "pix2pix_vessel" / "configs" / "train.json",
-        output_dir=str(folder / "run"),
-        conditions=["vessel", "disc"],
-    )
     finds = f"$retina_monai.synthesis.DiscFinder(bundle={str(finder.bundle)!r}, trust=True)"
-    bundle = copy_of("pix2pix_vessel", folder / "run", folder, disc_dir=None, find_disc=finds)
-    path = bundle / "configs" / "metadata.json"
-    metadata = json.loads(path.read_text())
-    channels = {"0": "vessel_share: share of the pixel that is vessel", "1": "disc: optic disc"}
-    metadata["network_data_format"]["inputs"]["image"] |= {"num_channels": 2, "channel_def": channels}
-    path.write_text(json.dumps(metadata))
-    path = bundle / "configs" / "inference.json"
-    config = json.loads(path.read_text())
-    config["source"] |= {"disc_dir": "@disc_dir", "find_disc": "@find_disc"}
-    config["preprocessing"]["transforms"] = [
-        part for part in config["preprocessing"]["transforms"] if part["_target_"] != "EnsureChannelFirstd"
-    ]
-    path.write_text(json.dumps(config))
-    return bundle
+    return copy_of("pix2pix_vessel", trained, folder, find_disc=finds)
 
 
 def test_discs_of_the_data_set_are_given_and_kept(generator: Path, phantoms: Path, tmp_path: Path) -> None:
@@ -123,12 +106,16 @@ def test_a_disc_is_found_in_a_map_of_any_size(finder: DiscFinder, phantoms: Path
     assert 2 * overlap.sum() / (larger.mask[1::3, 1::3].sum() + found.mask.sum()) > 0.9
 
 
-def test_a_generator_without_disc_has_no_such_option(trained: Path, phantoms: Path, tmp_path: Path) -> None:
-    bundle = copy_of("pix2pix_vessel", trained, tmp_path)
-    if "disc_dir" in json.loads((bundle / "configs" / "inference.json").read_text()):
-        pytest.skip("the released generator takes a disc")
-    with pytest.raises(RetinaError, match="pix2pix_vessel has no option disc_dir: leave out --disc_dir"):
-        synthesize(bundle, phantoms, tmp_path / "set", disc_dir=phantoms / "discs", trust=True)
+def test_weights_that_take_the_vessel_map_alone_write_no_disc(
+    run_config: RunConfig, phantoms: Path, tmp_path: Path
+) -> None:
+    path = BUNDLES / "pix2pix_vessel" / "configs" / "train.json"
+    run_config(path, output_dir=str(tmp_path / "run"), conditions=["vessel"])
+    bundle = copy_of("pix2pix_vessel", tmp_path / "run", tmp_path)
+    folder = synthesize(bundle, phantoms, tmp_path / "set", trust=True)
+    assert not (folder / "discs").exists() and len(list((folder / "images").iterdir())) == 8
+    with pytest.raises(RetinaError, match="the network takes no disc"):
+        synthesize(bundle, phantoms, tmp_path / "other", disc_dir=phantoms / "discs", trust=True)
 
 
 def test_another_size_is_drawn_at_that_size(trained: Path, phantoms: Path, tmp_path: Path) -> None:
@@ -140,3 +127,38 @@ def test_another_size_is_drawn_at_that_size(trained: Path, phantoms: Path, tmp_p
         RetinaError, match="size must be a multiple of 16 for a network that halves it 4 times, got 100"
     ):
         synthesize(bundle, phantoms, tmp_path / "other", size=100, trust=True)
+
+
+def test_discs_that_a_data_set_lacks_are_found_in_its_photographs(phantoms: Path, tmp_path: Path) -> None:
+    datalist = find_datalist(phantoms)
+    bare = {
+        split: [{key: item[key] for key in item if key != "disc"} for item in datalist[split]] for split in datalist
+    }
+    assert find_missing_discs(bare, ["vessel"], tmp_path) is bare
+    assert find_missing_discs(datalist, ["vessel", "disc"], tmp_path) is datalist
+    found = find_missing_discs(bare, ["vessel", "disc"], tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "discs").iterdir()}
+    own = {item["name"]: item for items in datalist.values() for item in items}
+    overlaps = [
+        2 * (mine & true).sum() / (mine.sum() + true.sum())
+        for items in found.values()
+        for item in items
+        for mine, true in [(read_mask(item["disc"]), read_mask(own[item["name"]]["disc"]))]
+    ]
+    assert len(overlaps) >= 6 and np.median(overlaps) > 0.8, "unet_disc has learned phantoms"
+    assert all(item["disc_by"].startswith("unet_disc ") for items in found.values() for item in items)
+    assert find_missing_discs(bare, ["disc"], tmp_path) == found, "from the cache"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "discs").iterdir()} == files
+
+
+def test_photographs_without_a_disc_are_left_out(
+    phantoms: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = np.full((3, 128, 128), 90, np.uint8)
+    write_png(tmp_path / "grey.png", image, synthetic=False)
+    grey = {"image": str(tmp_path / "grey.png"), "name": "grey", "patient": "grey"}
+    eye = {key: value for key, value in find_datalist(phantoms)["training"][0].items() if key != "disc"}
+    found = find_missing_discs({"training": [grey, eye]}, ["disc"], tmp_path)
+    assert [item["name"] for item in found["training"]] == [eye["name"]] and "1 of 2 eyes" in caplog.text
+    with pytest.raises(RetinaError, match="no disc was found in any photograph"):
+        find_missing_discs({"training": [grey]}, ["disc"], tmp_path)

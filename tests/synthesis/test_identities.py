@@ -214,7 +214,9 @@ def test_released_weights_are_told_with_their_terms() -> None:
     assert bundle["licence"] == "Apache License, Version 2.0, January 2004"
     assert "CC BY 4.0" in bundle["data_source"] and "Not for diagnosis" in bundle["intended_use"]
     text = " ".join(set_card("Synthetic", [], settings, 1, []).split())
-    assert "released weights" in text and "trained on CHASE_DB1, FIVES, HRF, phantom (44 eyes, fingerprint" in text
+    assert (
+        "released weights" in text and "trained on CHASE_DB1, FIVES, HRF, IDRiD, phantom (182 eyes, fingerprint" in text
+    )
 
 
 def test_an_interrupted_set_keeps_its_date(two_stage: Chain, phantoms: Path, tmp_path: Path) -> None:

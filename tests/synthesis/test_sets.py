@@ -67,7 +67,7 @@ def test_phantoms_grow_by_count_and_seed(bundle: Chain, tmp_path: Path) -> None:
         pictures(synthesize(bundle, output_dir=tmp_path / name, count=3, seed=seed))
         for name, seed in (("first", 0), ("again", 0), ("other", 1))
     )
-    assert len(first) == 3 * 4
+    assert len(first) == 3 * 5
     assert first == again
     assert first["vessels/phantom_00000.png"] != other["vessels/phantom_00000.png"]
     assert (bundle.root / "runs" / "phantom").is_dir(), "beside the bundle, for the next call"
@@ -79,7 +79,7 @@ def test_names_mean_nothing_to_monai(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(phantoms, tmp_path / "%eyes #1 @size")
     folder = synthesize(bundle, "%eyes #1 @size", "$set #2")
-    assert len(pictures(tmp_path / "$set #2")) == 4 * 8 and folder == Path("$set #2")
+    assert len(pictures(tmp_path / "$set #2")) == 5 * 8 and folder == Path("$set #2")
 
 
 def test_an_interrupted_set_is_completed(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
     count = len(find_datalist(phantoms)["training"])
     whole = pictures(synthesize(bundle, phantoms, tmp_path / "one", **chosen))
     other = pictures(synthesize(bundle, phantoms, tmp_path / "three", batch_size=3, **chosen))
-    assert whole == other and len(whole) == 4 * count
+    assert whole == other and len(whole) == 5 * count
     lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "one" / "manifest.jsonl").write_text("".join(lines[:2]) + lines[2][:30])
     for path in (tmp_path / "one" / "images").iterdir():
@@ -132,7 +132,7 @@ def test_warped_maps_are_the_same_in_any_batches_and_after_an_interruption(
 def test_each_call_without_an_output_dir_writes_a_set_of_its_own(bundle: Chain, phantoms: Path) -> None:
     first, second = (synthesize(bundle, phantoms, seed=seed) for seed in (0, 1))
     assert first != second and first.parent == second.parent == bundle.root / "runs"
-    assert len(pictures(first)) == len(pictures(second)) == 4 * 8
+    assert len(pictures(first)) == len(pictures(second)) == 5 * 8
 
 
 def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
@@ -152,11 +152,10 @@ def test_mistakes(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
 
 
 def test_a_switch_may_be_text(bundle: Chain, phantoms: Path, tmp_path: Path) -> None:
-    chosen = {"split": "test", "appearance": "random"}
     plain, text, drawn = (
-        pictures(synthesize(bundle, phantoms, tmp_path / str(texture), texture=texture, **chosen))
+        synthesize(bundle, phantoms, tmp_path / str(texture), split="test", texture=texture)
         for texture in (False, "false", True)
     )
-    assert plain == text
-    if bundle.appearances is not None and bundle.appearances.average().texture is not None:
-        assert plain != drawn
+    assert pictures(plain) == pictures(text)
+    settings = [json.loads((folder / "settings.json").read_text()) for folder in (plain, text, drawn)]
+    assert [own["texture"] for own in settings] == [False, False, True]

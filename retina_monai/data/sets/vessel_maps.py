@@ -107,6 +107,8 @@ class VesselMaps(Dataset):
         self.size = size
         self.augment, self.seed, self.split = augment, seed, split
         self.find_disc = find_disc
+        if disc_dir is not None and find_disc is None:
+            raise RetinaError("disc_dir is given, but the network takes no disc: leave out --disc_dir")
         found = find_vessel_maps(input_dir, skip_unreadable, split, {"fov": fov_dir, "disc": disc_dir})
         self.maps = pseudonymised(found, parse_switch(keep_names, "keep_names"))
         if framed := sum("fov" not in item and "image" not in item for item in self.maps):

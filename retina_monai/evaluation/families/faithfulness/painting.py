@@ -22,7 +22,7 @@ logger = logging.getLogger("retina_monai")
 
 
 class Painter:
-    """Generate a photograph from a vessel map, with the colours and the noise of another eye.
+    """Generate a photograph from a vessel map, with the disc, the colours and the noise of another eye.
 
     Texture is left out, since it is not made by the network.
     Args:
@@ -41,7 +41,10 @@ class Painter:
         share = resize_area(np.asarray(vessel, np.float32)[None] * 255, size)
         inside = (resize_area(fov[None].astype(np.float32), size) >= 0.5).astype(np.uint8)
         latent = like.condition.latent if like.condition else 0
-        painted = self.chain.paint({"vessel_share": share, "fov": inside}, appearance, latent=latent)
+        sample = {"vessel_share": share, "fov": inside}
+        if "disc" in like.masks:
+            sample["disc"] = (resize_area(like.masks["disc"][None], size) >= 0.5).astype(np.uint8)
+        painted = self.chain.paint(sample, appearance, latent=latent)
         return np.rint(resize_area(painted, len(vessel))).astype(np.uint8)
 
     def __str__(self) -> str:
