@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -79,7 +80,7 @@ def find_missing_discs(
     return completed
 
 
-def _segmented(item: Item, segmenter: DiscSegmenter, folder: Path) -> Path:
+def _segmented(item: Mapping[Any, Any], segmenter: DiscSegmenter, folder: Path) -> Path:
     """The file of an eye's mask, which is written on first use."""
     files = [file_digest(Path(item[key]))[:16] for key in ("image", "fov") if key in item]
     path = folder / f"{'-'.join([*files, segmenter.weights[:16]])}.png"

@@ -148,6 +148,7 @@ def test_kid_rises_with_mode_collapse(request: pytest.FixtureRequest, name: str)
     assert means[-1] - floor.mean() > 8 * floor.std(ddof=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["phantoms", "test_eyes"])
 def test_kid_of_a_fresh_half_does_not_rise(request: pytest.FixtureRequest, name: str) -> None:
     eyes: Eyes = request.getfixturevalue(name)
