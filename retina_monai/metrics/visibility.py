@@ -128,7 +128,7 @@ def _diameter(fov: Mask) -> float:
 
 
 def _averaged(values: Floats, where: Mask, width: float) -> NDArray[np.float64]:
-    """Gaussian average over the pixels of ``where``; NaN if there are none nearby."""
+    """Average ``values`` over the mask ``where`` with Gaussian weights. Pixels far from the mask are NaN."""
     weights = ndimage.gaussian_filter(where.astype(np.float64), width)
     total = ndimage.gaussian_filter(np.where(where, values, 0.0), width)
     return np.divide(total, weights, out=np.full_like(total, np.nan), where=weights > 1e-3)

@@ -214,9 +214,9 @@ def _faint_vessels(findings: Findings) -> Iterator[str]:
     for dataset, kinds in findings.visibility.items():
         for kind, scores in kinds.items():
             median, low, recall = (scores[name] for name in VISIBILITY)
-            if median.difference.high < -CONTRAST * median.real.mean:
+            if median.difference.high < -CONTRAST * abs(median.real.mean):
                 yield _seen(f"{kind} vessels of {dataset} are fainter", "contrast", median)
-            elif low.difference.high < -PATCHY * low.real.mean:
+            elif low.difference.high < -PATCHY * abs(low.real.mean):
                 yield _seen(f"{kind} vessels of {dataset} are patchier", "10th percentile of the contrast", low)
             elif recall.difference.high < -RECALL:
                 yield _seen(f"{kind} vessels of {dataset} are found less often", "recall", recall)
@@ -227,7 +227,7 @@ def _strong_vessels(findings: Findings) -> Iterator[str]:
     for dataset, kinds in findings.visibility.items():
         for kind, scores in kinds.items():
             score = scores[VISIBILITY[0]]
-            if score.difference.low > CONTRAST * score.real.mean:
+            if score.difference.low > CONTRAST * abs(score.real.mean):
                 yield (
                     _seen(f"{kind} vessels of {dataset} have more contrast", "median", score)
                     + " They are exaggerated, or the annotations of real photographs are less precise."
