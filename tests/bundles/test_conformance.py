@@ -83,7 +83,7 @@ def written_sets(
     folders = [tmp_path_factory.mktemp(bundle.name) / "set" for _ in range(2)]
     released = TASKS[bundle] not in PHOTOGRAPHS
     weights = released_weights(bundle) if released else training / "model.pt"
-    size = {"size": input_shape(bundle)[-1]} if released else {}
+    size = {"size": min(256, input_shape(bundle)[-1])} if released else {}
     for folder in folders:
         run_config(
             bundle / "configs" / "inference.json",

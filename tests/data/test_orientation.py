@@ -104,7 +104,7 @@ def test_no_phantom_is_taken_for_turned(camera: str | None, caplog: pytest.LogCa
 @pytest.mark.parametrize("name", ["CHASE_DB1", "FIVES", "HRF"])
 def test_no_real_map_is_taken_for_turned(name: str, real_set: Callable[[str], Path]) -> None:
     items = [item for split in SPLITS for item in find_datalist(real_set(name))[split]]
-    for item in items[::10]:
+    for item in items[::20]:
         image = read_photograph(item["image"])
         for key in ("vessel", "vessel_2nd"):
             if key in item:

@@ -297,6 +297,7 @@ def test_discs_are_held_against_a_judge_of_discs(
     assert absent.light == "amber" and "contrast to the surroundings (disc)" in absent.answer
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures(
     measure: Callable[..., Section], faithful: list[Eye], real: list[Eye]
 ) -> None:

@@ -20,6 +20,7 @@ def real() -> list[Eye]:
     return real_set(12)
 
 
+@pytest.mark.slow
 def test_a_faint_checkerboard_is_found(real: list[Eye]) -> None:
     marked = synthetic_set(real_set(12, 12), lambda image: image + CHECKERBOARD)
     result = two_sample_test(marked, real, 0, steps=60)

@@ -191,6 +191,7 @@ def real_gallery(real: list[tuple[str, Photograph]]) -> Gallery:
     return Gallery([describe(*photograph) for _, photograph in real])
 
 
+@pytest.mark.slow
 def test_copies_of_real_eyes_are_found_and_fellow_eyes_are_none(real: list, real_gallery: Gallery) -> None:
     patients = [patient for patient, _ in real]
     threshold = calibrated(real_gallery, patients)
