@@ -22,8 +22,9 @@ __all__ = ["FINE", "HALF", "cut_label", "reduce_label", "regrid", "rounded_share
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
-FINE = 4
-"""Resolution of the grid on which the topology is examined, relative to the label."""
+FINE, ENOUGH = 4, 1024
+"""Resolution of the grid on which the topology is examined, relative to the label; if that exceeds ``ENOUGH`` pixels
+per side, less, but at least twice the resolution of the label."""
 
 HALF = 128
 """Minimum covered share of a vessel pixel, on the scale of :func:`rounded_share`."""
@@ -32,6 +33,7 @@ ENTERS = 0.25  # covered share above which a pixel is a candidate
 KEPT = 0.5  # covered share at which a pixel is always vessel
 FULL = 0.8  # covered share at which a pixel is not removed to separate vessels
 SMALL = 4  # maximum size in pixels of regions that are filled and of fragments at the border that are removed
+NEAR = 8  # pixels around a removed one that suffice in most cases to see which components it connects
 AROUND = np.ones((3, 3), bool)  # 8-connectivity of vessels; the background is 4-connected
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 BITS = 1 << np.arange(9).reshape(3, 3)
@@ -55,15 +57,15 @@ def vessel_label(vessel: NDArray, size: int) -> Mask:
     share = resize_area(mask[None], size)[0]
     if len(mask) <= size:
         return np.asarray(share >= KEPT)
-    return reduce_label(regrid(mask, FINE * size), share)
+    return reduce_label(regrid(mask, size), share)
 
 
-def regrid(mask: Mask, least: int) -> Mask:
-    """Downsample a mask ``(S, S)`` to about ``least`` pixels per side, or keep it if it is smaller.
+def regrid(mask: Mask, size: int) -> Mask:
+    """Downsample a mask ``(S, S)`` to the grid on which the topology of a label of ``size`` pixels is examined.
 
-    A block of pixels is marked if any of its pixels is, which preserves connections.
+    A block of pixels is marked if any of its pixels is, which preserves connections. Smaller masks are kept.
     """
-    factor = max(1, round(len(mask) / least))
+    factor = max(1, round(len(mask) / min(FINE * size, max(ENOUGH, 2 * size))))
     if factor == 1:
         return mask
     padded = np.pad(mask, (0, -len(mask) % factor))
@@ -71,15 +73,16 @@ def regrid(mask: Mask, least: int) -> Mask:
     return np.asarray(padded.reshape(blocks, factor, blocks, factor).any(axis=(1, 3)))
 
 
-def reduce_label(fine: Mask, share: NDArray[np.float32]) -> Mask:
+def reduce_label(fine: Mask, share: NDArray[np.float32], line: Mask | None = None) -> Mask:
     """The label ``(size, size)`` of a vessel map given on a finer grid.
 
     Args:
         fine: vessel map ``(S, S)`` with ``S`` at least ``size``, which defines the topology.
         share: share ``(size, size)`` of each pixel covered by vessels, in [0, 1].
+        line: centre lines ``(S, S)`` of the map; computed if ``None``.
     """
     size = len(share)
-    label = _thinned(_crossed(skeletonize(fine), size) | (share > ENTERS), share)
+    label = _thinned(_crossed(skeletonize(fine) if line is None else line, size) | (share > ENTERS), share)
     parts, gaps = _parts(fine, size) * label, _regions(fine)
     regions, invented, belongs = _matched(label, gaps)
     contact = ndimage.maximum_filter(parts, 3) != ndimage.minimum_filter(np.where(label, parts, parts.max() + 1), 3)
@@ -191,12 +194,19 @@ def _separate(
         around = framed[row : row + 3, column : column + 3].copy()
         around[1, 1] = False
         beside = {int(padded[1 + row + down, 1 + column + right]) for down, right in SIDES} - {0}
-        if ndimage.label(around, AROUND)[1] < 2 or len({int(belongs[region]) for region in beside}) > 1:
+        count = ndimage.label(around, AROUND)[1]
+        if count < 2 or len({int(belongs[region]) for region in beside}) > 1:
             continue
         label[row, column] = False
-        if _splits(label, np.argwhere(around) + np.array([row - 1, column - 1]), parts):
-            label[row, column] = True
-            continue
+        if count > 2 or len(beside) == 1:  # two neighbours between two regions are connected elsewhere
+            neighbours = np.argwhere(around) + np.array([row - 1, column - 1])
+            top, left = max(row - NEAR, 0), max(column - NEAR, 0)
+            near = slice(top, row + NEAR + 1), slice(left, column + NEAR + 1)
+            if (count == 2 and _splits(label[near], neighbours - np.array([top, left]), parts[near])) or _splits(
+                label, neighbours, parts
+            ):
+                label[row, column] = True
+                continue
         framed[row + 1, column + 1] = False
         if beside:
             padded[np.isin(padded, list(beside))] = min(beside)

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from retina_monai.seeds import warp_generator
 
@@ -46,21 +49,20 @@ class VesselWarp:
     zoom: float
     shift: tuple[float, float]
     bend: NDArray[np.float64]
-    _sources: dict[int, NDArray[np.float64]] = field(default_factory=dict, compare=False, repr=False)
+    _grids: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
-    def __call__(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Warp an image ``(S, S)`` with linear interpolation. Values from outside the image are 0."""
-        source = self._source(len(picture))
-        warped = ndimage.map_coordinates(picture, source, order=1, mode="constant", output=np.float32)
-        return np.ascontiguousarray(warped[:, ::-1]) if self.flip else warped
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Warp images ``(C, S, S)`` with linear interpolation. Values from outside an image are 0."""
+        warped = grid_sample(torch.from_numpy(images)[None], self._grid(images.shape[-1]), align_corners=True)[0]
+        return (warped.flip(-1) if self.flip else warped).numpy()
 
     def laterality(self, side: str) -> str:
         """The laterality, ``L`` or ``R``, after the warp. An unknown laterality stays unknown."""
         return {"L": "R", "R": "L"}.get(side, side) if self.flip else side
 
-    def _source(self, size: int) -> NDArray[np.float64]:
-        """Rows and columns ``(2, S, S)`` of each pixel in the original map, computed once for a size."""
-        if size not in self._sources:
+    def _grid(self, size: int) -> Tensor:
+        """Place ``(1, S, S, 2)`` of each pixel in the original map for ``grid_sample``, computed once per size."""
+        if size not in self._grids:
             middle = (size - 1) / 2
             place, splines = np.arange(size) - middle, _splines(size)
             turn = np.exp(1j * np.deg2rad(self.angle)) / self.zoom
@@ -69,8 +71,8 @@ class VesselWarp:
             for part, (by_row, by_column), shift in zip(source, turns, self.shift, strict=True):
                 part += by_row * place[:, None] + (shift * size + middle)
                 part += by_column * place
-            self._sources[size] = source
-        return self._sources[size]
+            self._grids[size] = torch.from_numpy(source[::-1] / middle - 1).float().permute(1, 2, 0)[None]
+        return self._grids[size]
 
 
 @cache

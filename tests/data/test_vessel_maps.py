@@ -145,7 +145,7 @@ def test_discs_come_from_the_data_set_and_are_warped_with_the_vessels(phantoms: 
     for place, (item, other) in enumerate(zip(all_of(plain), all_of(warped), strict=True)):
         assert item["disc"].dtype == np.uint8 and set(np.unique(item["disc"])) == {0, 1} and "disc_by" not in item
         warp = draw_warp(4, place)
-        expected = warp(item["disc"][0].astype(np.float32)) >= 0.5
+        expected = warp(item["disc"].astype(np.float32))[0] >= 0.5
         overlap = 2 * (expected & (other["disc"][0] > 0)).sum() / (expected.sum() + other["disc"].sum())
         assert overlap > 0.85, "warped at a coarser size"
 

@@ -30,7 +30,7 @@ from retina_monai.errors import RetinaError, join_first, parse_switch
 from retina_monai.kinds import KINDS
 from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
-from retina_monai.transforms.vessel_label import FINE, cut_label, reduce_label, regrid, vessel_label
+from retina_monai.transforms.vessel_label import cut_label, reduce_label, regrid, vessel_label
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
 __all__ = [
@@ -184,7 +184,7 @@ class VesselMaps(Dataset):
 
 
 class FineMap:
-    """A vessel map to be warped, at four times the final size, so that each final pixel holds a share of area.
+    """A vessel map to be warped, on a finer grid, so that each final pixel holds a share of area.
 
     Args:
         vessel, fov, size: as for :func:`fit_vessel_map`.
@@ -192,10 +192,11 @@ class FineMap:
 
     def __init__(self, vessel: np.ndarray, fov: np.ndarray | None, size: int) -> None:
         self.size = size
-        fine = fit_vessel_map(vessel, fov, FINE * size)
-        self.share, self.inside = fine["vessel_share"][0], resize_area(fine["fov"], size) >= 0.5
-        self.mask = regrid(_square(vessel, fov) > 0, FINE * size)
-        self.line = ndimage.binary_dilation(skeletonize(self.mask), np.ones((3, 3)))
+        mask = regrid(_square(vessel, fov) > 0, size)
+        fine = fit_vessel_map(vessel, fov, len(mask))
+        line = ndimage.binary_dilation(skeletonize(mask), np.ones((3, 3)))
+        self.maps = np.stack([fine["vessel_share"][0], mask, line], dtype=np.float32)
+        self.inside = resize_area(fine["fov"], size) >= 0.5
 
     def warped(self, warp: VesselWarp) -> dict[str, np.ndarray]:
         """Warp the map, resize it like :func:`fit_vessel_map` and derive its label.
@@ -208,9 +209,10 @@ class FineMap:
             :func:`fit_label`.
         """
         inside = np.ascontiguousarray(self.inside[:, :, ::-1]) if warp.flip else self.inside
-        share = resize_area(warp(self.share)[None], self.size) * inside
-        thread = skeletonize(warp(self.line.astype(np.float32)) >= 0.5)
-        label = reduce_label((warp(self.mask.astype(np.float32)) >= 0.5) | thread, share[0] / 255)
+        share, mask, line = warp(self.maps)
+        share = resize_area(share[None], self.size) * inside
+        line = skeletonize(line >= 0.5)
+        label = reduce_label((mask >= 0.5) | line, share[0] / 255, line)
         masks = {"fov": inside, "vessel": cut_label(label, inside[0])[None]}
         return {"vessel_share": share} | {kind: mask.astype(np.uint8) for kind, mask in masks.items()}
 
@@ -227,7 +229,7 @@ def fit_disc(disc: np.ndarray, fov: np.ndarray | None, size: int, warp: VesselWa
         uint8 ``(1, size, size)`` in {0, 1}.
     """
     share = _square(disc, fov)[None]
-    share = resize_area(share, size) if warp is None else resize_area(warp(resize_area(share, 2 * size)[0])[None], size)
+    share = resize_area(share, size) if warp is None else resize_area(warp(resize_area(share, 2 * size)), size)
     return np.asarray(share >= 0.5).astype(np.uint8)
 
 
