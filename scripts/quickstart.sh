@@ -75,10 +75,11 @@ step "1 of 3: photographs from vessel maps, with the released weights"
 printf '%s\n' "The photographs are in $output/generated"
 
 step "2 of 3: training, $epochs epochs"
-bundle training --config_file "$configs/train.json" --output_dir "$output/training" --max_epochs "$epochs" "${data[@]}"
+bundle training --config_file "$(as_list "$configs/train.json" "$configs/size_256.json")" --output_dir "$output/training" \
+    --max_epochs "$epochs" "${data[@]}"
 
 step "3 of 3: evaluation of the trained network"
-bundle --config_file "$(as_list "$configs/train.json" "$configs/evaluate.json")" \
+bundle --config_file "$(as_list "$configs/train.json" "$configs/size_256.json" "$configs/evaluate.json")" \
     --output_dir "$output/evaluation" --checkpoint "$output/training/model.pt" "${data[@]}"
 
 cat <<SUMMARY
