@@ -3,7 +3,7 @@
 #
 #   scripts/release_pix2pix_vessel.sh DATA [OUTPUT]     OUTPUT: runs/release
 #
-# DATA holds CHASE_DB1, HRF, HRF_rest, FIVES and IDRiD_grading. Takes about five hours on two CPU cores. To resume an
+# DATA holds CHASE_DB1, HRF, HRF_rest, FIVES and IDRiD_grading. Takes about eight hours on two CPU cores. To resume an
 # interrupted training, repeat the printed command with --resume true.
 source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF, HRF_rest, FIVES and IDRiD_grading" \
     release "$@"
@@ -18,14 +18,17 @@ any="$output/phantoms/any" named="$output/phantoms/named"
 mixed=(--count 300 --size 512 --grade mixed --myopia mixed)
 [[ -d "$any" ]] || "$python" -m retina_monai phantom "$any" "${mixed[@]}" --seed 31
 [[ -d "$named" ]] || "$python" -m retina_monai phantom "$named" "${mixed[@]}" --seed 32 --camera mixed
-bundle training --config_file "$configs/train.json" --dataset_dir "['$named','$any']" --output_dir "$output/pretraining" \
+small="['$configs/train.json','$configs/size_256.json']"
+bundle training --config_file "$small" --dataset_dir "['$named','$any']" --output_dir "$output/pretraining" \
     --max_epochs 2 --val_interval 2 --faithfulness_weight 20
 
-# 3. Learn the appearance of eyes on the training splits of all sets. Many photographs of FIVES are hazy, so that this
-#    camera is drawn half as often as the others.
-bundle training --config_file "$configs/train.json" --dataset_dir "[$drawn,'$output/IDRiD']" \
-    --output_dir "$output/training" --initial_weights "$output/pretraining/model.pt" --max_epochs 30 --val_interval 10 \
-    --found_weight 1.0 --camera_weights "{'FIVES': 0.5}"
+# 3. Learn the appearance of eyes on the training splits of all sets, first at 256 px and then at 512 px. Many photographs
+#    of FIVES are hazy, so that this camera is drawn half as often as the others.
+all=(--dataset_dir "[$drawn,'$output/IDRiD']" --found_weight 1.0 --camera_weights "{'FIVES': 0.5}")
+bundle training --config_file "$small" "${all[@]}" --output_dir "$output/training-256" \
+    --initial_weights "$output/pretraining/model.pt" --max_epochs 30 --val_interval 10
+bundle training --config_file "$configs/train.json" "${all[@]}" --output_dir "$output/training" \
+    --initial_weights "$output/training-256/model.pt" --max_epochs 12 --val_interval 4
 
 # 4. Release the weights in half precision, and evaluate on the test eyes.
 "$python" -m retina_monai release "$output/training" pix2pix_vessel --overwrite true
@@ -33,8 +36,8 @@ bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --datase
     --checkpoint "$root/bundles/pix2pix_vessel/models/model.pt" --output_dir "$output/evaluation"
 "$python" "$root/scripts/spectrum_floor.py" --dataset_dir "[$drawn]" | tee "$output/evaluation/spectrum_floor.md"
 
-# 5. Answer the questions of the report for each camera, on vessel maps of test eyes and on warped maps of training eyes. Discs of
-#    sets without disc masks are those that unet_disc finds in the photographs.
+# 5. Answer the questions of the report for each camera, on vessel maps of test eyes and on warped maps of training eyes.
+#    Discs of sets without disc masks are those that unet_disc finds in the photographs.
 reports="$root/bundles/pix2pix_vessel/docs/reports"
 mkdir -p "$reports"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"
@@ -43,12 +46,20 @@ ask() { # camera, name of the report, families, mode, options of synthesize
     shift 4
     "$python" -m retina_monai synthesize --input_dir "$real" --output_dir "$output/$name" "$@"
     "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$real" --families "$families" \
-        --mode "$mode" --cache_dir "$output/evaluations" --output_dir "$output/report-$name"
+        --mode "$mode" --size 512 --cache_dir "$output/evaluations" --output_dir "$output/report-$name"
     sed "s|$output/labelled/||; s|$output/||" "$output/report-$name/report.json" >"$reports/$name.json"
 }
+find_discs() { # data set, output folder
+    bundle --config_file "$root/bundles/unet_disc/configs/inference.json" --input_dir "$data/$1" --output_dir "$2"
+}
+find_discs CHASE_DB1 "$output/labelled/CHASE_DB1"
+find_discs FIVES "$output/labelled/FIVES"
+find_discs HRF "$output/parts/HRF"
+find_discs HRF_rest "$output/parts/HRF_rest"
+mkdir -p "$output/labelled/HRF"
+"$python" -m retina_monai prepare "$output/parts/HRF" "$output/parts/HRF_rest" \
+    --output "$output/labelled/HRF/datalist.json" --overwrite true
 for set in CHASE_DB1 HRF FIVES; do
-    bundle --config_file "$root/bundles/unet_disc/configs/inference.json" --input_dir "$data/$set" \
-        --output_dir "$output/labelled/$set"
     ask "$set" "test_$set" image,distribution,faithfulness quick --split test --appearance "$set"
     ask "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
         --appearance "random:$set"
