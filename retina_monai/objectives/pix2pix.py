@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits
 
 from retina_monai.group import whole_sum
 from retina_monai.masked_statistics import masked_mean
@@ -18,8 +18,11 @@ from retina_monai.settings import WEIGHT, Number, Rule
 
 __all__ = ["Pix2Pix"]
 
+BLOCKS = 16  # per side
+
 SETTINGS: dict[str, Rule] = {
     "l1_weight": WEIGHT,
+    "block_weight": WEIGHT,
     "adversarial_weight": WEIGHT,
     "spectrum_weight": WEIGHT,
     "feature_matching_weight": WEIGHT,
@@ -40,6 +43,9 @@ class Pix2Pix:
             the patch logits (as MONAI's ``PatchDiscriminator``); or one such list per scale
             (``PyramidDiscriminator``).
         l1_weight: lambda of eq. 4.
+        block_weight: weight of the mean absolute difference of both pictures averaged over blocks of a 16th of the
+            side: the brightness and colour of regions. The adversarial loss alone fills regions that the condition does
+            not determine with patches.
         adversarial_weight: weight of the generator's adversarial term; at 0 the discriminator is neither evaluated nor
             trained (the L1-only row of the paper's table 1).
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
@@ -66,6 +72,7 @@ class Pix2Pix:
         "d_real": "cross-entropy of the discriminator on real pairs, halved; 0.35 where it cannot decide",
         "d_fake": "cross-entropy of the discriminator on generated pairs, halved; 0.35 where it cannot decide",
         "g_l1": "mean absolute difference of generated and real picture inside the field of view",
+        "g_block": "mean absolute difference of both pictures averaged over blocks of a 16th of the side",
         "g_adversarial": "cross-entropy of the generator against the discriminator; high where the discriminator wins",
         "g_features": "mean absolute difference of the discriminator's features of generated and real picture",
         "g_spectrum": "distance of the radial power spectra of both pictures; high where texture is missing",
@@ -77,6 +84,7 @@ class Pix2Pix:
         generator: nn.Module,
         discriminator: nn.Module,
         l1_weight: float = 100.0,
+        block_weight: float = 0.0,
         adversarial_weight: float = 1.0,
         spectrum: Masked | None = None,
         spectrum_weight: float = 0.0,
@@ -94,6 +102,7 @@ class Pix2Pix:
             ("faithfulness_weight", faithfulness_weight, "segmenter", segmenter),
         )
         self.l1_weight = l1_weight
+        self.block_weight = block_weight
         self.adversarial_weight = adversarial_weight
         self.spectrum = spectrum
         self.spectrum_weight = spectrum_weight
@@ -133,6 +142,8 @@ class Pix2Pix:
         """Losses of the generator: L1 (eq. 3), adversarial (eq. 1), features, spectrum and faithfulness."""
         pred, image, fov = outputs["pred"], batch[self.image_key], batch[self.fov_key]
         losses = {"g_l1": self.l1_weight * masked_mean((pred - image).abs(), fov)}
+        if self.block_weight:
+            losses["g_block"] = self.block_weight * _block_distance(pred, image, fov)
         if self.adversarial_weight:
             fake = self._features(batch, pred)
             losses["g_adversarial"] = self.adversarial_weight * _cross_entropy(fake, 1.0)
@@ -161,6 +172,14 @@ class Pix2Pix:
         logits = self.networks["segmenter"](image).float()
         entropy = binary_cross_entropy_with_logits(logits, vessel, weight=fov, reduction="sum")
         return whole_sum(entropy) / whole_sum(fov.sum()).clamp_min(1)
+
+
+def _block_distance(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
+    """Mean absolute difference of averages over half-overlapping blocks, weighted by their part in the field of view."""
+    side = max(pred.shape[-1] // BLOCKS, 2)
+    inside = avg_pool2d(fov, side, side // 2)
+    difference = avg_pool2d((pred - image) * fov, side, side // 2).abs() / inside.clamp_min(1 / side**2)
+    return masked_mean(difference, inside)
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:

@@ -73,6 +73,28 @@ def test_the_generated_picture_is_black_outside_the_field_of_view() -> None:
     assert torch.equal(pred[inside], Painter()(data["vessel"])[inside])
 
 
+def test_regions_are_compared_by_their_averages() -> None:
+    """Over half-overlapping blocks of 4 of 64 pixels, weighted by their part in the field of view."""
+    data, pix2pix = batch(64), objective(block_weight=5.0)
+    found = pix2pix.generator_losses(data, pix2pix.forward(data))["g_block"].item()
+    pred, image, fov = (
+        value.detach().double().numpy() for value in (pix2pix.forward(data)["pred"], *map(data.get, ("image", "fov")))
+    )
+    means = []
+    for difference, inside in zip(pred - image, fov, strict=True):
+        total = weight = 0.0
+        for row in range(0, 61, 2):
+            for column in range(0, 61, 2):
+                block = np.s_[:, row : row + 4, column : column + 4]
+                if area := inside[block].sum():
+                    total += np.abs(difference[block].sum((1, 2)) / area).mean() * area
+                    weight += area
+        means.append(total / weight)
+    assert found == pytest.approx(5 * np.mean(means), rel=1e-5)
+    data["image"] = pix2pix.forward(data)["pred"].detach() + data["fov"] * (torch.rand(2, 3, 64, 64) - 0.5)
+    assert pix2pix.generator_losses(data, pix2pix.forward(data))["g_block"].item() < 0.5, "texture hardly counts"
+
+
 def test_discriminator_losses_are_half_cross_entropies_of_pairs() -> None:
     data, pix2pix = batch(), objective()
     outputs = pix2pix.forward(data)
