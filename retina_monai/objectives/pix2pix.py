@@ -175,7 +175,7 @@ class Pix2Pix:
 
 
 def _block_distance(pred: Tensor, image: Tensor, fov: Tensor) -> Tensor:
-    """Mean absolute difference of averages over half-overlapping blocks, weighted by their part in the field of view."""
+    """Mean absolute difference of averages over half-overlapping blocks, weighted by their area in the eye."""
     side = max(pred.shape[-1] // BLOCKS, 2)
     inside = avg_pool2d(fov, side, side // 2)
     difference = avg_pool2d((pred - image) * fov, side, side // 2).abs() / inside.clamp_min(1 / side**2)

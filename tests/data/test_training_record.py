@@ -19,7 +19,8 @@ from retina_monai.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/models/model.pt"))
-FOLDERS = {"pix2pix_vessel": ["CHASE_DB1", "HRF", "HRF_rest", "FIVES", "IDRiD_grading"]}  # of sets in several parts
+DRAWN = ["CHASE_DB1", "HRF", "HRF_rest", "FIVES"]
+FOLDERS = {"iternet_vessel": DRAWN, "pix2pix_vessel": [*DRAWN, "IDRiD_grading"]}  # of sets in several parts
 
 
 def write_eyes(folder: Path, *names: str) -> Path:
