@@ -20,12 +20,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 from torch import Tensor
 
 __all__ = ["Texture", "add_texture", "measure_texture"]
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -67,10 +67,12 @@ def measure_texture(image: Tensor, fov: Tensor, vessel: Tensor) -> Texture | Non
     background = _background(fov, vessel)
     if not background.any():
         return None
-    detail = _detail(image.cpu().numpy().astype(np.float64), background)
-    waves = np.fft.fft2(detail)
-    products = np.einsum("ahw,bhw->abhw", waves, waves.conj()).real / (background.size * background.sum())
-    covariances = tuple(_as_tuples(products[:, :, ring].sum(2)) for ring in _rings(background.shape))
+    detail = _detail(image.cpu().numpy().astype(np.float32), background)
+    waves = fft.rfft2(detail)
+    covariances = tuple(
+        _as_tuples((found * times @ found.conj().T).real / (background.size * background.sum()))
+        for found, times in ((waves[:, ring], times) for ring, times in _rings(background.shape))
+    )
     inside = detail[:, background]
     return Texture(covariances, _patchiness(np.abs(inside).mean(1) / np.sqrt((inside**2).mean(1) + TINY)))
 
@@ -98,12 +100,12 @@ def add_texture(image: Tensor, fov: Tensor, vessel: Tensor, texture: Texture, ra
     if own is None:
         return image
     missing = np.subtract(texture.covariances, own.covariances)
-    waves = np.fft.fft2(random.standard_normal(image.shape))
+    waves = fft.rfft2(random.standard_normal(image.shape).astype(np.float32))
     drawn = np.zeros_like(waves)
-    for covariance, ring in zip(missing, _rings(image.shape[1:]), strict=True):
-        if count := ring.sum():
-            drawn[:, ring] = np.sqrt(ring.size / count) * _root(covariance) @ waves[:, ring]
-    noise = np.fft.ifft2(drawn).real * _amplitude(image.shape[1:], texture.patchiness, random)
+    for covariance, (ring, times) in zip(missing, _rings(image.shape[1:]), strict=True):
+        if count := times.sum():
+            drawn[:, ring] = (np.sqrt(image[0].numel() / count) * _root(covariance)).astype(np.float32) @ waves[:, ring]
+    noise = fft.irfft2(drawn, image.shape[1:]) * _amplitude(image.shape[1:], texture.patchiness, random)
     return torch.where(fov > 0, (image + torch.from_numpy(noise).to(image)).clamp(-1, 1), image)
 
 
@@ -122,7 +124,7 @@ def _detail(image: Floats, background: Mask) -> Floats:
     Outliers, such as the edges of the disc and of lesions, are not texture and are clipped.
     """
     sigma = SMOOTH * _scale(background.shape)
-    share = np.maximum(_blur(background[None].astype(np.float64), sigma), TINY)
+    share = np.maximum(_blur(background[None].astype(np.float32), sigma), TINY)
     detail: Floats = (image - _blur(image * background, sigma) / share) * background
     deviation = np.median(np.abs(detail[:, background]), axis=1) / MEDIAN
     most = SPIKE * deviation[:, None, None]
@@ -130,10 +132,19 @@ def _detail(image: Floats, background: Mask) -> Floats:
 
 
 @cache
-def _rings(shape: tuple[int, ...]) -> tuple[Mask, ...]:
-    """Mask ``(H, W)`` of each band's frequencies in a Fourier transform. The finest are empty for small images."""
-    cycles = np.hypot(*np.meshgrid(*(np.fft.fftfreq(side) * max(shape) for side in shape), indexing="ij"))
-    return tuple((low <= cycles) & (cycles < high) for low, high in pairwise(RINGS))
+def _rings(shape: tuple[int, int]) -> tuple[tuple[Mask, Floats], ...]:
+    """Frequencies of each band in the Fourier transform of a real image. The finest bands are empty for small images.
+
+    Returns:
+        For each band, its mask ``(H, W // 2 + 1)`` and the number of times its frequencies occur in the transform.
+    """
+    height, width = shape
+    cycles = np.hypot(*np.meshgrid(fft.fftfreq(height), fft.rfftfreq(width), indexing="ij")) * max(shape)
+    times = np.full(cycles.shape, 2, np.float32)
+    times[:, 0] = 1
+    times[:, width // 2 :] = 1 + width % 2
+    rings = [(low <= cycles) & (cycles < high) for low, high in pairwise(RINGS)]
+    return tuple((ring, times[ring]) for ring in rings)
 
 
 def _patchiness(spread: Floats) -> float:
@@ -150,7 +161,7 @@ def _patchiness(spread: Floats) -> float:
 def _amplitude(shape: tuple[int, ...], patchiness: float, random: np.random.Generator) -> Floats:
     """A smooth random field ``(H, W)`` with mean square 1 and the given standard deviation of its logarithm."""
     width = PATCHES * _scale(shape)
-    field = 2 * np.sqrt(np.pi) * width * _blur(random.standard_normal((1, *shape)), width)[0]
+    field = 2 * np.sqrt(np.pi) * width * _blur(random.standard_normal((1, *shape)).astype(np.float32), width)[0]
     amplitude: Floats = np.exp(patchiness * field - patchiness**2)
     return amplitude
 
@@ -164,8 +175,18 @@ def _root(covariance: Floats) -> Floats:
 
 def _blur(image: Floats, sigma: float) -> Floats:
     """Gaussian blur of each channel with periodic borders."""
-    blurred: Floats = ndimage.gaussian_filter(image, (0, sigma, sigma), mode="wrap", truncate=3)
+    shape = image.shape[1:]
+    blurred: Floats = fft.irfft2(fft.rfft2(image) * _gaussian(shape, sigma), shape)
     return blurred
+
+
+@cache
+def _gaussian(shape: tuple[int, int], sigma: float) -> Floats:
+    """A Gaussian filter ``(H, W // 2 + 1)`` for the Fourier transform of a real image."""
+    height, width = (
+        np.exp(-2 * (np.pi * sigma * place) ** 2) for place in (fft.fftfreq(shape[0]), fft.rfftfreq(shape[1]))
+    )
+    return np.asarray(np.outer(height, width), np.float32)
 
 
 def _scale(shape: tuple[int, ...]) -> float:

@@ -80,9 +80,7 @@ def test_evaluation_tells_each_set_at_its_own_size(
     assert (tmp_path / "report" / "grid_phantom.png").is_file() and (tmp_path / "report" / "mlruns.db").is_file()
 
 
-@pytest.mark.parametrize(
-    "name", ["report.json", "report_HRF_rest.json", "report_IDRiD.json", "report_cross_set.json"]
-)
+@pytest.mark.parametrize("name", ["report.json", "report_HRF_rest.json", "report_IDRiD.json", "report_cross_set.json"])
 def test_the_cards_figures_are_those_of_its_reports(name: str) -> None:
     docs = CONFIGS.parent / "docs"
     report, card = json.loads((docs / name).read_text()), (docs / "README.md").read_text(encoding="utf-8")
