@@ -64,4 +64,6 @@ for set in CHASE_DB1 HRF FIVES; do
     ask "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
         --appearance "random:$set"
 done
+ln -sfn "$output/IDRiD" "$output/labelled/IDRiD"
+ask IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance IDRiD
 "$python" "$root/scripts/report_figures.py" "$reports"
