@@ -23,7 +23,12 @@ RECORD |= {"seed": 0, "date": "2031-05-01", "package": "retina_monai 9", "monai"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("runs")))
+    """A bundle in its first version."""
+    bundle = Path(shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("runs")))
+    write_json(
+        bundle / "configs" / "metadata.json", metadata(bundle) | {"version": "0.1.0", "changelog": {"0.1.0": ""}}
+    )
+    return bundle
 
 
 def train(folder: Path, seed: int, record: dict[str, Any] | None = None) -> Path:

@@ -137,10 +137,10 @@ def test_terms_of_the_loss_follow_their_weights(run_config: Callable[..., Config
         return run_config(CONFIGS / "train.json", **settings).get_parsed_content("train#trainer").state.metrics
 
     plain = losses("plain")
-    weights = {"l1_weight": 20.0, "adversarial_weight": 2.0, "spectrum_weight": 2.0}
+    weights = {"l1_weight": 20.0, "block_weight": 80.0, "adversarial_weight": 2.0, "spectrum_weight": 2.0}
     double = losses("double", **weights, feature_matching_weight=20.0, faithfulness_weight=80.0)
-    none = losses("none", adversarial_weight=0, spectrum_weight=0, faithfulness_weight=0)
-    for term in ("g_l1", "g_adversarial", "g_spectrum", "g_features", "g_faithfulness"):
+    none = losses("none", block_weight=0, adversarial_weight=0, spectrum_weight=0, faithfulness_weight=0)
+    for term in ("g_l1", "g_block", "g_adversarial", "g_spectrum", "g_features", "g_faithfulness"):
         assert double[term] == pytest.approx(2 * plain[term], rel=1e-4)
     assert none.keys() == {"g_l1", "loss"}
     assert none["loss"] == pytest.approx(plain["g_l1"], rel=1e-4)
