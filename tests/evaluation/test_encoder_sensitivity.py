@@ -121,6 +121,7 @@ def assert_rises(eyes: Eyes, kind: str, least: float) -> None:
     assert ratio > least, f"{kind}: {ratio:.1f} spreads of the floor, {means}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_kid_of_phantoms_rises_with_strength(phantoms: Eyes, kind: str) -> None:
     assert_rises(phantoms, kind, 4 if kind == "disc" else 8)
