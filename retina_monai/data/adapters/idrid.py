@@ -53,7 +53,9 @@ def read_idrid(directory: Path) -> Datalist | None:
     """
     part = folder_named(directory, PART) or directory
     part = folder_named(part, PART) or part  # the archive unpacks into a folder of the same name
-    images = {split: _photographs(part, name) for split, name in SPLITS.items()}
+    images = {
+        split: matching(folders_at([part], IMAGES, name), rf"{NUMBER}\.jpe?g", _case) for split, name in SPLITS.items()
+    }
     if not any(images.values()):
         return None
     folders = [folder for name in VESSELS if (folder := folder_named(directory, name))]
@@ -63,10 +65,6 @@ def read_idrid(directory: Path) -> Datalist | None:
     refuse_unpaired(lonely(images["training"] | images["test"], vessels) + faults)
     train, test = (_items(images[split], vessels, masks[split]) for split in ("training", "test"))
     return {"training": train, "test": test} if test else last_fifth(train)
-
-
-def _photographs(part: Path, split: str) -> dict[str, Path]:
-    return matching(folders_at([part], IMAGES, split), rf"{NUMBER}\.jpe?g", _case)
 
 
 def _masks(part: Path, split: str) -> dict[str, dict[str, Path]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from monai.data import Dataset
 
 from retina_monai.data.files.writing import is_synthetic
-from retina_monai.data.listing.layout import Datalist, Item
+from retina_monai.data.listing.layout import Datalist
 from retina_monai.data.sets.dataset import CachedEyes
 from retina_monai.errors import RetinaError, join_first
 from retina_monai.seeds import augmentation_seed
@@ -108,13 +108,9 @@ def refuse_synthetic(datalist: Datalist, dataset_dir: Any, allow_synthetic: bool
     """
     if dataset_dir is None or allow_synthetic:
         return
-    found = [str(item["name"]) for item in _eyes(datalist) if is_synthetic(item)]
+    found = [str(item["name"]) for items in datalist.values() for item in items if is_synthetic(item)]
     if found:
         raise RetinaError(
             f"dataset_dir {dataset_dir} holds {len(found)} eyes marked as synthetic ({join_first(found, 3)}): give "
             "real ones, or give --allow_synthetic true and do not use the weights to judge synthetic photographs"
         )
-
-
-def _eyes(datalist: Datalist) -> Iterable[Item]:
-    return (item for items in datalist.values() for item in items)

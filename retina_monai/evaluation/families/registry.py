@@ -11,7 +11,7 @@ from typing import Any
 from retina_monai.errors import RetinaError, counted, join_first
 from retina_monai.evaluation.families.faithfulness.painting import Painter, find_painter
 from retina_monai.evaluation.families.privacy.trained_on import read_trained_on
-from retina_monai.evaluation.measuring.eye import Extractor, Eye, Judge
+from retina_monai.evaluation.measuring.eye import Extractor, Judge
 from retina_monai.evaluation.measuring.eye_set import EyeSet
 from retina_monai.evaluation.report.section import Section
 from retina_monai.synthesis import Chain
@@ -274,7 +274,7 @@ FAMILIES = {
         "Do the photographs show what their masks say?",
         lambda task: {
             "judge": (*_judge(task.tools)[1:], _disc_judge(task.tools)[1]),
-            "painter": _name(task.tools.painter),
+            "painter": task.tools.painter and str(task.tools.painter),
             "seed": task.seed,
         },
         _faithfulness,
@@ -303,7 +303,3 @@ FAMILIES = {
 
 QUESTIONS = ("distribution", "faithfulness", "privacy", "usefulness")
 """The four questions at the top of the report; ``image`` adds to the first."""
-
-
-def _name(painter: Callable[[Any, Any, Eye], Any] | None) -> str | None:
-    return None if painter is None else str(painter)

@@ -122,7 +122,7 @@ def compare_samples(
         generator = np.random.default_rng(seed)
         for _ in range(HALVINGS):
             half, other = (
-                _some(part, LARGEST, generator) for part in halve(len(real_values), generator, real_patients)
+                generator.permutation(part)[:LARGEST] for part in halve(len(real_values), generator, real_patients)
             )
             unrelated = _unrelated(patients, {real_patients[place] for place in half})
             matching = synthetic_values[generator.choice(unrelated, min(len(other), len(unrelated)), replace=False)]
@@ -160,10 +160,6 @@ def _resample(sums: Floats, counts: Floats, generator: np.random.Generator, resa
         totals, numbers = sums[:, drawn].sum(axis=2), counts[:, drawn].sum(axis=2)
         means = totals / numbers
         yield means[0] - means[1]
-
-
-def _some(places: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    return generator.permutation(places)[:count]
 
 
 def _unrelated(patients: Sequence[str], known: set[str]) -> NDArray[np.int64]:

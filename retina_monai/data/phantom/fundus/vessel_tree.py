@@ -174,13 +174,9 @@ def _tangents(curves: Complex) -> Complex:
     return _unit(np.gradient(curves, axis=1, edge_order=2))
 
 
-def _lengths(curves: Complex) -> Floats:
-    return np.abs(np.diff(curves, axis=1)).sum(axis=1)
-
-
 def _wander(rng: np.random.Generator, curves: Complex, wavelength: float, swing: float) -> Complex:
     """Add tortuosity: lateral undulation by about ``swing`` of the wavelength. The start of each curve is kept."""
-    along = np.linspace(0, 1, curves.shape[1]) * _lengths(curves)[:, None]
+    along = np.linspace(0, 1, curves.shape[1]) * np.abs(np.diff(curves, axis=1)).sum(axis=1, keepdims=True)
     sway = np.zeros(along.shape)
     for octave, share in ((1.0, 1.0), (0.5, 0.5)):
         period = wavelength * octave * rng.uniform(0.8, 1.4, (len(curves), 1))
