@@ -29,7 +29,7 @@ with atheris.instrument_imports(include=["retina_monai"]):
     from retina_monai.data.adapters.own_table import read_table
     from retina_monai.data.listing.datalist_file import read_datalist_file
     from retina_monai.data.listing.layout import SPLITS
-    from retina_monai.data.listing.manifest import read_manifest
+    from retina_monai.data.listing.manifest import NEEDED, read_manifest
     from retina_monai.errors import RetinaError
     from retina_monai.kinds import PICTURES
 
@@ -99,7 +99,8 @@ def check_manifest(path: Path) -> None:
     assert len({sample["name"] for sample in samples}) == len(samples)
     for sample in samples:
         assert Path(os.path.abspath(path.parent / sample["name"])).parent == path.parent
-        assert all(isinstance(sample[key], str) for key in ("image", "vessel", "fov", "patient", "dataset"))
+        pictures = [key for key in PICTURES if key in sample]
+        assert pictures and all(isinstance(sample[key], str) for key in (*NEEDED, *pictures))
 
 
 def check_table(path: Path) -> None:

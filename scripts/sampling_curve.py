@@ -189,7 +189,7 @@ class Conditions:
         drawn, scores = [], []
         groups = [self.items[start : start + BATCH] for start in range(0, len(self.items), BATCH)]
         low = choose_precision("auto", self.device) == "bf16"
-        for group in tqdm(groups, desc=f"{network.arguments['sampler']} {network.arguments['steps']}", leave=False):
+        for group in tqdm(groups, desc="sampling", leave=False):
             vessel, fov = self._tensors(group)
             noise = network.noise(torch.tensor([item["latent"] for item in group], device=self.device), *fov.shape[2:])
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):

@@ -130,7 +130,7 @@ def test_paper_size_is_the_published_one() -> None:
 def test_a_bare_step_moves_both_networks_and_leaves_them_trainable() -> None:
     pair = networks.build_networks("released", TINY.overrides)
     before = [next(network.parameters()).clone() for network in pair]
-    bare_loop.BareLoop(*pair, fused=True, precision="bf16").step(networks.phantom_batch(32))
+    bare_loop.BareLoop(*pair, fused=True, precision="bf16").step(networks.phantom_batch("released", TINY))
     for network, old in zip(pair, before, strict=True):
         assert not torch.equal(next(network.parameters()), old)
         assert all(parameter.requires_grad for parameter in network.parameters())
@@ -139,9 +139,9 @@ def test_a_bare_step_moves_both_networks_and_leaves_them_trainable() -> None:
 def test_the_two_loops_that_are_compared_train_alike() -> None:
     """Inside a field of view that is the whole picture, the engine's losses are the bare loop's."""
     bare, engine = (networks.build_networks("released", {**TINY.overrides, "dropout": 0.0}) for _ in range(2))
-    batch = {**networks.phantom_batch(32), "fov": torch.ones(1, 1, 32, 32)}
+    batch = {**networks.phantom_batch("released", TINY), "fov": torch.ones(1, 1, 32, 32)}
     bare_loop.BareLoop(*bare, fused=True).step(batch)
-    objective = overhead.Pix2Pix(*engine)
+    objective = overhead.Pix2Pix(*engine, condition_key="condition")
     optimizers = {name: bare_loop.adam(network, fused=True) for name, network in objective.networks.items()}
     overhead.AdversarialTrainer(
         objective=objective,

@@ -172,7 +172,7 @@ def test_the_store_of_mlflow(disk: Disk, run_config: RunConfig) -> None:
     disk.fill(60_000)
     training = {"output_dir": str(disk.folder / "run"), "mlflow": True}
     sentence = mistake(lambda: run_config(CONFIGS / "train.json", **training))
-    assert f"MLflow cannot write to sqlite:///{disk.folder}/run/mlruns.db (no space left on its disk): mend" in sentence
+    assert f"MLflow cannot write to sqlite:///{disk.folder}/run/mlruns.db (no space left on its disk): fix" in sentence
     disk.free()
     run_config(CONFIGS / "train.json", **training)
     assert (disk.folder / "run" / "checkpoints" / "epoch_0001.pt").is_file()

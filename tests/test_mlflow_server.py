@@ -27,7 +27,18 @@ pytestmark = pytest.mark.slow
 
 TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "pix2pix_vessel" / "configs" / "train.json"
 PATIENCE = 120
-LOSSES = {"s_real", "d_real", "d_fake", "g_l1", "g_adversarial", "g_features", "g_spectrum", "g_faithfulness", "loss"}
+LOSSES = {
+    "s_real",
+    "d_real",
+    "d_fake",
+    "g_l1",
+    "g_adversarial",
+    "g_features",
+    "g_spectrum",
+    "g_faithfulness",
+    "g_block",
+    "loss",
+}
 METRICS = {"selection", "cldice", "dice", "ssim_fov", "psnr_fov", "mse_fov", "ssim", "psnr", "mse"}
 
 

@@ -28,19 +28,19 @@ class BareLoop:
         self.autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bf16")
 
     def step(self, batch: Mapping[str, Tensor]) -> None:
-        vessel, image = batch["vessel"], batch["image"]
+        condition, image = batch["condition"], batch["image"]
         with self.autocast():
-            pred = self.generator(vessel)
+            pred = self.generator(condition)
         pred = pred.float()
-        fake, real = self.bce(vessel, pred.detach(), 0.0), self.bce(vessel, image, 1.0)
+        fake, real = self.bce(condition, pred.detach(), 0.0), self.bce(condition, image, 1.0)
         self.update(self.discriminator, 0.5 * (fake + real))
         self.discriminator.requires_grad_(False)
-        self.update(self.generator, self.bce(vessel, pred, 1.0) + 100 * l1_loss(pred, image))
+        self.update(self.generator, self.bce(condition, pred, 1.0) + 100 * l1_loss(pred, image))
         self.discriminator.requires_grad_(True)
 
-    def bce(self, vessel: Tensor, image: Tensor, target: float) -> Tensor:
+    def bce(self, condition: Tensor, image: Tensor, target: float) -> Tensor:
         with self.autocast():
-            scales = self.discriminator(torch.cat([vessel, image], dim=1))
+            scales = self.discriminator(torch.cat([condition, image], dim=1))
         logits = [features[-1].float() for features in scales]
         verdicts = [binary_cross_entropy_with_logits(each, torch.full_like(each, target)) for each in logits]
         return torch.stack(verdicts).mean()

@@ -32,8 +32,8 @@ class Painter(NamedTuple):
     layout: torch.memory_format = torch.contiguous_format
 
     @torch.inference_mode()
-    def paint(self, vessel: Tensor) -> Tensor:
-        return self.network(vessel.to(self.dtype, memory_format=self.layout)).float()
+    def paint(self, condition: Tensor) -> Tensor:
+        return self.network(condition.to(self.dtype, memory_format=self.layout)).float()
 
 
 @dataclass
@@ -48,15 +48,15 @@ class Speed:
 def time_inference(effort: Effort) -> tuple[dict[str, Speed], str]:
     """Speed of every variant, starting with plain eager mode, and the reason if ``torch.compile`` was skipped."""
     network = build_generator(effort)
-    vessel = phantom_batch(pixels_of("released", effort), 8)["vessel"]
+    condition = phantom_batch("released", effort, 8)["condition"]
     eager = {"eager, fp32, default malloc": Painter(network)}
-    expected = Painter(network).paint(vessel)
-    speeds = compare(eager, expected, vessel, effort)
+    expected = Painter(network).paint(condition)
+    speeds = compare(eager, expected, condition, effort)
     keep_big_blocks()
     reason = no_compiler() if effort.compiled else "the quick form leaves it out"
     painters = build_painters(network, compiled=not reason)
-    first_calls, failure = call_first(painters, vessel)
-    speeds |= compare({name: painters[name] for name in first_calls}, expected, vessel, effort)
+    first_calls, failure = call_first(painters, condition)
+    speeds |= compare({name: painters[name] for name in first_calls}, expected, condition, effort)
     for name, seconds in first_calls.items():
         speeds[name].first_call = seconds
     return speeds, reason or failure
@@ -88,13 +88,13 @@ def no_compiler() -> str:
     return "" if any(map(shutil.which, names)) else f"no C++ compiler ({', '.join(names[1:])}) is installed"
 
 
-def call_first(painters: Mapping[str, Painter], vessel: Tensor) -> tuple[dict[str, float], str]:
+def call_first(painters: Mapping[str, Painter], condition: Tensor) -> tuple[dict[str, float], str]:
     """Seconds to the first picture of each variant; compiled ones that fail are skipped, with the reason."""
     seconds, failure = {}, ""
     for name, painter in tqdm(painters.items(), "first calls"):
         start = time.perf_counter()
         try:
-            painter.paint(vessel[:1])
+            painter.paint(condition[:1])
         except RuntimeError as error:
             if "compiled" not in name:
                 raise
@@ -104,23 +104,23 @@ def call_first(painters: Mapping[str, Painter], vessel: Tensor) -> tuple[dict[st
     return seconds, failure
 
 
-def compare(painters: Mapping[str, Painter], expected: Tensor, vessel: Tensor, effort: Effort) -> dict[str, Speed]:
+def compare(painters: Mapping[str, Painter], expected: Tensor, condition: Tensor, effort: Effort) -> dict[str, Speed]:
     """Measure in turns; the first turn is a warm-up."""
-    differences = {name: float((painter.paint(vessel) - expected).abs().max()) for name, painter in painters.items()}
+    differences = {name: float((painter.paint(condition) - expected).abs().max()) for name, painter in painters.items()}
     speeds = {name: Speed({}, difference) for name, difference in differences.items()}
-    for batch in (1, len(vessel)):
-        jobs = {name: partial(rate, painter, vessel[:batch], effort.seconds) for name, painter in painters.items()}
+    for batch in (1, len(condition)):
+        jobs = {name: partial(rate, painter, condition[:batch], effort.seconds) for name, painter in painters.items()}
         for name, rates in in_turns(jobs, effort.rounds + 1, f"inference, batch {batch}").items():
             speeds[name].rates[batch] = median(rates[1:])
     return speeds
 
 
-def rate(painter: Painter, vessel: Tensor, seconds: float) -> float:
+def rate(painter: Painter, condition: Tensor, seconds: float) -> float:
     """Pictures per second."""
     start, pictures = time.perf_counter(), 0
     while pictures == 0 or time.perf_counter() - start < seconds:
-        painter.paint(vessel)
-        pictures += len(vessel)
+        painter.paint(condition)
+        pictures += len(condition)
     return pictures / (time.perf_counter() - start)
 
 

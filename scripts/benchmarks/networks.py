@@ -15,7 +15,7 @@ from retina_monai.data import generate_phantom
 from retina_monai.networks import initialize_weights
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "pix2pix_vessel"
-SIZES = {"paper": ("train.json", "paper.json"), "released": ("train.json",)}
+SIZES = {"paper": ("train.json", "paper.json"), "released": ("train.json", "size_256.json")}
 TITLES = {
     "paper": "paper (8 levels, 64 features, discriminator 64)",
     "released": "released (7 levels, 32 features, discriminators 48)",
@@ -41,13 +41,17 @@ def build_networks(size: str, overrides: Mapping[str, Any]) -> tuple[nn.Module, 
     return initialize_weights(generator), initialize_weights(discriminator)
 
 
-def phantom_batch(pixels: int, count: int = 1) -> dict[str, Tensor]:
-    """``image``, ``vessel`` in [-1, 1] and ``fov`` in {0, 1} of the first phantoms, as ``(count, C, H, W)``."""
-    eyes = [generate_phantom(seed, pixels) for seed in range(count)]
-    batch = {
-        key: torch.stack([torch.from_numpy(eye[key]) for eye in eyes]).float() for key in ("image", "vessel", "fov")
-    }
-    return batch | {"image": batch["image"] / 127.5 - 1, "vessel": batch["vessel"] * 2 - 1}
+def phantom_batch(size: str, effort: Effort, count: int = 1) -> dict[str, Tensor]:
+    """The first phantoms at a size: ``image`` and ``condition`` in [-1, 1], ``vessel`` likewise, ``fov`` in {0, 1}.
+
+    All are ``(count, C, H, W)``. The condition has the masks that the bundle's config names.
+    """
+    conditions = bundle_config(size, effort.overrides)["conditions"]
+    eyes = [generate_phantom(seed, pixels_of(size, effort)) for seed in range(count)]
+    batch = {key: torch.stack([torch.from_numpy(eye[key]) for eye in eyes]).float() for key in ("fov", *conditions)}
+    masks = {key: batch[key] * 2 - 1 for key in conditions}
+    image = torch.stack([torch.from_numpy(eye["image"]) for eye in eyes]) / 127.5 - 1
+    return batch | masks | {"image": image, "condition": torch.cat([*masks.values()], dim=1)}
 
 
 def pixels_of(size: str, effort: Effort) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.bare_loop import BareLoop, adam
 from benchmarks.measuring import EPOCH, Effort, Stopwatch, Timing, in_turns, percent, table
-from benchmarks.networks import PRECISIONS, TITLES, build_networks, phantom_batch, pixels_of
+from benchmarks.networks import PRECISIONS, TITLES, build_networks, phantom_batch
 from benchmarks.processes import in_own_process
 from retina_monai.data.sets.dataset import SeededSampler
 from retina_monai.engines import AdversarialTrainer, Averaged, keep_big_blocks
@@ -25,7 +25,7 @@ from retina_monai.objectives import Pix2Pix
 def time_overhead(size: str, precision: str, effort: Effort) -> dict[str, list[Timing]]:
     """Time blocks of a bare loop and of two engines in turns in one process; the first turn is a warm-up."""
     keep_big_blocks()
-    batch, networks = phantom_batch(pixels_of(size, effort)), build_networks(size, effort.overrides)
+    batch, networks = phantom_batch(size, effort), build_networks(size, effort.overrides)
     bare = BareLoop(*deepcopy(networks), fused=True, precision=precision)
     with tempfile.TemporaryDirectory() as folder:
         blocks: dict[str, Callable[[], Timing]] = {"bare": partial(bare.block, batch, effort.block)}
@@ -41,7 +41,7 @@ def build_trainer(
     networks: tuple[nn.Module, nn.Module], precision: str, batches: list[dict[str, Tensor]], averaged: bool, folder: str
 ) -> AdversarialTrainer:
     """The engine with the handlers that act in each iteration, on batches in memory."""
-    objective = Pix2Pix(*networks)
+    objective = Pix2Pix(*networks, condition_key="condition")
     handlers = [
         SeededEpochs(seed=0, sampler=SeededSampler(batches)),
         StopOnNaN(),

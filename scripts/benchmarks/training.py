@@ -29,7 +29,7 @@ PUBLISHED = {
 def time_reference(size: str, effort: Effort) -> Timing:
     """Time the reference loop on one batch in memory, without loading, saving or logging."""
     loop = BareLoop(*build_networks(size, PUBLISHED | dict(effort.overrides)))
-    batch = phantom_batch(pixels_of(size, effort))
+    batch = phantom_batch(size, effort)
     loop.block(batch, effort.warm_up)
     return loop.block(batch, effort.iterations)
 
