@@ -17,3 +17,44 @@ bundle() { # arguments of monai.bundle run
     printf '\n== %s\n' "$*"
     "$python" -m monai.bundle run "$@"
 }
+
+drawn="'$data/CHASE_DB1','$data/HRF','$data/HRF_rest','$data/FIVES'" # sets with drawn vessel maps
+
+label_eyes() { # find vessel maps and discs of IDRiD's photographs without retinopathy or with mild retinopathy
+    "$root/scripts/label_photographs.sh" "$data/IDRiD_grading" "$output/IDRiD" --most_grade 1
+}
+
+find_discs() { # data set, output folder
+    bundle --config_file "$root/bundles/unet_disc/configs/inference.json" --input_dir "$data/$1" --output_dir "$2"
+}
+
+find_all_discs() { # discs of sets without disc masks, found in their photographs
+    find_discs CHASE_DB1 "$output/labelled/CHASE_DB1"
+    find_discs FIVES "$output/labelled/FIVES"
+    find_discs HRF "$output/parts/HRF"
+    find_discs HRF_rest "$output/parts/HRF_rest"
+    mkdir -p "$output/labelled/HRF"
+    "$python" -m retina_monai prepare "$output/parts/HRF" "$output/parts/HRF_rest" \
+        --output "$output/labelled/HRF/datalist.json" --overwrite true
+    ln -sfn "$output/IDRiD" "$output/labelled/IDRiD"
+}
+
+ask() { # bundle or chain, folder for reports, data set, name of the report, families, mode, options of synthesize
+    local generator="$1" reports="$2" real="$output/labelled/$3" name="$4" families="$5" mode="$6"
+    local sets="$output/$generator"
+    shift 6
+    mkdir -p "$reports"
+    "$python" -m retina_monai synthesize "$generator" --input_dir "$real" --output_dir "$sets/$name" "$@"
+    "$python" -m retina_monai evaluate --synthetic_dir "$sets/$name" --real_dir "$real" --families "$families" \
+        --mode "$mode" --size 512 --cache_dir "$output/evaluations" --output_dir "$sets/report-$name"
+    sed "s|$output/labelled/||; s|$sets/||" "$sets/report-$name/report.json" >"$reports/$name.json"
+}
+
+ask_all() { # bundle or chain, folder for reports
+    for set in CHASE_DB1 HRF FIVES; do
+        ask "$1" "$2" "$set" "test_$set" image,distribution,faithfulness quick --split test --appearance "$set"
+        ask "$1" "$2" "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
+            --appearance "random:$set"
+    done
+    ask "$1" "$2" IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance IDRiD
+}

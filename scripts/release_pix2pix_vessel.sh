@@ -8,10 +8,9 @@
 source "$(dirname "${BASH_SOURCE[0]}")/release_functions.sh" "CHASE_DB1, HRF, HRF_rest, FIVES and IDRiD_grading" \
     release "$@"
 configs="$root/bundles/pix2pix_vessel/configs"
-drawn="'$data/CHASE_DB1','$data/HRF','$data/HRF_rest','$data/FIVES'"
 
 # 1. Find vessel maps and discs of IDRiD's photographs without retinopathy or with mild retinopathy.
-"$root/scripts/label_photographs.sh" "$data/IDRiD_grading" "$output/IDRiD" --most_grade 1
+label_eyes
 
 # 2. Learn the positions of foveas relative to vessels and disc on phantoms of all grades, which are numerous and exact.
 any="$output/phantoms/any" named="$output/phantoms/named"
@@ -41,29 +40,6 @@ bundle --config_file "['$configs/train.json','$configs/evaluate.json']" --datase
 reports="$root/bundles/pix2pix_vessel/docs/reports"
 mkdir -p "$reports"
 cp "$output/evaluation/report.json" "$reports/evaluation.json"
-ask() { # camera, name of the report, families, mode, options of synthesize
-    local real="$output/labelled/$1" name="$2" families="$3" mode="$4"
-    shift 4
-    "$python" -m retina_monai synthesize --input_dir "$real" --output_dir "$output/$name" "$@"
-    "$python" -m retina_monai evaluate --synthetic_dir "$output/$name" --real_dir "$real" --families "$families" \
-        --mode "$mode" --size 512 --cache_dir "$output/evaluations" --output_dir "$output/report-$name"
-    sed "s|$output/labelled/||; s|$output/||" "$output/report-$name/report.json" >"$reports/$name.json"
-}
-find_discs() { # data set, output folder
-    bundle --config_file "$root/bundles/unet_disc/configs/inference.json" --input_dir "$data/$1" --output_dir "$2"
-}
-find_discs CHASE_DB1 "$output/labelled/CHASE_DB1"
-find_discs FIVES "$output/labelled/FIVES"
-find_discs HRF "$output/parts/HRF"
-find_discs HRF_rest "$output/parts/HRF_rest"
-mkdir -p "$output/labelled/HRF"
-"$python" -m retina_monai prepare "$output/parts/HRF" "$output/parts/HRF_rest" \
-    --output "$output/labelled/HRF/datalist.json" --overwrite true
-for set in CHASE_DB1 HRF FIVES; do
-    ask "$set" "test_$set" image,distribution,faithfulness quick --split test --appearance "$set"
-    ask "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
-        --appearance "random:$set"
-done
-ln -sfn "$output/IDRiD" "$output/labelled/IDRiD"
-ask IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance IDRiD
+find_all_discs
+ask_all pix2pix_vessel "$reports"
 "$python" "$root/scripts/report_figures.py" "$reports"

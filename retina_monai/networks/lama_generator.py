@@ -36,7 +36,7 @@ class LamaGenerator(nn.Module):
     unchanged, bit for bit.
 
     Args:
-        in_channels: channels of the picture and its mask, which comes last.
+        in_channels: channels of the picture, of its mask, and of further masks that guide the painting, if any.
         out_channels: channels of the picture.
         features: channels of the first convolution, doubled by each downsampling.
         downsamplings: number of downsamplings and of upsamplings.
@@ -82,7 +82,7 @@ class LamaGenerator(nn.Module):
             raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, got {upsampling!r}")
         if blend < 0:
             raise ValueError(f"blend must be at least 0, got {blend}")
-        self.factor = 2**downsamplings
+        self.factor, self.colors = 2**downsamplings, out_channels
         self.blend = blend
         widths = [features * 2**level for level in range(downsamplings + 1)]
         layers: list[nn.Module] = [FourierConvolution(in_channels, widths[0], 0, 0, kernel_size=7, norm=norm)]
@@ -97,7 +97,7 @@ class LamaGenerator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Picture and mask ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
+        """Picture and masks ``(B, in_channels, H, W)`` in [-1, 1] -> picture ``(B, out_channels, H, W)`` in [-1, 1].
 
         The mask is -1 on known pixels and above 0 on pixels to paint: 1, or less near vessels
         (:class:`retina_monai.transforms.OutpaintingConditiond`). The picture is ignored on pixels to paint. Internally
@@ -105,12 +105,13 @@ class LamaGenerator(nn.Module):
         ``2 ** downsamplings`` are padded by reflection and cropped afterwards.
         """
         height, width = image.shape[-2], image.shape[-1]
-        positive, known = (image + 1) / 2, (image[:, -1:] <= 0).to(image.dtype)
-        shown = torch.cat([positive[:, :-1] * known, positive[:, -1:]], dim=1)
+        picture, masks = image[:, : self.colors], image[:, self.colors :]
+        known = (masks[:, :1] <= 0).to(image.dtype)
+        shown = torch.cat([(picture + 1) / 2 * known, (masks + 1) / 2], dim=1)
         below, right = -height % self.factor, -width % self.factor
         logits: Tensor = self.layers(pad(shown, [0, right, 0, below], mode="reflect"))
         painted = torch.sigmoid(logits[:, :, :height, :width].float()) * 2 - 1  # bfloat16 cannot resolve grey levels
-        return painted if self.training else self._composite(painted, image[:, :-1], known)
+        return painted if self.training else self._composite(painted, picture, known)
 
     def _composite(self, painted: Tensor, picture: Tensor, known: Tensor) -> Tensor:
         """Known pixels of the picture and painted pixels elsewhere, blended near the border of the known pixels."""

@@ -26,6 +26,7 @@ SETTINGS: dict[str, Rule] = {
     "generated_share": SHARE,
     "color_vessel_weights": FilePath(),
     "known_weight": WEIGHT,
+    "faithfulness_weight": WEIGHT,
     "unknown_weight": WEIGHT,
     "color_weight": WEIGHT,
     "spectrum_weight": WEIGHT,
@@ -44,10 +45,10 @@ class Lama:
     """Train a generator to paint around known pixels, against a discriminator and a perceptual network.
 
     Args:
-        generator: picture and mask ``(B, 4, H, W)`` in [-1, 1] -> picture ``(B, 3, H, W)``; in training mode it paints
-            all pixels.
-        discriminator: picture -> list of feature maps, the last of which holds the patch logits; or one such list per
-            scale.
+        generator: condition ``(B, C, H, W)`` in [-1, 1] -> picture ``(B, 3, H, W)``; in training mode it paints all
+            pixels. The condition is picture, mask and further masks that guide the painting, if any.
+        discriminator: picture and further masks ``(B, C - 1, H, W)`` -> list of feature maps, the last of which holds
+            the patch logits; or one such list per scale.
         perceptual: picture -> list of feature maps, the last of which holds its prediction for each pixel: the vessel
             logit and a reconstruction of the picture (:class:`retina_monai.networks.DilatedEncoder`).
         known_weight: weight of the L1 on known pixels.
@@ -56,6 +57,9 @@ class Lama:
         spectrum: ``(image, fov)`` -> radial power spectra ``(B, rings)``; needed if ``spectrum_weight`` is not 0.
         spectrum_weight: weight of :func:`retina_monai.objectives.spectra.spectrum_distance`; 0 as published.
         adversarial_weight, feature_matching_weight, perceptual_weight: weights of these terms.
+        faithfulness_weight: weight of the cross-entropy between the vessels that the perceptual network finds in the
+            painted picture and the visible vessels of the map, the pixelwise minimum of the map and the vessels that it
+            finds in the photograph; 0 as published.
         gradient_penalty: weight of the R1 penalty in float32, the squared gradient of the discriminator's logits on
             real pictures (Mescheder et al., ICML 2018, https://arxiv.org/abs/1801.04406, eq. 9). The logits of a
             picture's patches are summed as in the authors' code, so it grows with the square of their number.
@@ -66,15 +70,16 @@ class Lama:
             vessels and reconstructs them.
         composite: whether the discriminator and the perceptual network see the given known pixels, as at inference; if
             not, they see the painted ones, as published.
-        first_stage: vessel map ``(B, 1, H, W)`` -> colour vessel mask ``(B, 3, H, W)``, both in [-1, 1]; never
-            trained.
-        condition_key, image_key, vessel_key, fov_key: keys of the batch; the condition is picture and mask.
+        first_stage: masks ``(B, C, H, W)`` -> colour vessel mask ``(B, 3, H, W)``, both in [-1, 1]; never trained.
+        condition_key, image_key, vessel_key, fov_key, masks_key: keys of the batch; the last one is the input of
+            ``first_stage``.
 
     Attributes:
         generated_share: probability that the known colours come from the first stage instead of the photograph.
 
     Raises:
-        ValueError: ``perceptual_weight`` is given without ``perceptual``, or ``spectrum_weight`` without ``spectrum``.
+        ValueError: ``perceptual_weight`` or ``faithfulness_weight`` is given without ``perceptual``, or
+            ``spectrum_weight`` without ``spectrum``.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -90,6 +95,7 @@ class Lama:
         "g_adversarial": "softplus loss of the generator against the discriminator; high where the discriminator wins",
         "g_features": "mean squared difference of the discriminator's features of painted and real picture",
         "g_perceptual": "relative squared difference of the perceptual network's features of both pictures",
+        "g_faithfulness": "cross-entropy of the vessels found in the painted picture against those of the map",
     }
 
     def __init__(
@@ -105,6 +111,7 @@ class Lama:
         adversarial_weight: float = 10.0,
         feature_matching_weight: float = 100.0,
         perceptual_weight: float = 30.0,
+        faithfulness_weight: float = 0.0,
         gradient_penalty: float = 0.001,
         penalty_share: float = 1.0,
         perceptual_learns: bool = True,
@@ -114,16 +121,18 @@ class Lama:
         image_key: str = "image",
         vessel_key: str = "vessel",
         fov_key: str = "fov",
+        masks_key: str = "vessel",
     ) -> None:
         check_terms(
             ("perceptual_weight", perceptual_weight, "perceptual network", perceptual),
+            ("faithfulness_weight", faithfulness_weight, "perceptual network", perceptual),
             ("spectrum_weight", spectrum_weight, "spectrum function", spectrum),
         )
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         steps = [Step("generator", ("generator",), self.generator_losses)]
         if adversarial_weight:
             steps.insert(0, Step("discriminator", ("discriminator",), self.discriminator_losses))
-        if perceptual is not None and perceptual_weight:
+        if perceptual is not None and (perceptual_weight or faithfulness_weight):
             self.networks["perceptual"] = perceptual
             if perceptual_learns:
                 steps.insert(0, Step("perceptual", ("perceptual",), self.perceptual_losses))
@@ -132,17 +141,17 @@ class Lama:
         self.spectrum, self.spectrum_weight = spectrum, spectrum_weight
         self.adversarial_weight = adversarial_weight
         self.feature_matching_weight = feature_matching_weight
-        self.perceptual_weight = perceptual_weight
+        self.perceptual_weight, self.faithfulness_weight = perceptual_weight, faithfulness_weight
         self.gradient_penalty, self.penalty_share = gradient_penalty, penalty_share
         self.composite = composite
         self.first_stage = None if first_stage is None else first_stage.eval()
         self.generated_share = 0.0
         self.condition_key, self.image_key = condition_key, image_key
-        self.vessel_key, self.fov_key = vessel_key, fov_key
+        self.vessel_key, self.fov_key, self.masks_key = vessel_key, fov_key, masks_key
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Generate: ``known``, ``mask`` (1 where to paint), ``painted`` everywhere, and their composite ``pred``."""
-        known, mask = self._known(batch), (batch[self.condition_key][:, 3:] > 0).float()
+        known, mask = self._known(batch), (batch[self.condition_key][:, 3:4] > 0).float()
         condition = torch.cat([known, batch[self.condition_key][:, 3:]], dim=1)
         painted = self.networks["generator"](condition).float()
         pred = painted * mask + known * (1 - mask)
@@ -164,12 +173,12 @@ class Lama:
 
     def discriminator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
         """Losses of the discriminator: patches of photographs are real, patches with painted pixels are fake."""
-        real = self._features(batch[self.image_key])
-        fake = self._features(self._shown(outputs).detach())
+        real = self._features(batch, batch[self.image_key])
+        fake = self._features(batch, self._shown(outputs).detach())
         losses = {"d_real": _mean_softplus(real, -1.0), "d_fake": _masked_softplus(fake, outputs["mask"])}
         if self.gradient_penalty and float(torch.rand(())) < self.penalty_share:
             weight = self.gradient_penalty / self.penalty_share
-            losses["d_penalty"] = weight * self._squared_gradient(batch[self.image_key])
+            losses["d_penalty"] = weight * self._squared_gradient(batch)
         return losses
 
     def generator_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Losses:
@@ -185,14 +194,28 @@ class Lama:
             distance = spectrum_distance(self.spectrum, outputs["pred"], image, fov)
             losses["g_spectrum"] = self.spectrum_weight * distance
         if self.adversarial_weight:
-            fake = self._features(shown)
+            fake = self._features(batch, shown)
             losses["g_adversarial"] = self.adversarial_weight * _mean_softplus(fake, -1.0)
             if self.feature_matching_weight:
                 with torch.no_grad():
-                    real = self._features(image)
+                    real = self._features(batch, image)
                 losses["g_features"] = self.feature_matching_weight * feature_distance(fake, real, torch.square)
+        return losses | self._perceived_losses(batch, shown)
+
+    def _perceived_losses(self, batch: Batch, shown: Tensor) -> Losses:
+        """Losses of the generator that depend on the perceptual network."""
+        if not (self.perceptual_weight or self.faithfulness_weight):
+            return {}
+        with torch.no_grad():
+            real = [layer.float() for layer in self.networks["perceptual"](batch[self.image_key])]
+        fake = [layer.float() for layer in self.networks["perceptual"](shown)]
+        losses = {}
         if self.perceptual_weight:
-            losses["g_perceptual"] = self.perceptual_weight * self._perceptual_distance(shown, image)
+            losses["g_perceptual"] = self.perceptual_weight * _relative_distance(fake[:-1], real[:-1])
+        if self.faithfulness_weight:
+            visible = torch.minimum(real[-1][:, :1].sigmoid(), (batch[self.vessel_key] + 1) / 2)
+            entropy = binary_cross_entropy_with_logits(fake[-1][:, :1], visible, reduction="none")
+            losses["g_faithfulness"] = self.faithfulness_weight * masked_mean(entropy, batch[self.fov_key])
         return losses
 
     def _known(self, batch: Batch) -> Tensor:
@@ -207,37 +230,36 @@ class Lama:
     def _staged(self, batch: Batch, first_stage: nn.Module) -> Tensor:
         """The condition's picture, with the first stage's colours on vessels inside the field of view."""
         inside, vessel = batch[self.fov_key] > 0, batch[self.vessel_key] >= 0
-        colored = first_stage(batch[self.vessel_key]).float()
+        colored = first_stage(batch[self.masks_key]).float()
         return torch.where(inside & vessel, colored, batch[self.condition_key][:, :3])
 
-    def _squared_gradient(self, real: Tensor) -> Tensor:
+    def _squared_gradient(self, batch: Batch) -> Tensor:
         """Squared gradient of the summed logits with respect to the pixels, in float32; a mean over pictures."""
-        image = real.detach().float().requires_grad_(True)
+        image = batch[self.image_key].detach().float().requires_grad_(True)
         with torch.autocast(image.device.type, enabled=False):
-            logits = torch.stack([scale[-1].sum() for scale in self._features(image)]).sum()
+            logits = torch.stack([scale[-1].sum() for scale in self._features(batch, image)]).sum()
             (gradient,) = torch.autograd.grad(logits, image, create_graph=True)
         return gradient.square().sum(dim=(1, 2, 3)).mean()
 
     def _shown(self, outputs: Mapping[str, Tensor]) -> Tensor:
         return outputs["pred"] if self.composite else outputs["painted"]
 
-    def _features(self, image: Tensor) -> list[list[Tensor]]:
-        return discriminator_features(self.networks["discriminator"], image)
+    def _features(self, batch: Batch, image: Tensor) -> list[list[Tensor]]:
+        seen = torch.cat([image, batch[self.condition_key][:, 4:].to(image)], dim=1)
+        return discriminator_features(self.networks["discriminator"], seen)
 
-    def _perceptual_distance(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Squared difference of features relative to their variance over the photograph; a mean over layers.
 
-        Because it is relative, its scale does not depend on the network or its training: a picture with constant
-        features equal to the photograph's mean has a distance of 1.
-        """
-        with torch.no_grad():
-            targets = [layer.float() for layer in self.networks["perceptual"](real)[:-1]]
-        layers = self.networks["perceptual"](fake)[:-1]
-        distances = [
-            ((layer.float() - target).square().mean(dim=(1, 2, 3)) / _variance(target).clamp_min(1e-8)).mean()
-            for layer, target in zip(layers, targets, strict=True)
-        ]
-        return torch.stack(distances).mean()
+def _relative_distance(layers: list[Tensor], targets: list[Tensor]) -> Tensor:
+    """Squared difference of features relative to their variance over the photograph; a mean over layers.
+
+    Because it is relative, its scale does not depend on the network or its training: a picture with constant features
+    equal to the photograph's mean has a distance of 1.
+    """
+    distances = [
+        ((layer - target).square().mean(dim=(1, 2, 3)) / _variance(target).clamp_min(1e-8)).mean()
+        for layer, target in zip(layers, targets, strict=True)
+    ]
+    return torch.stack(distances).mean()
 
 
 def _variance(features: Tensor) -> Tensor:

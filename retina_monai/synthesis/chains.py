@@ -119,11 +119,7 @@ class Chain:
         """
         drawn = dict(sample)
         for bundle in self.bundles:
-            if VESSELS & {*bundle.takes}:
-                drawn = with_both_vessels(drawn)
-            if "disc" in bundle.takes and "disc" not in drawn:
-                drawn = bundle.part("find_disc")(drawn)
-            drawn = bundle.draw(drawn, latent)
+            drawn = bundle.draw(completed(drawn, bundle), latent)
         return drawn
 
 
@@ -187,6 +183,19 @@ class PhotographGenerator(Chain):
             return to_uint8(image)
         drawn = torch.from_numpy(np.rint(sample["vessel_share"]) >= HALF)
         return to_uint8(render_appearance(image, torch.from_numpy(sample["fov"]), drawn, appearance, random))
+
+
+def completed(sample: Mapping[Any, Any], bundle: LoadedBundle) -> dict[Any, Any]:
+    """Add what a bundle takes and what follows from the vessel map: its other form, the field of view, and the disc.
+
+    Args:
+        sample: pictures ``(C, H, W)`` by kind.
+        bundle: bundle to run next.
+    """
+    given = with_both_vessels(dict(sample)) if VESSELS & {*bundle.takes} else dict(sample)
+    if "disc" in bundle.takes and "disc" not in given:
+        given = bundle.part("find_disc")(given)
+    return given
 
 
 def with_both_vessels(sample: dict[Any, Any]) -> dict[Any, Any]:

@@ -22,7 +22,9 @@ FUNCTIONS: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {
     (("image",), ("disc",)): DiscSegmenter,
     (("vessel_share",), ("disc",)): MapDiscSegmenter,
     (("vessel_share",), ("color_vessel",)): VesselColorer,
+    (("vessel_share", "disc"), ("color_vessel",)): VesselColorer,
     (("color_vessel", "vessel_share"), ("image",)): Outpainter,
+    (("color_vessel", "vessel_share", "disc"), ("image",)): Outpainter,
 }
 """Input and output kinds of a bundle -> its function on arrays."""
 

@@ -1,1 +1,1 @@
-"""Train and compare methods that paint photographs around vessel maps; used by scripts/two_stage.sh."""
+"""Compare methods that paint photographs around vessel maps; used by scripts/two_stage.py."""

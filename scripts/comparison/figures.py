@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from comparison.methods import DATASETS, METHODS
-from comparison.running import MINUTES, SETS
+from comparison.methods import DATASETS, KINDS, METHODS
 from comparison.showing import SECONDS
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation.families.image.images import AS_IS, MATCHED, OTHER
@@ -28,12 +27,10 @@ class Results(NamedTuple):
 
     Attributes:
         reports: reports by kind and data set (``test_HRF``).
-        minutes: settings and processor minutes of each training.
         seconds: seconds per photograph.
     """
 
     reports: Mapping[str, Mapping[str, Any]]
-    minutes: Mapping[str, Mapping[str, Any]]
     seconds: list[float]
 
     def of(self, kind: str, dataset: str, family: str) -> Any:
@@ -59,32 +56,36 @@ class Measure(NamedTuple):
     ceiling: Callable[[Results, str], tuple[Figure, Figure]] | None = None
 
 
-def read_results(folder: Path) -> dict[str, Results]:
-    """Results of each method that has reports, in the order of ``METHODS``.
+def read_results(root: Path) -> dict[str, Results]:
+    """Results of each method, in the order of ``METHODS``.
+
+    Args:
+        root: folder of ``bundles`` and ``docs``.
 
     Raises:
-        RetinaError: no method has reports, a file is missing, or the reports of a method are of different weights.
+        RetinaError: a file is missing or broken, or the reports of a method are of different weights.
     """
-    found = {name: _read(folder / name) for name in METHODS if (folder / name).is_dir()}
-    if not found:
-        raise RetinaError(f"{folder} has no reports: make them with scripts/two_stage.sh")
-    return found
+    seconds = _load(root / "docs" / "two_stage" / SECONDS)
+    return {
+        name: Results(_reports(root / "bundles" / method.card / "docs" / "reports"), seconds[name])
+        for name, method in METHODS.items()
+    }
 
 
-def _read(folder: Path) -> Results:
-    names = [f"{kind}_{dataset}" for dataset in DATASETS for kind in SETS]
+def _reports(folder: Path) -> dict[str, Any]:
+    names = [f"{kind}_{dataset}" for dataset in DATASETS for kind in KINDS]
     reports = {name: _load(folder / f"{name}.json") for name in names}
     weights = [report["compared"]["synthetic"]["generator"]["weights"] for report in reports.values()]
     if any(other != weights[0] for other in weights):
-        raise RetinaError(f"{folder} has reports of different weights: make them again with scripts/two_stage.sh")
-    return Results(reports, _load(folder / MINUTES), _load(folder / SECONDS)["seconds"])
+        raise RetinaError(f"{folder} has reports of different weights: make them again with the release script")
+    return reports
 
 
 def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RetinaError(f"{path} is missing or broken: make it with scripts/two_stage.sh") from error
+        raise RetinaError(f"{path} is missing or broken: make it with the release script of its bundle") from error
 
 
 def agreement(name: str) -> Callable[[Results, str], Figure]:
@@ -114,7 +115,7 @@ def branches(results: Results, dataset: str, calibre: str = "all") -> Any:
     """
     found = results.of("test", dataset, "faithfulness")["branches"]
     if not found:
-        raise RetinaError(f"the report test_{dataset} has no sensitivity test: make it again with scripts/two_stage.sh")
+        raise RetinaError(f"the report test_{dataset} has no sensitivity test: make it again with the release script")
     return found.get(calibre, {})
 
 
@@ -151,17 +152,6 @@ def paired(name: str, kind: str = MATCHED) -> Callable[[Results, str], Figure]:
     return lambda results, dataset: interval(results.of("test", dataset, "image")["by_dataset"][dataset][kind][name])
 
 
-def usefulness(results: Results, dataset: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Results of each network trained on synthetic eyes, real eyes and both."""
-    yield from results.of("warped", dataset, "usefulness")["results"].items()
-
-
-def learned(results: Results, dataset: str) -> Figure:
-    """Dice on real test eyes of the first network, trained on synthetic eyes alone."""
-    _, found = next(usefulness(results, dataset))
-    return interval(found["arms"]["synthetic"]["dice"])
-
-
 def interval(found: Mapping[str, Any]) -> Figure:
     """Mean and interval from a report; there is no interval for a single patient."""
     ends = (math.nan if found[key] is None else found[key] for key in ("low", "high"))
@@ -180,5 +170,4 @@ SPECTRUM = Measure("spectrum rings within 25 %", rings, 1, ".0%")
 LIKE = (Measure("SSIM", paired("ssim"), 1, ".3f"), Measure("PSNR", paired("psnr"), 1, ".1f"))
 LIKE_AS_IS = tuple(measure._replace(of=paired(measure.title.lower(), AS_IS)) for measure in LIKE)
 LIKE_OTHER = tuple(measure._replace(of=paired(measure.title.lower(), OTHER)) for measure in LIKE)
-USEFUL = Measure("Dice of a network that learned from synthetic eyes", learned, 1, ".3f")
-MEASURES = (*FAITHFUL, SENSITIVE, KID, SPECTRUM, *LIKE, USEFUL)
+MEASURES = (*FAITHFUL, SENSITIVE, KID, SPECTRUM, *LIKE)

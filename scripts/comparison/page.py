@@ -13,30 +13,22 @@ from comparison.methods import DATASETS, METHODS
 CONCLUSION = "conclusion.md"
 
 
-def page(folder: Path) -> str:
-    """Text of the page, from the reports in a folder and its manually written ``conclusion.md``.
+def page(root: Path) -> str:
+    """Text of the page, from the reports of the methods and the manually written ``conclusion.md``.
+
+    Args:
+        root: folder of ``bundles`` and ``docs``.
 
     Raises:
         RetinaError: a report is missing.
     """
-    results = read_results(folder)
-    sizes = [group(results, size) for size in sorted({METHODS[name].size for name in results})]
-    path = folder / CONCLUSION
-    conclusion = path.read_text(encoding="utf-8").strip() if path.is_file() else "Not drawn yet."
+    results = read_results(root)
     return TEMPLATE.format(
-        methods="\n".join(fill(f"- **{title}**: {about}", 118) for title, about in descriptions(results).items()),
-        pictures="\n\n".join(PICTURE.format(size=size_of(found)) for found in sizes),
-        training=fill(
-            TRAINING.format(
-                eyes=training_eyes(results),
-                released=released(results),
-            ),
-            118,
-            break_on_hyphens=False,
-        ),
-        judge=judge(results),
-        conclusion=conclusion,
-        **{part: "\n\n".join(at_size(table, found) for found in sizes) for part, table in PARTS.items()},
+        methods="\n".join(paragraph(f"- **{found.title}**: {found.about}", "  ") for found in METHODS.values()),
+        training=paragraph(TRAINING.format(weights="; ".join(weights(results)))),
+        judging=paragraph(JUDGING.format(judge=tables.first(results).of("test", DATASETS[0], "faithfulness")["judge"])),
+        conclusion=(root / "docs" / "two_stage" / CONCLUSION).read_text(encoding="utf-8").strip(),
+        **{part: table(results) for part, table in PARTS.items()},
     )
 
 
@@ -47,72 +39,47 @@ PARTS: Mapping[str, Callable[[Mapping[str, Results]], str]] = {
     "realism": tables.realism,
     "spectra": tables.spectra,
     "likeness": tables.likeness,
-    "use": tables.use,
     "outcome": words.outcome,
 }
 
 
-def group(results: Mapping[str, Results], size: int) -> dict[str, Results]:
-    """Results of the methods of one size."""
-    return {name: found for name, found in results.items() if METHODS[name].size == size}
+def paragraph(text: str, indent: str = "") -> str:
+    return fill(text, 118, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def size_of(results: Mapping[str, Results]) -> int:
-    return METHODS[next(iter(results))].size
-
-
-def at_size(table: Callable[[Mapping[str, Results]], str], results: Mapping[str, Results]) -> str:
-    return f"At {size_of(results)} px:\n\n{table(results)}"
-
-
-def descriptions(results: Mapping[str, Results]) -> dict[str, str]:
-    """Title -> description of each method; a method may occur at several sizes."""
-    return {METHODS[name].title: METHODS[name].about for name in results}
-
-
-def training_eyes(results: Mapping[str, Results]) -> int:
-    found = tables.first(results).reports
-    return sum(found[f"test_{dataset}"]["compared"]["real"]["splits"]["training"] for dataset in DATASETS)
-
-
-def released(results: Mapping[str, Results]) -> str:
-    """Sentences on the generators that were not trained for this page."""
-    sentences = ""
+def weights(results: Mapping[str, Results]) -> list[str]:
+    """SHA-256 of the weights of each method, of a chain those of its bundles."""
+    parts = []
     for name, found in results.items():
-        if not METHODS[name].trainings:
-            generator = METHODS[name].generator
-            weights = found.reports[f"test_{DATASETS[0]}"]["compared"]["synthetic"]["generator"]["weights"]
-            sentences += (
-                f" `scripts/release_{generator}.sh` trained `{generator}`, of which released weights are used (SHA-256 "
-                f"{weights[:12]})."
-            )
-    return sentences
+        used = found.reports[f"test_{DATASETS[0]}"]["compared"]["synthetic"]["generator"]["weights"]
+        digests = used.values() if isinstance(used, dict) else [used]
+        parts.append(f"{METHODS[name].title} {' and '.join(digest[:12] for digest in digests)}")
+    return parts
 
-
-def judge(results: Mapping[str, Results]) -> str:
-    name: str = tables.first(results).of("test", DATASETS[0], "faithfulness")["judge"]
-    return name
-
-
-PICTURE = "![{size} px: vessel map, what each method makes of it, real photograph](images/two_stage_{size}.png)"
 
 TRAINING = (
-    "All networks were trained with seed 0 on 300 phantoms, on the {eyes} training eyes of CHASE_DB1, HRF and FIVES "
-    "together, or on both.{released} The table gives the processor minutes of the others. The weights are those of the "
-    "last epoch, or of the best of several validations on the validation eyes, selected by the judge named below and "
-    "KID. No weights were selected by the figures of this page. Each method was trained once, so the intervals do not "
-    "include the variation between seeds. Each method generates two sets per data set:"
+    "Both methods use their released weights (SHA-256: {weights}), trained with seed 0 on the same eyes by "
+    "`scripts/release_two_stage.sh` and `scripts/release_pix2pix_vessel.sh`, first at 256 px and then at 512 px. No "
+    "weights were selected by the figures of this page. Each method was trained once, so the intervals do not include "
+    "the variation between seeds. Each method generates two sets per data set at 512 px, with the discs that "
+    "`unet_disc` finds in the photographs:"
+)
+
+JUDGING = (
+    "`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) makes the reports. The judge is {judge}, which "
+    "was trained on real photographs of the same training eyes. Brackets hold 95 % intervals over patients unless "
+    "stated otherwise. All methods are measured on the same eyes, so overlapping intervals may hide a difference."
 )
 
 TEMPLATE = """# Vessels first, then the rest: does it hold?
 
 This page tests a claim: a network that paints a whole photograph around a vessel map, as plain pix2pix and diffusion
 do, blurs or bends the vessels, whereas painting the vessels first and everything else around them preserves them. Two
-methods trained on the same eyes are compared:
+methods trained on the same eyes are compared at 512 px:
 
 {methods}
 
-{pictures}
+![Vessel map, what each method makes of it, real photograph](images/two_stage.png)
 
 *Two test eyes each of CHASE_DB1 (Fraz et al. 2012), HRF (Budai et al. 2013) and FIVES (Jin et al. 2022), CC BY 4.0,
 cropped to the field of view and scaled down. The generated photographs have the appearance of the real eye and a
@@ -129,10 +96,7 @@ texture like its own.*
 All photographs get colours and a random texture in the same way, as `synthesize` adds them by default. The
 sensitivity test is without texture.
 
-`python -m retina_monai evaluate` ([evaluation.md](evaluation.md)) measures each method at its own size. The judge is
-{judge}, which was trained on real photographs of the same training eyes and also selected the epochs. Brackets hold
-95 % intervals over patients unless stated otherwise. All methods are measured on the same eyes, so overlapping
-intervals may hide a difference.
+{judging}
 
 {cost}
 
@@ -141,11 +105,10 @@ and without reading and writing. They differ on another machine, but their ratio
 
 Everything on this page except the conclusion is made by
 
-    scripts/two_stage.sh DATA
+    python scripts/two_stage.py --data DATA
 
-It trains the networks of the two-stage method, generates and evaluates the sets, and writes the tables from the
-reports in [two_stage](two_stage). `python scripts/two_stage.py docs/two_stage` only writes the page. To compare
-another method, add an entry to `scripts/comparison/methods.py`.
+from the reports that the release scripts write. Without `--data`, only the tables are made again. To compare another
+method, add an entry to `scripts/comparison/methods.py`.
 
 ## Are the vessels of the map in the photograph?
 
@@ -188,13 +151,6 @@ Photographs of test maps are compared inside the field of view, with the colours
 vessel map does not determine a photograph, so the scores of another real eye are given for comparison.
 
 {likeness}
-
-## Are they of use?
-
-The table gives Dice on real test eyes of a network trained to segment vessels on photographs of warped maps, on the
-real training eyes with as many steps, and on both (mode `full`).
-
-{use}
 
 ## What came out
 

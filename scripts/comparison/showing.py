@@ -1,4 +1,4 @@
-"""Compare the trained methods side by side: seconds per photograph, and a picture."""
+"""Compare the released weights side by side: seconds per photograph, and a picture."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from comparison.methods import DATASETS, METHODS
-from comparison.running import generator_of
 from retina_monai.data import LoadEyed, find_datalist
 from retina_monai.data.files.writing import write_png
 from retina_monai.evaluation.report.plots import image_grid
 from retina_monai.files import write_json
 from retina_monai.seeds import draw_latent, texture_generator
 from retina_monai.synthesis import PhotographGenerator, load
+from retina_monai.transforms.field_of_view import resize_area
 
 SECONDS = "seconds.json"
 SHOWN = 2  # eyes of each data set
 
 
-def load_methods(output: Path, names: Sequence[str]) -> dict[str, PhotographGenerator]:
-    """Load the generators with the compared weights."""
-    return {name: load(generator_of(METHODS[name], output / name), trust=True) for name in names}
+def load_methods() -> dict[str, PhotographGenerator]:
+    """Load the generators with their released weights."""
+    return {name: load(method.generator) for name, method in METHODS.items()}
 
 
 def test_eyes(data: Path, size: int) -> list[dict[str, Any]]:
@@ -71,14 +71,18 @@ def draw(chains: Mapping[str, PhotographGenerator], eyes: Sequence[Mapping[str, 
                     row["colour vessel mask"] = color * sample_of(eye)["fov"]
                 row[METHODS[name].title] = paint(chain, eye, index)
             rows.append(row | {"real": np.asarray(eye["image"]) * sample_of(eye)["fov"]})
-    write_png(path, image_grid([list(row.values()) for row in rows], list(rows[0])))
+    halves = [[halved(picture) for picture in row.values()] for row in rows]
+    write_png(path, image_grid(halves, list(rows[0])))
 
 
-def show(data: Path, output: Path, names: Sequence[str], reports: Path, pictures: Path) -> None:
-    """Write ``seconds.json`` for each method and a picture for each size."""
-    for size in sorted({METHODS[name].size for name in names}):
-        chains = load_methods(output, [name for name in names if METHODS[name].size == size])
-        eyes = test_eyes(data, size)
-        for name, seconds in measure_seconds(chains, eyes).items():
-            write_json(reports / name / SECONDS, {"seconds": seconds})
-        draw(chains, eyes, pictures / f"two_stage_{size}.png")
+def halved(picture: np.ndarray) -> np.ndarray:
+    """Scale a picture ``(C, H, H)`` to half its size."""
+    return np.rint(resize_area(picture, picture.shape[-1] // 2)).astype(np.uint8)
+
+
+def show(data: Path, notes: Path, picture: Path) -> None:
+    """Write the picture, and the seconds per photograph of each method into the folder of notes."""
+    chains = load_methods()
+    eyes = test_eyes(data, next(iter(chains.values())).size)
+    write_json(notes / SECONDS, measure_seconds(chains, eyes))
+    draw(chains, eyes, picture)

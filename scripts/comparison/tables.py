@@ -15,10 +15,8 @@ from comparison.figures import (
     Results,
     branches,
     distribution,
-    interval,
     passed,
     spectrum,
-    usefulness,
 )
 from comparison.methods import DATASETS, METHODS
 from retina_monai.evaluation.families.image.images import OTHER
@@ -102,36 +100,10 @@ def likeness(results: All) -> str:
     return markdown([*columns, *(f"{measure.title}, as it is" for measure in LIKE)], lines)
 
 
-def use(results: All) -> str:
-    """Dice on real test eyes by training data."""
-    lines = []
-    for dataset in DATASETS:
-        for title, found in titled(results):
-            for network, line in usefulness(found, dataset):
-                arms = (line["arms"][arm]["dice"] for arm in ("synthetic", "real", "real + synthetic"))
-                cells = [with_interval(interval(arm), ".3f") for arm in (*arms, line["real_minus_synthetic"])]
-                lines.append([f"{dataset}, {line['arms']['real']['dice']['N']}", title, network, *cells])
-    columns = ("test eyes", "photographs", "network", "from synthetic eyes", "from real ones", "from both")
-    return markdown([*columns, "real less synthetic"], lines)
-
-
 def cost(results: All) -> str:
-    """Epochs, validations and minutes of each training, total minutes, and seconds per photograph."""
-    lines = []
-    for name, found in results.items():
-        for training in found.minutes.values():
-            epochs = training["epochs"]
-            validations = epochs // training.get("options", {}).get("val_interval", epochs)
-            about = [training["bundle"], training["data"], str(epochs), str(validations)]
-            lines.append([METHODS[name].title, *about, f"{training['minutes']:.0f}", ""])
-        sum_of_minutes = f"**{minutes(found):.0f}**" if found.minutes else ""
-        seconds = f"**{median(found.seconds):.2f}**"
-        lines.append([f"**{METHODS[name].title}**", "", "", "", "", sum_of_minutes, seconds])
-    return markdown(["method", "network", "data", "epochs", "validations", "minutes", "seconds per photograph"], lines)
-
-
-def minutes(results: Results) -> float:
-    return float(sum(training["minutes"] for training in results.minutes.values()))
+    """Seconds per photograph."""
+    lines = [[title, f"{median(found.seconds):.2f}"] for title, found in titled(results)]
+    return markdown(["method", "seconds per photograph"], lines)
 
 
 def titled(results: All) -> Iterator[tuple[str, Results]]:

@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from retina_monai.bundle import digest, load_network, load_network_of
-from retina_monai.data import ColorVessels, outpainting_input
+from retina_monai.data import ColorVessels
 from retina_monai.data.files.reading import read_mask, read_photograph
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.evaluation.report.tables import markdown_table
@@ -32,6 +32,7 @@ NETWORKS = {
 LOSSES = {
     "pix2pix_color_vessel": {"d_real", "d_fake", "g_l1", "g_adversarial", "g_features", "loss"},
     "lama_fundus": {"p_vessel", "p_image", "d_real", "d_fake", "d_penalty", "g_known", "g_color", "g_spectrum"}
+    | {"g_faithfulness"}
     | {"g_adversarial", "g_features", "g_perceptual", "loss"},
 }
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
@@ -161,11 +162,14 @@ def test_vessels_of_the_input_survive_bit_by_bit(sets: dict[str, Path], training
     parser = ConfigParser()
     parser.read_config(CONFIGS["lama_fundus"] / "inference.json")
     parser["checkpoint"] = str(trainings["lama_fundus"] / "model.pt")
-    preprocessing, network, post = (
-        parser.get_parsed_content(part) for part in ("preprocessing", "network", "postprocessing")
+    parser["bundle_root"] = str(CONFIGS["lama_fundus"].parent)
+    preprocessing, network, post, network_input, find_disc = (
+        parser.get_parsed_content(part)
+        for part in ("preprocessing", "network", "postprocessing", "network_input", "find_disc")
     )
-    for item in ColorVessels(sets["pix2pix_color_vessel"], 64):
-        given = outpainting_input(item)
+    for item in ColorVessels(sets["pix2pix_color_vessel"], 64, find_disc=find_disc):
+        given = network_input(item)
+        assert given.shape == (5, 64, 64) and np.array_equal(given[4:] > 0, item["disc"] > 0)
         condition = preprocessing({"image": given})["image"][None].as_subclass(torch.Tensor)
         with torch.inference_mode():
             pred = network(condition)
@@ -204,8 +208,8 @@ def test_the_paper_is_the_authors_network_and_losses(small: dict[str, Any], phan
     with torch.device("meta"):
         network = parser.get_parsed_content("network_def")
     assert sum(weight.numel() for weight in network.parameters()) / 1e6 == pytest.approx(27.05, abs=0.005)
-    weights = ("known", "unknown", "color", "spectrum", "adversarial", "feature_matching", "perceptual")
-    assert [parser[f"{weight}_weight"] for weight in weights] == [10, 0, 0, 0, 10, 100, 30]
+    weights = ("known", "unknown", "color", "spectrum", "adversarial", "feature_matching", "perceptual", "faithfulness")
+    assert [parser[f"{weight}_weight"] for weight in weights] == [10, 0, 0, 0, 10, 100, 30, 0]
     assert parser["ema"] is False
     assert (parser["gradient_penalty"], parser["penalty_share"], parser["composite"]) == (0.001, 1, False)
     assert parser["masks"] == "strokes"
@@ -235,6 +239,9 @@ def test_a_first_stage_of_another_size_is_refused(run_config: RunConfig, color_w
 
 def test_the_card_of_the_first_stage_has_the_figures_of_its_report() -> None:
     docs = CONFIGS["pix2pix_color_vessel"].parent / "docs"
-    report, card = json.loads((docs / "report.json").read_text()), (docs / "README.md").read_text(encoding="utf-8")
+    report, card = (
+        json.loads((docs / "reports" / "evaluation.json").read_text()),
+        (docs / "README.md").read_text(encoding="utf-8"),
+    )
     assert [line for line in markdown_table(report["table"]).splitlines() if line not in card] == []
     assert report["about"]["weights_sha256"] == digest(docs.parent / "models" / "model.pt")

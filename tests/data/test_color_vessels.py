@@ -40,9 +40,11 @@ def scaled(item: dict[str, Any]) -> dict[str, Any]:
     return item | {"image": torch.as_tensor(item["image"])[None] / 127.5 - 1}
 
 
-def write(source: Path, folder: Path, settings: dict[str, Any] | None = None, most: int | None = None) -> None:
+def write(
+    source: Path, folder: Path, settings: dict[str, Any] | None = None, most: int | None = None, **options: Any
+) -> None:
     """As ``inference.json`` does."""
-    maps = VesselMaps(source, SIZE, finished_samples(folder))
+    maps = VesselMaps(source, SIZE, finished_samples(folder), **options)
     maps.data = maps.data[:most]
     data = NetworkInputs(maps, NetworkInput(("vessel_share",)), scaled)
     SupervisedEvaluator(
@@ -98,6 +100,27 @@ def test_of_a_photograph_the_vessels_are_shown_in_the_canonical_appearance(phant
     assert np.array_equal(sample["vessel_share"] >= 128, vessel) and np.array_equal(sample["fov"] == 1, fov)
     assert (sample["patient"], sample["index"], sample["augmented"]) == (items[sample["name"]]["patient"], 3, 0)
     assert Path(sample["source"]).name == f"{sample['name']}.png"
+
+
+def ask(sample: dict[Any, Any]) -> dict[Any, Any]:
+    """A finder whose disc fills the first row."""
+    disc = np.zeros((1, SIZE, SIZE), np.uint8)
+    disc[:, 0] = 1
+    return sample | {"disc": disc, "disc_by": "rows 1"}
+
+
+def test_discs_come_from_the_data_set_or_are_found(phantoms: Path, written: Path, tmp_path: Path) -> None:
+    """And the network is given them as the fifth channel."""
+    maps = {item["name"]: item for item in VesselMaps(phantoms, SIZE, find_disc=ask)}
+    for item in ColorVessels(phantoms, SIZE, find_disc=ask):
+        assert np.array_equal(item["disc"], maps[item["name"]]["disc"]) and "disc_by" not in item
+        assert np.array_equal(outpainting_input(item, disc=True)[4:], item["disc"] * np.float32(255))
+    assert "disc" not in ColorVessels(phantoms, SIZE)[0]
+    found = ColorVessels(written, SIZE, find_disc=ask)[0]
+    assert found["disc"][:, 0].all() and found["disc_by"] == "rows 1"
+    write(phantoms, tmp_path / "set", find_disc=ask)
+    for item in ColorVessels(tmp_path / "set", SIZE, find_disc=ask):
+        assert np.array_equal(item["disc"], maps[item["name"]]["disc"])
 
 
 def test_a_split_and_what_is_finished(phantoms: Path) -> None:

@@ -50,6 +50,21 @@ def test_layers_have_the_published_shapes() -> None:
     assert shapes["layers.22.weight"] == (3, 64, 7, 7)
 
 
+def test_further_masks_guide_what_is_painted_and_only_that() -> None:
+    torch.manual_seed(0)
+    network = LamaGenerator(5, 3, 8, 2, 2).eval()
+    image, disc = picture(), -torch.ones(1, 1, 48, 48)
+    with torch.inference_mode():
+        without = network(torch.cat([image, disc], dim=1))
+        disc[..., 10:20, 10:20] = 1
+        given = network(torch.cat([image, disc], dim=1))
+    known = image[0, 3] < 0
+    assert torch.equal(given[0, :, known], image[0, :3, known]) and torch.equal(
+        without[0, :, known], given[0, :, known]
+    )
+    assert not torch.allclose(without[0, :, ~known], given[0, :, ~known], atol=1e-4)
+
+
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (50, 37), (65, 96)])
 def test_sizes_that_are_no_powers_of_two(height: int, width: int) -> None:
     with torch.inference_mode():

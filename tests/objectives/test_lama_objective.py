@@ -135,6 +135,48 @@ def test_losses_of_the_generator() -> None:
     assert losses["g_color"] == pytest.approx(4 * (means + spreads), rel=1e-5)
 
 
+def test_vessels_are_asked_for_as_far_as_the_photograph_shows_them() -> None:
+    data, lama = batch(), objective(faithfulness_weight=7.0)
+    losses = lama.generator_losses(data, lama.forward(data))
+    image, fov, _ = arrays(data)
+    _, pred = numpy_pred(data)
+    seen = 1 / (1 + np.exp(-3 * image[:, :1]))
+    visible = np.minimum(seen, (data["vessel"].double().numpy() + 1) / 2)
+    entropy = visible * softplus(-3 * pred[:, :1]) + (1 - visible) * softplus(3 * pred[:, :1])
+    assert losses["g_faithfulness"].item() == pytest.approx(7 * mean_of(entropy, fov))
+
+
+def test_further_masks_reach_generator_discriminator_and_first_stage() -> None:
+    class Seeing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[Tensor] = []
+
+        def forward(self, image: Tensor) -> Any:
+            self.seen.append(image)
+            return [image] if image.shape[1] == 4 else image[:, :1].expand(-1, 3, -1, -1)
+
+    data, discriminator, first_stage = batch(), Seeing(), Seeing()
+    disc = -torch.ones(2, 1, SIZE, SIZE)
+    disc[:, :, :4, :4] = 1
+    data["condition"] = torch.cat([data["condition"], disc], dim=1)
+    data["masks"] = torch.cat([data["vessel"], disc], dim=1)
+    painter = Painter()
+    lama = Lama(painter, discriminator, Eye(), first_stage=first_stage, masks_key="masks")
+    lama.generated_share = 1.0
+    outputs = lama.forward(data)
+    lama.discriminator_losses(data, outputs)
+    assert torch.equal(first_stage.seen[0], data["masks"])
+    assert torch.equal(painter.seen[0][:, 4:], disc) and torch.equal(lama.condition(data)[:, 4:], disc)
+    real, fake = discriminator.seen[:2]
+    assert torch.equal(real, torch.cat([data["image"], disc], dim=1))
+    assert torch.equal(fake, torch.cat([outputs["pred"], disc], dim=1))
+    known = (data["fov"] > 0) & (data["vessel"] >= 0)
+    assert torch.equal(
+        outputs["pred"][known.expand(-1, 3, -1, -1)], data["vessel"].expand(-1, 3, -1, -1)[known.expand(-1, 3, -1, -1)]
+    )
+
+
 def test_a_mask_that_is_lower_near_vessels_hides_as_much() -> None:
     data, lama = batch(), objective()
     lower = data["condition"].clone()

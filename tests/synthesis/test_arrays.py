@@ -85,6 +85,6 @@ def test_fields_of_view_and_photographs_are_checked_too(paint: Any) -> None:
 def test_shares_of_the_first_stage_are_checked() -> None:
     color = retina_monai.load("pix2pix_color_vessel")
     with pytest.raises(RetinaError, match="share holds values"):
-        color(np.full((256, 256), np.nan, np.float32))
+        color(np.full((512, 512), np.nan, np.float32))
     with pytest.raises(RetinaError, match="share marks"):
-        color(255 - 255 * VESSEL.astype(np.float32))
+        color(255 - 255 * VESSEL.astype(np.float32).repeat(2, axis=0).repeat(2, axis=1))

@@ -101,7 +101,7 @@ def test_a_map_that_would_come_out_black_is_refused(
 
 def test_colours_and_field_of_view_have_the_size_of_the_map(outpainter: Outpainter, eye: dict[str, Any]) -> None:
     color = np.zeros((3, SIZE, SIZE), np.uint8)
-    with pytest.raises(RetinaError, match=r"color must have shape \(3, 64, 64\), got \(3, 64, 63\)"):
+    with pytest.raises(RetinaError, match=r"color_vessel must have shape \(3, 64, 64\), got \(3, 64, 63\)"):
         outpainter(color[..., 1:], eye["vessel_share"][0], eye["fov"])
     with pytest.raises(RetinaError, match=r"fov must have shape \(1, 64, 64\), got \(64, 64\)"):
         outpainter(color, eye["vessel_share"][0], eye["fov"][0])
