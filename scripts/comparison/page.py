@@ -58,11 +58,10 @@ def weights(results: Mapping[str, Results]) -> list[str]:
 
 
 TRAINING = (
-    "Both methods use their released weights (SHA-256: {weights}), trained with seed 0 on the same eyes by "
-    "`scripts/release_two_stage.sh` and `scripts/release_pix2pix_vessel.sh`, first at 256 px and then at 512 px. No "
-    "weights were selected by the figures of this page. Each method was trained once, so the intervals do not include "
-    "the variation between seeds. Each method generates two sets per data set at 512 px, with the discs that "
-    "`unet_disc` finds in the photographs:"
+    "Both methods use their released weights (SHA-256: {weights}), trained on the same eyes, first at 256 px and then "
+    "at 512 px. Their cards describe the trainings and how the weights were chosen. Each method was trained once, so "
+    "the intervals do not include the variation between seeds. Each method generates two sets per data set at 512 px, "
+    "with the discs that `unet_disc` finds in the photographs:"
 )
 
 JUDGING = (
@@ -82,8 +81,8 @@ methods trained on the same eyes are compared at 512 px:
 ![Vessel map, what each method makes of it, real photograph](images/two_stage.png)
 
 *Two test eyes each of CHASE_DB1 (Fraz et al. 2012), HRF (Budai et al. 2013) and FIVES (Jin et al. 2022), CC BY 4.0,
-cropped to the field of view and scaled down. The generated photographs have the appearance of the real eye and a
-texture like its own.*
+cropped to the field of view and scaled down. The generated photographs have the appearance of the real eye, a
+texture like its own, and the disc that `disc_from_vessels` finds in the map.*
 
 ## How it was done
 
