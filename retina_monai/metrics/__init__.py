@@ -21,6 +21,7 @@ from retina_monai.metrics.branch_removal import (
     take_out,
     try_branches,
 )
+from retina_monai.metrics.color_vessel_quality import color_vessel_quality, color_vessel_selection
 from retina_monai.metrics.distribution import (
     FID,
     KID,
@@ -103,6 +104,8 @@ __all__ = [
     "choose_branches",
     "cldice",
     "clopper_pearson",
+    "color_vessel_quality",
+    "color_vessel_selection",
     "compare_manifolds",
     "convergence",
     "copy_share",
