@@ -149,7 +149,7 @@ def test_a_list_that_is_none_is_named(tmp_path: Path, kind: str) -> None:
 
 
 ITEMS = {
-    "no image": ({"image": None}, "has no image: each needs image and patient as text"),
+    "no image": ({"image": None, "vessel": None}, "has no image: each needs image and patient as text"),
     "no patient": ({"patient": None}, "has no patient: each needs image and patient as text"),
     "patient 7": ({"patient": 7}, "patient is 7: give it as text"),
     "patient blank": ({"patient": " "}, "patient is ' ': give it as text"),

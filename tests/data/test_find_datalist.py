@@ -133,7 +133,7 @@ def test_eyes_without_a_vessel_map_are_left_out_of_training(
     for item in datalist["training"][:2]:
         del item["vessel"]
     monkeypatch.setattr("retina_monai.data.sets.eyes.find_datalist", lambda *_: datalist)
-    monkeypatch.setattr("retina_monai.data.sets.vessel_maps.find_datalist", lambda *_: datalist)
+    monkeypatch.setattr("retina_monai.data.sets.vessel_maps.find_datalist", lambda *_, **__: datalist)
     assert find_eyes(str(eyes), tmp_path)["training"] == datalist["training"][2:]
     assert f"left out 2 of {len(datalist['training'])} eyes, which have no vessel map" in caplog.text
     assert len(find_vessel_maps(eyes)) == COUNT - 2

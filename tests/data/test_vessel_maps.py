@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import tracemalloc
@@ -171,3 +172,17 @@ def test_other_discs_are_another_set(phantoms: Path, tmp_path: Path) -> None:
     own = VesselMaps(phantoms, 64, find_disc=found_at_the_left).settings
     other = VesselMaps(phantoms, 64, disc_dir=tmp_path / "discs", find_disc=found_at_the_left).settings
     assert len({entry["inputs"] for entry in (without, own, other)}) == 3
+
+
+def test_a_set_without_photographs_has_maps_all_the_same(phantoms: Path, tmp_path: Path) -> None:
+    """As ``pix2pix_color_vessel`` writes one. Who needs photographs refuses it."""
+    listed = json.loads((phantoms / "datalist.json").read_text())
+    for split in ("training", "validation", "test"):
+        listed[split] = [{key: value for key, value in item.items() if key != "image"} for item in listed[split]]
+    shutil.copytree(phantoms, tmp_path / "maps", ignore=shutil.ignore_patterns("images"))
+    (tmp_path / "maps" / "datalist.json").write_text(json.dumps(listed))
+    found, expected = VesselMaps(tmp_path / "maps", 32), VesselMaps(phantoms, 32)
+    assert [item["name"] for item in found.maps] == [item["name"] for item in expected.maps]
+    assert all(np.array_equal(found[place]["vessel"], expected[place]["vessel"]) for place in range(len(expected)))
+    with pytest.raises(RetinaError, match="has no photograph of phantom_00000"):
+        find_datalist(tmp_path / "maps")

@@ -27,7 +27,7 @@ __all__ = ["check_contents", "check_eye", "check_files", "read_pictures", "refus
 
 logger = logging.getLogger("retina_monai")
 
-PHOTOGRAPHS = ("image", "color_vessel", "vessel_share")
+PHOTOGRAPHS = tuple(key for key in PICTURES if key not in MASKS)
 THREADS = min(8, os.cpu_count() or 1)
 SKIP = "--skip_unreadable true"
 

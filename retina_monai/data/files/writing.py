@@ -53,7 +53,7 @@ def write_png(
 
 def is_synthetic(item: Mapping[str, Any]) -> bool:
     """Whether an item of a datalist, or the PNG text ``SyntheticData`` of its photograph, marks it as synthetic."""
-    return bool(item.get("synthetic")) or _is_marked_synthetic(Path(item["image"]))
+    return bool(item.get("synthetic")) or ("image" in item and _is_marked_synthetic(Path(item["image"])))
 
 
 def _is_marked_synthetic(path: Path) -> bool:

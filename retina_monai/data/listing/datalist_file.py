@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from retina_monai.data.files.reading import IMAGE_SUFFIXES
-from retina_monai.data.listing.layout import ROLES, SPLITS, Datalist, Item, full_path
+from retina_monai.data.listing.layout import ROLES, SPLITS, Datalist, Item, full_path, main_picture
 from retina_monai.errors import RetinaError
 from retina_monai.kinds import PICTURES
 
@@ -26,7 +26,7 @@ __all__ = ["read_datalist_file"]
 
 logger = logging.getLogger("retina_monai")
 
-NEEDED = ("image", "patient")
+NEEDED = ("image", "patient")  # instead of a photograph, an item can have other pictures
 TEXTS = ("patient", "dataset", "name")
 SIDES = ("L", "R")
 GRADES = range(5)  # diabetic retinopathy grades of Wilkinson et al. 2003, https://doi.org/10.1016/S0161-6420(03)00475-5
@@ -36,11 +36,12 @@ DEPTH = 16  # maximum nesting depth of an item, far below Python's recursion lim
 def read_datalist_file(path: str | Path) -> Datalist:
     """Read the items of a ``datalist.json``, with full paths to their images.
 
-    An item requires ``image`` and ``patient``. Optional keys are the other images of :data:`PICTURES`, ``dataset``,
-    ``name``, ``laterality`` ('L' or 'R'), ``grade`` (0 to 4), ``stage`` and ``annotated`` (keys of images). Other keys
-    are kept unchanged. ``label``, the mask's name in MONAI's examples, is read as ``vessel`` if there is no
-    ``vessel``. ``fold`` is ignored with a warning. An optional key that is ``null`` counts as absent. Paths are
-    relative to the file's folder and may point outside it. The existence of the images is not checked.
+    An item requires ``patient`` and ``image`` or, in a set without photographs, another image of :data:`PICTURES`.
+    Optional keys are further images, ``dataset``, ``name``, ``laterality`` ('L' or 'R'), ``grade`` (0 to 4), ``stage``
+    and ``annotated`` (keys of images). Other keys are kept unchanged. ``label``, the mask's name in MONAI's examples,
+    is read as ``vessel`` if there is no ``vessel``. ``fold`` is ignored with a warning. An optional key that is
+    ``null`` counts as absent. Paths are relative to the file's folder and may point outside it. The existence of the
+    images is not checked.
 
     Args:
         path: JSON file in UTF-8, with or without a byte order mark, or in UTF-16 or UTF-32.
@@ -50,7 +51,7 @@ def read_datalist_file(path: str | Path) -> Datalist:
 
     Raises:
         RetinaError: if the file cannot be read, is not JSON, or lists no eyes; if items are listed under an unknown
-            key or under two keys of one split; if an item lacks image or patient, or has a value of the wrong type; if
+            key or under two keys of one split; if an item lacks images or patient, or has a value of the wrong type; if
             a patient is in two splits; or if a photograph is listed twice.
     """
     path = Path(path)
@@ -160,7 +161,7 @@ def _eye(entry: Any, where: str, path: Path, dataset: str) -> Item:
         item["vessel"] = item.pop("label")
     _check(item, where)
     paths = {key: _full(item[key], path.parent, f"{where}: {key}") for key in PICTURES if key in item}
-    return {"dataset": dataset, "name": _name(item["image"])} | item | paths
+    return {"dataset": dataset, "name": _name(main_picture(item))} | item | paths
 
 
 def _is_known(key: str) -> bool:
@@ -169,7 +170,7 @@ def _is_known(key: str) -> bool:
 
 def _check(item: Item, where: str) -> None:
     for key in NEEDED:
-        if key not in item:
+        if key not in item and not (key == "image" and any(kind in item for kind in PICTURES)):
             raise RetinaError(f"{where} has no {key}: each needs {' and '.join(NEEDED)} as text")
     for key in (key for key in (*PICTURES, *TEXTS) if key in item):
         if not isinstance(item[key], str) or not item[key].strip():
@@ -229,7 +230,7 @@ def _check_duplicates(datalist: Datalist, path: Path) -> None:
                     f"{path}: patient {_short(patient)} is in {splits[patient]} and in {split} ({place}): "
                     "give each patient to one split"
                 )
-            if (first := places.setdefault(os.path.realpath(item["image"]), place)) != place:
+            if (first := places.setdefault(os.path.realpath(main_picture(item)), place)) != place:
                 raise RetinaError(f"{path}: {first} and {place} are one photograph: remove one of them")
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from retina_monai.data.files.reading import IMAGE_SUFFIXES
 from retina_monai.errors import RetinaError, join_first
+from retina_monai.kinds import PICTURES
 
 __all__ = [
     "ENDING",
@@ -27,6 +28,7 @@ __all__ = [
     "full_path",
     "last_fifth",
     "lonely",
+    "main_picture",
     "matching",
     "pair",
     "picture_name",
@@ -129,6 +131,11 @@ def folders_at(roots: Iterable[Path], *names: str) -> list[Path]:
     for name in names:
         folders = [inner for folder in folders if (inner := folder_named(folder, name))]
     return folders
+
+
+def main_picture(item: Item) -> str:
+    """The photograph of an item of a datalist or, in a set without photographs, its first other image."""
+    return str(next(item[kind] for kind in PICTURES if kind in item))
 
 
 def full_path(path: str | Path) -> str:

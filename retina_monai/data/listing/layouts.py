@@ -23,10 +23,10 @@ from retina_monai.data.adapters.rossa import ROSSA
 from retina_monai.data.adapters.stare import STARE
 from retina_monai.data.files.checking import check_files
 from retina_monai.data.listing.datalist_file import read_datalist_file
-from retina_monai.data.listing.layout import SPLITS, Datalist, Item, Layout, full_path
+from retina_monai.data.listing.layout import SPLITS, Datalist, Item, Layout, full_path, main_picture
 from retina_monai.data.listing.splits import merge
 from retina_monai.data.listing.twins import join_twins
-from retina_monai.errors import RetinaError
+from retina_monai.errors import RetinaError, join_first
 from retina_monai.kinds import PICTURES
 
 __all__ = [
@@ -64,7 +64,9 @@ class UnknownLayoutError(RetinaError):
     """A directory has none of the known layouts."""
 
 
-def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadable: bool = False) -> Datalist:
+def find_datalist(
+    dataset_dir: str | Path | Sequence[str | Path], skip_unreadable: bool = False, photographs: bool = True
+) -> Datalist:
     """List the eyes of one or several data sets, split by patient.
 
     Duplicate and near-duplicate photographs are assigned to one patient, whatever their names
@@ -76,6 +78,7 @@ def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadabl
             list in Python syntax.
         skip_unreadable: whether to leave out eyes with a broken file and log their number and files, instead of
             raising an error.
+        photographs: whether every eye must have a photograph. Sets of generated vessel maps have none.
 
     Returns:
         Lists of items for ``training``, ``validation`` and ``test``. An item has the paths ``image`` and, if present,
@@ -85,20 +88,21 @@ def find_datalist(dataset_dir: str | Path | Sequence[str | Path], skip_unreadabl
     Raises:
         UnknownLayoutError: if a directory has no known layout.
         RetinaError: if a directory does not exist or is given twice; if a photograph lacks its vessel map or the
-            reverse; if duplicates are in two splits of a user's own data set; or as
-            :func:`retina_monai.data.files.checking.check_files`, with all faults in one sentence.
+            reverse; if ``photographs`` is true and an eye has none; if duplicates are in two splits of a user's own
+            data set; or as :func:`retina_monai.data.files.checking.check_files`, with all faults in one sentence.
     """
-    named = list_eyes(dataset_dir)
+    named = list_eyes(dataset_dir, photographs=photographs)
     whole = {item["name"] for item in check_files([item for split in SPLITS for item in named[split]], skip_unreadable)}
     return {split: [item for item in items if item["name"] in whole] for split, items in named.items()}
 
 
-def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True) -> Datalist:
+def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True, photographs: bool = True) -> Datalist:
     """List eyes like :func:`find_datalist`, without checking the files.
 
     Args:
         dataset_dir: see :func:`find_datalist`.
         join: whether to merge patients with duplicate photographs (:mod:`retina_monai.data.listing.twins`).
+        photographs: see :func:`find_datalist`.
 
     Raises:
         UnknownLayoutError: if a directory has no known layout.
@@ -106,6 +110,9 @@ def list_eyes(dataset_dir: str | Path | Sequence[str | Path], join: bool = True)
     """
     refuse_missing(dataset_dir)
     found = [_read(path) for path in _paths(dataset_dir)]
+    if photographs:
+        for path, datalist in zip(_paths(dataset_dir), found, strict=True):
+            _check_photographs(datalist, path)
     _check_duplicates([item for datalist in found for items in datalist.values() for item in items])
     datalist = merge(join_twins(found, PUBLIC) if join else found)
     names = _unique_names([item for split in SPLITS for item in datalist[split]])
@@ -200,8 +207,14 @@ def _is_known(folder: Path) -> bool:
         return False
 
 
+def _check_photographs(datalist: Datalist, path: Path) -> None:
+    without = [str(item["name"]) for items in datalist.values() for item in items if "image" not in item]
+    if without:
+        raise RetinaError(f"{path} has no photograph of {join_first(without)}: give a data set with photographs")
+
+
 def _check_duplicates(items: Sequence[Item]) -> None:
-    count = Counter(os.path.realpath(item["image"]) for item in items)
+    count = Counter(os.path.realpath(main_picture(item)) for item in items)
     repeated = next((path for path, times in count.items() if times > 1), None)
     if repeated is not None:
         raise RetinaError(f"{repeated} is in the list twice: give each directory once")

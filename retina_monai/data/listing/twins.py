@@ -19,7 +19,7 @@ from tqdm import tqdm
 from retina_monai.data.files.checking import THREADS
 from retina_monai.data.files.reading import read_preview
 from retina_monai.data.files.writing import is_synthetic
-from retina_monai.data.listing.layout import Datalist, Item
+from retina_monai.data.listing.layout import Datalist, Item, main_picture
 from retina_monai.errors import RetinaError, join_first
 
 __all__ = ["find_twins", "join_patients", "join_twins", "thumbnail"]
@@ -85,14 +85,14 @@ def join_twins(datalists: Sequence[Datalist], public: Container[str] = ()) -> li
     names = [f"{items[a]['name']} and {items[b]['name']}" for a, b in pairs]
     logger.warning("duplicate photographs of two patients, who are merged: %s", join_first(names))
     patients = join_patients([(items[a]["patient"], items[b]["patient"]) for a, b in real])
-    owners = {items[place]["image"]: items[place]["patient"] for place in range(len(items))}
+    owners = {main_picture(item): item["patient"] for item in items}
     for a, b in pairs:
         if synthetic[a] or synthetic[b]:
             original, copy = (b, a) if synthetic[a] else (a, b)
-            owners[items[copy]["image"]] = items[original]["patient"]
+            owners[main_picture(items[copy])] = items[original]["patient"]
     owners = {image: patients.get(patient, patient) for image, patient in owners.items()}
     return [
-        {split: [item | {"patient": owners[item["image"]]} for item in items] for split, items in datalist.items()}
+        {split: [item | {"patient": owners[main_picture(item)]} for item in items] for split, items in datalist.items()}
         for datalist in datalists
     ]
 
@@ -143,13 +143,13 @@ def find_twins(thumbnails: Sequence[NDArray[np.uint8] | None]) -> list[Pair]:
 
 def _thumbnails(items: Sequence[Item]) -> list[NDArray[np.uint8] | None]:
     with ThreadPoolExecutor(THREADS) as threads:
-        found = threads.map(_read, [item["image"] for item in items])
+        found = threads.map(_read, [item.get("image") for item in items])
         return list(tqdm(found, desc="comparing photographs", total=len(items), leave=False, disable=None))
 
 
-def _read(path: str) -> NDArray[np.uint8] | None:
+def _read(path: str | None) -> NDArray[np.uint8] | None:
     try:
-        return thumbnail(read_preview(path, 4 * SIDE))
+        return thumbnail(read_preview(path, 4 * SIDE)) if path is not None else None
     except RetinaError:  # reported when the photograph is read
         return None
 

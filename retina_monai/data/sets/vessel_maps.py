@@ -307,7 +307,7 @@ def find_vessel_maps(
     if not folder.is_dir():
         raise RetinaError(f"input_dir {folder} is not a directory: name the folder that holds the vessel maps")
     try:
-        datalist = find_datalist(folder, skip)
+        datalist = find_datalist(folder, skip, photographs=False)
     except UnknownLayoutError:
         datalist = {}
     wanted = SPLITS if split == ALL else (split,)
