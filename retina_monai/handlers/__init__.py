@@ -14,7 +14,7 @@ from retina_monai.handlers.validation import EpochValidation
 from retina_monai.handlers.writing.color_vessel_set import ColorVesselSet
 from retina_monai.handlers.writing.feature_table import FeatureTable
 from retina_monai.handlers.writing.found_set import FoundSet
-from retina_monai.handlers.writing.sample_set import SampleSet, finished_samples
+from retina_monai.handlers.writing.sample_set import SampleSet, finished_samples, refuse_other_set
 from retina_monai.handlers.writing.synthetic_set import SyntheticSet
 
 VesselSet = FoundSet  # name used by earlier configs
@@ -42,6 +42,7 @@ __all__ = [
     "image_grid",
     "load_file",
     "newest_checkpoint",
+    "refuse_other_set",
     "sqlite_uri",
     "to_uint8",
 ]

@@ -27,7 +27,7 @@ from retina_monai.bundle import new_run_folder, set_settings
 from retina_monai.engines import prepare
 from retina_monai.errors import RetinaError, parse_switch
 from retina_monai.files import check_folder
-from retina_monai.handlers import SampleSet, finished_samples
+from retina_monai.handlers import SampleSet, finished_samples, refuse_other_set
 from retina_monai.settings import check_path, check_settings, expand_home
 from retina_monai.synthesis.bundles import LoadedBundle, part
 from retina_monai.synthesis.chains import Chain
@@ -161,6 +161,7 @@ class _Choice:
         check_settings({key: options[key] for key in ("seed", "augment")} | counts, rules)
         if self.output_dir is not None:
             check_folder(self.output_dir)
+            refuse_other_set(Path(self.output_dir))
 
     def load(self) -> Chain:
         if isinstance(self.bundle, Chain):

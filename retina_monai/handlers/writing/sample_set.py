@@ -28,7 +28,7 @@ from retina_monai.handlers.writing.set_card import set_card
 from retina_monai.kinds import KINDS, MASKS, PICTURES
 from retina_monai.transforms.vessel_label import rounded_share
 
-__all__ = ["SampleSet", "finished_samples"]
+__all__ = ["SampleSet", "finished_samples", "refuse_other_set"]
 
 logger = logging.getLogger("retina_monai")
 SYNTHETIC = "synthetic"
@@ -157,8 +157,7 @@ class SampleSet:
             inputs = isinstance(made, dict) and made | {"inputs": self.settings.get("inputs")} == _guard(self.settings)
             other = "from other inputs" if inputs else "with other settings"
             raise RetinaError(f"{self.output_dir} holds a set made {other}: give another --output_dir")
-        if not path.is_file() and any((self.output_dir / name).exists() for name in ("datalist.json", "images")):
-            raise RetinaError(f"{self.output_dir} holds another data set: give another --output_dir")
+        refuse_other_set(self.output_dir)
 
     def write(self, engine: Engine) -> None:
         """Write the samples of a batch. The folder is only created once the first batch is generated."""
@@ -236,6 +235,18 @@ class SampleSet:
         if self.lock is not None:
             self.lock.release()
             self.lock = None
+
+
+def refuse_other_set(folder: Path) -> None:
+    """Reject a folder with a data set that was not generated.
+
+    Raises:
+        RetinaError: as stated.
+    """
+    if not (folder / "settings.json").is_file() and any(
+        (folder / name).exists() for name in ("datalist.json", "images")
+    ):
+        raise RetinaError(f"{folder} holds another data set: give another --output_dir")
 
 
 def finished_samples(output_dir: str | Path) -> set[str]:
