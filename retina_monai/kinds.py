@@ -64,6 +64,7 @@ KINDS: dict[str, Kind] = {
     "atrophy": _mask("atrophy mask", "atrophy", one="atrophy", many="atrophy", most=0.8),
     "lesion": _mask("lesion mask", "lesions", one="lesion"),
     "color_vessel": Kind(("color_vessels",), "photograph", "colour vessel mask", channels=3),
+    "appearance_map": Kind(("appearance_maps",), "photograph", "map of the mean colour", channels=3),
     "vessel_share": Kind(("vessel_shares",), "share", "map of vessel shares"),
     "microaneurysms": _mask("mask of microaneurysms", "microaneurysms", one="microaneurysm"),
     "haemorrhages": _mask("mask of haemorrhages", "haemorrhages", one="haemorrhage"),

@@ -24,6 +24,14 @@ label_eyes() { # find vessel maps and discs of IDRiD's photographs without retin
     "$root/scripts/label_photographs.sh" "$data/IDRiD_grading" "$output/IDRiD" --most_grade 1
 }
 
+draw_phantoms() { # folder, seed, options: phantoms of all grades, in which structures are numerous and exact
+    local folder="$1" seed="$2"
+    shift 2
+    [[ -d "$folder" ]] ||
+        "$python" -m retina_monai phantom "$folder" --count 300 --size 512 --grade mixed --myopia mixed \
+            --seed "$seed" "$@"
+}
+
 find_discs() { # data set, output folder
     bundle --config_file "$root/bundles/unet_disc/configs/inference.json" --input_dir "$data/$1" --output_dir "$2"
 }
@@ -39,22 +47,22 @@ find_all_discs() { # discs of sets without disc masks, found in their photograph
     ln -sfn "$output/IDRiD" "$output/labelled/IDRiD"
 }
 
-ask() { # bundle or chain, folder for reports, data set, name of the report, families, mode, options of synthesize
-    local generator="$1" reports="$2" real="$output/labelled/$3" name="$4" families="$5" mode="$6"
+ask() { # bundle or chain, folder for reports, size, data set, name of the report, families, mode, options of synthesize
+    local generator="$1" reports="$2" size="$3" real="$output/labelled/$4" name="$5" families="$6" mode="$7"
     local sets="$output/$generator"
-    shift 6
+    shift 7
     mkdir -p "$reports"
     "$python" -m retina_monai synthesize "$generator" --input_dir "$real" --output_dir "$sets/$name" "$@"
     "$python" -m retina_monai evaluate --synthetic_dir "$sets/$name" --real_dir "$real" --families "$families" \
-        --mode "$mode" --size 512 --cache_dir "$output/evaluations" --output_dir "$sets/report-$name"
+        --mode "$mode" --size "$size" --cache_dir "$output/evaluations" --output_dir "$sets/report-$name"
     sed "s|$output/labelled/||; s|$sets/||" "$sets/report-$name/report.json" >"$reports/$name.json"
 }
 
-ask_all() { # bundle or chain, folder for reports
+ask_all() { # bundle or chain, folder for reports, size in pixels
     for set in CHASE_DB1 HRF FIVES; do
-        ask "$1" "$2" "$set" "test_$set" image,distribution,faithfulness quick --split test --appearance "$set"
-        ask "$1" "$2" "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
+        ask "$1" "$2" "$3" "$set" "test_$set" image,distribution,faithfulness quick --split test --appearance "$set"
+        ask "$1" "$2" "$3" "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
             --appearance "random:$set"
     done
-    ask "$1" "$2" IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance IDRiD
+    ask "$1" "$2" "$3" IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance IDRiD
 }

@@ -24,8 +24,7 @@ bundle training --config_file "$color/configs/train.json" "${all[@]}" --output_d
 
 # 3. Train the second stage on phantoms, then on eyes around vessels that the first stage has coloured.
 phantoms="$output/phantoms/any"
-[[ -d "$phantoms" ]] || "$python" -m retina_monai phantom "$phantoms" --count 300 --size 512 --seed 31 --grade mixed \
-    --myopia mixed
+draw_phantoms "$phantoms" 31
 bundle training --config_file "$(small "$lama")" --dataset_dir "$phantoms" --output_dir "$runs/lama-phantoms" \
     --generated_share 0 --linear_decay false --max_epochs 2
 bundle training --config_file "$(small "$lama")" "${all[@]}" --output_dir "$runs/lama-256" --max_epochs 30 \
@@ -45,6 +44,6 @@ done
 
 # 5. Answer the questions of the report for both stages together, and compare them with direct generation.
 find_all_discs
-ask_all two_stage "$lama/docs/reports"
+ask_all two_stage "$lama/docs/reports" 512
 "$python" "$root/scripts/report_figures.py" "$lama/docs/reports"
 "$python" "$root/scripts/two_stage.py" --data "$data"

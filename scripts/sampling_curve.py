@@ -6,7 +6,8 @@
 ``DATA`` holds CHASE_DB1, HRF and FIVES. ``WEIGHTS`` are the bundle's released weights, or files of a training with
 ``network.json`` next to them; one file per process. Each is measured with every sampler of its process.
 
-Conditions are warped vessel maps of training eyes, of which no photograph exists. No test eye is used. KID compares the
+Conditions are warped vessel maps of training eyes, of which no photograph exists, with the discs that disc_from_vessels
+finds and the appearances of random training eyes of the same camera. No test eye is used. KID compares the
 generated photographs with the training photographs of other patients by the features of ``retina_encoder``, both in the
 canonical appearance. Its floor is the KID between two halves of the photographs. Photographs are generated in bfloat16
 if the processor supports it.
@@ -33,8 +34,8 @@ from matplotlib.ticker import LogLocator
 from torch import Tensor
 from tqdm import tqdm
 
-from retina_monai.bundle import digest, find_bundle, load_network_of
-from retina_monai.data import LoadEyed, VesselMaps, find_datalist
+from retina_monai.bundle import digest, find_bundle, load_appearances, load_network_of, network_input
+from retina_monai.data import LoadEyed, VesselMaps, WithAppearance, find_datalist
 from retina_monai.engines import choose_device, choose_precision, prepare
 from retina_monai.errors import RetinaError
 from retina_monai.evaluation import load_extractors, load_judge
@@ -43,10 +44,11 @@ from retina_monai.files import replacing, write_json
 from retina_monai.metrics import cldice, floor_of_halves, kid_of_subsets
 from retina_monai.networks import DiffusionGenerator
 from retina_monai.networks.diffusion import SAMPLERS, plan_steps
+from retina_monai.synthesis import DiscFinder
 from retina_monai.transforms import CanonicalAppearanced, MatchAppearance, ReduceEyed
 
 DATASETS = ("CHASE_DB1", "HRF", "FIVES")
-STEPS = (4, 8, 16, 32, 64, 300)
+STEPS = (4, 8, 16, 32, 64)
 WARPS = 1  # of each map
 BATCH = 11
 BUNDLE = "ddpm_vessel"
@@ -58,7 +60,7 @@ def main(
     *weights: str,
     output: str,
     picture: str | None = None,
-    size: int = 128,
+    size: int = 256,
     steps: Sequence[int] | int = STEPS,
     guidance: Sequence[float] | float = 1.0,
     samplers: Sequence[str] | str = (),
@@ -159,11 +161,15 @@ class Conditions:
     def __init__(self, data: str, size: int, seed: int) -> None:
         self.device = choose_device()
         self.seed = seed
-        sets = [  # each with different warps and noise
-            VesselMaps(Path(data) / name, size, split="training", augment=WARPS, seed=seed + place)
-            for place, name in enumerate(DATASETS)
-        ]
-        self.items = [maps[place] for maps in sets for place in range(len(maps))]
+        self.root = find_bundle(BUNDLE)
+        appearances = load_appearances(self.root / "models" / "model.pt", self.root)
+        self.items = []
+        for place, name in enumerate(DATASETS):  # each with different warps and noise
+            options = {"split": "training", "augment": WARPS, "seed": seed + place, "find_disc": DiscFinder()}
+            maps = VesselMaps(Path(data) / name, size, **options)
+            choice = f"random:{name}" if name in appearances.cameras else "random"
+            samples = WithAppearance(maps, lambda index, choice=choice: appearances.choose(choice, seed, index))
+            self.items += [samples[index] for index in range(len(samples))]
         self.judge, judge = load_judge()
         self.extractor_name, self.extractor = next(iter(load_extractors().items()))
         eyes = find_datalist([str(Path(data) / name) for name in DATASETS])["training"]
@@ -190,13 +196,13 @@ class Conditions:
         groups = [self.items[start : start + BATCH] for start in range(0, len(self.items), BATCH)]
         low = choose_precision("auto", self.device) == "bf16"
         for group in tqdm(groups, desc="sampling", leave=False):
-            vessel, fov = self._tensors(group)
+            condition, fov = self._tensors(group, network)
             noise = network.noise(torch.tensor([item["latent"] for item in group], device=self.device), *fov.shape[2:])
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-                image = network(vessel, noise).float()
+                image = network(condition, noise).float()
             image = MatchAppearance()(image, fov).clamp(-1, 1)
             drawn.append(image.cpu())
-            scores.append(cldice(self.judge(image, fov) >= 0.5, vessel >= 0, fov))
+            scores.append(cldice(self.judge(image, fov) >= 0.5, condition[:, :1] >= 0, fov))
         distance = kid_of_subsets(self.real, self._features(torch.cat(drawn)), self.subsets, **self.kid_settings)
         return {
             "kid": distance.value,
@@ -207,19 +213,22 @@ class Conditions:
     def seconds(self, network: DiffusionGenerator) -> float:
         """Seconds for a single photograph in float32: the minimum of six runs, or of two for more than 100 steps."""
         network = network.to(self.device)
-        vessel, _ = self._tensors(self.items[:1])
+        condition, _ = self._tensors(self.items[:1], network)
         times = []
         with torch.inference_mode():
             for _ in range(2 if network.arguments["steps"] > 100 else 6):
                 start = time.perf_counter()
-                network(vessel).cpu()
+                network(condition).cpu()
                 times.append(time.perf_counter() - start)
         return min(times)
 
-    def _tensors(self, items: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
-        vessel = torch.stack([torch.from_numpy(item["vessel_share"]) / 127.5 - 1 for item in items])
+    def _tensors(self, items: Sequence[dict[str, Any]], network: DiffusionGenerator) -> tuple[Tensor, Tensor]:
+        """Conditions of the network and fields of view."""
+        given = network_input(self.root, network)
+        pictures = [torch.from_numpy(given(item)) for item in items]
+        condition = torch.stack([picture if picture.ndim == 3 else picture[None] for picture in pictures]) / 127.5 - 1
         fov = torch.stack([torch.from_numpy(item["fov"]).float() for item in items])
-        return vessel.to(self.device), fov.to(self.device)
+        return condition.to(self.device), fov.to(self.device)
 
     def _features(self, images: Tensor) -> np.ndarray:
         return torch.cat([self.extractor(part).cpu() for part in images.split(BATCH)]).numpy()

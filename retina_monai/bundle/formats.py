@@ -35,7 +35,8 @@ def network_input(root: str | Path, network: nn.Module | None = None) -> Network
     form = _read(root, "inputs", "image")
     channels = _kinds(root, form)
     if channels:
-        return NetworkInput(channels[: getattr(network, "arguments", {}).get("in_channels")])
+        arguments = getattr(network, "arguments", {})
+        return NetworkInput(channels[: arguments.get("unet", arguments).get("in_channels")])
     try:
         height, width = form["spatial_shape"]
         return NetworkInput((), (int(form["num_channels"]), int(height), int(width)))

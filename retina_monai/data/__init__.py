@@ -18,6 +18,7 @@ _PLACES = {
     "RepeatedEyes": "sets.repeats",
     "SeededSampler": "sets.dataset",
     "VesselMaps": "sets.vessel_maps",
+    "WithAppearance": "sets.appearances",
     "check_anatomy": "sets.anatomy",
     "check_contents": "files.checking",
     "check_files": "files.checking",

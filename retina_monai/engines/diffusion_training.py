@@ -11,17 +11,20 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
 from retina_monai.networks import DiffusionGenerator
-from retina_monai.networks.diffusion import TIMES, noise_schedule, training_scheduler
+from retina_monai.networks.diffusion import FLOWS, TIMES, noise_schedule, training_scheduler
 from retina_monai.networks.hashed_noise import hashed_normal, hashed_uniform
-from retina_monai.settings import SHARE, Rule
+from retina_monai.settings import SHARE, Number, Rule
 
 __all__ = ["DiffusionBatch", "SampleNoise", "time_weights"]
 
 GAMMA = 5.0  # of min-SNR
+LOGIT = {"flow": (0.0, 1.0), "clean": (0.8, 0.8)}  # mean and standard deviation of the logit of the noise share
+LEAST_NOISE = 0.05  # noise share below which the weight of an error no longer grows
 TIME, DROPPED = 1, 2  # random streams of a sample's latent; 0 is its noise
 
 SETTINGS: dict[str, Rule] = {
     "condition_dropout": SHARE,
+    "vessel_weight": Number(0, open="low"),
 }
 
 
@@ -61,10 +64,15 @@ class DiffusionBatch(DiffusionPrepareBatch):
         generator: provides the process, the noise, and the bridge that encodes photographs.
         condition_name: key of the condition in the batch.
         condition_dropout: share of samples whose condition is set to 0, as needed for guidance.
+        vessel_weight: weight of the error in vessels, relative to that of the background.
     """
 
     def __init__(
-        self, generator: DiffusionGenerator, condition_name: str = "vessel", condition_dropout: float = 0.1
+        self,
+        generator: DiffusionGenerator,
+        condition_name: str = "vessel",
+        condition_dropout: float = 0.1,
+        vessel_weight: float = 1.0,
     ) -> None:
         super().__init__(TIMES, condition_name)
         self.generator = generator
@@ -72,7 +80,8 @@ class DiffusionBatch(DiffusionPrepareBatch):
         self.process = str(generator.arguments["process"])
         self.condition_dropout = condition_dropout
         self.scheduler = training_scheduler(self.process)
-        self.cumulative = None if self.process == "flow" else time_weights(self.process).cumsum(0)
+        self.vessel_weight = vessel_weight
+        self.cumulative = None if self.process in FLOWS else time_weights(self.process).cumsum(0)
 
     def __call__(
         self,
@@ -84,8 +93,8 @@ class DiffusionBatch(DiffusionPrepareBatch):
         """Prepare a batch for MONAI's engines.
 
         Args:
-            batchdata: ``image`` ``(B, 3, H, W)`` in [-1, 1], ``fov`` ``(B, 1, H, W)`` in {0, 1}, the condition, and
-                ``latent`` ``(B,)``.
+            batchdata: ``image`` ``(B, 3, H, W)`` and ``vessel`` ``(B, 1, H, W)`` in [-1, 1], ``fov`` ``(B, 1, H, W)``
+                in {0, 1}, the condition, and ``latent`` ``(B,)``.
             device, non_blocking, kwargs: arguments of ``Tensor.to``.
 
         Returns:
@@ -99,16 +108,25 @@ class DiffusionBatch(DiffusionPrepareBatch):
         images, target, arguments, keywords = super().__call__(moved, device, non_blocking, **kwargs)
         kept = hashed_uniform(self.latents, DROPPED, 1) >= self.condition_dropout
         keywords["condition"] = keywords["condition"] * kept[:, :, None, None].to(images.dtype)
-        weights = weights.to(device, non_blocking=non_blocking)
+        covered = (batchdata["vessel"].to(photographs.dtype) + 1) / 2
+        weights = (weights * (1 + (self.vessel_weight - 1) * covered)).to(device, non_blocking=non_blocking)
+        if self.process == "clean":
+            weights = weights * self._flow_weights(keywords["timesteps"])
         return images, torch.cat([target, weights], dim=1), arguments, keywords | {"mode": "concat"}
 
     def get_noise(self, images: Tensor) -> Tensor:
         return self.generator.noise(self.latents, images.shape[2], images.shape[3])
 
     def get_timesteps(self, images: Tensor) -> Tensor:
-        """Draw times: logit-normal for a flow (Esser et al., ICML 2024), else with :func:`time_weights`."""
+        """Draw times.
+
+        They are logit-normal for ``flow`` (Esser et al., ICML 2024, https://arxiv.org/abs/2403.03206) and for
+        ``clean``, where large shares of noise are more frequent (Li and He, CVPR 2026). Otherwise they follow
+        :func:`time_weights`.
+        """
         if self.cumulative is None:
-            return TIMES * torch.sigmoid(hashed_normal(self.latents, TIME, 1, 1, 1)).flatten()
+            mean, deviation = LOGIT[self.process]
+            return TIMES * torch.sigmoid(mean + deviation * hashed_normal(self.latents, TIME, 1, 1, 1)).flatten()
         drawn = hashed_uniform(self.latents, TIME, 1).flatten()
         self.cumulative = self.cumulative.to(drawn.device)  # once
         return torch.searchsorted(self.cumulative, drawn, right=True).clamp(max=TIMES - 1)
@@ -118,7 +136,12 @@ class DiffusionBatch(DiffusionPrepareBatch):
             return noise
         if isinstance(self.scheduler, DDPMScheduler):
             return self.scheduler.get_velocity(images, noise, timesteps)
-        return images - noise
+        return images if self.process == "clean" else images - noise
+
+    @staticmethod
+    def _flow_weights(times: Tensor) -> Tensor:
+        """Weights ``(B, 1, 1, 1)`` that turn the squared error of the image into that of the flow it implies."""
+        return (times / TIMES).clamp_min(LEAST_NOISE).square().reciprocal()[:, None, None, None]
 
 
 class SampleNoise:

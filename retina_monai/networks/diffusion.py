@@ -7,7 +7,8 @@ Every sampler is a loop of linear steps, whose coefficients are computed once in
 - ``ddim``: deterministic sampling (Song et al., ICLR 2021, https://arxiv.org/abs/2010.02502);
 - ``pndm``: linear multistep (Liu et al., ICLR 2022, https://arxiv.org/abs/2202.09778); the first steps, which lack
   history, are of lower order;
-- ``euler``: Euler's method for a rectified flow (Liu et al., ICLR 2023, https://arxiv.org/abs/2209.03003).
+- ``euler``: Euler's method for a rectified flow (Liu et al., ICLR 2023, https://arxiv.org/abs/2209.03003). The network
+  predicts the flow or the image (Li and He, CVPR 2026, https://arxiv.org/abs/2511.13720).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from monai.networks.schedulers.scheduler import NoiseSchedules
 from torch import Tensor
 
 __all__ = [
+    "FLOWS",
     "PROCESSES",
     "SAMPLERS",
     "TIMES",
@@ -35,11 +37,16 @@ SAMPLERS = {
     "epsilon": ("ddim", "ddpm", "pndm"),
     "velocity": ("ddim", "ddpm", "pndm"),
     "flow": ("euler",),
+    "clean": ("euler",),
 }
 """Process -> its samplers, the default first."""
 
 PROCESSES = tuple(SAMPLERS)
-"""Prediction of the U-Net: the noise; the velocity, with zero terminal SNR; or the flow from noise to image."""
+"""Prediction of the U-Net: the noise; the velocity, with zero terminal SNR; the flow from noise to image; or the image
+on the path of that flow, ``clean``."""
+
+FLOWS = ("flow", "clean")
+"""Processes on straight paths from noise to image."""
 
 TIMES = 1000
 FIRST_BETA, LAST_BETA = 0.0015, 0.0195
@@ -83,7 +90,7 @@ def training_scheduler(process: str) -> DDPMScheduler | RFlowScheduler:
     Raises:
         ValueError: an unknown process.
     """
-    if process == "flow":
+    if process in FLOWS:
         return RFlowScheduler(TIMES, use_discrete_timesteps=False)
     if process == "velocity":
         return DDPMScheduler(TIMES, "zero_terminal_snr", prediction_type="v_prediction")
@@ -152,8 +159,8 @@ def plan_steps(process: str, sampler: str, steps: int) -> Plan:
     if sampler not in known:
         raise ValueError(f"sampler of process {process} must be one of {', '.join(known)}, got {sampler!r}")
     times = spaced_times(steps)
-    if process == "flow":
-        return _euler(steps)
+    if process in FLOWS:
+        return _euler(process, steps)
     schedule = noise_schedule(process).tolist()
     left = [schedule[time] for time in times]
     pairs = zip(left, [*left[1:], 1.0], strict=True)
@@ -184,15 +191,15 @@ def _row(process: str, sampler: str, now: float, then: float, index: int) -> tup
     return (*image, *direction, weights, 0.0, math.sqrt(then), math.sqrt(1 - then), 0.0)
 
 
-def _euler(steps: int) -> Plan:
-    """Coefficients for a rectified flow, which has the noise share ``time / TIMES`` and predicts ``image - noise``."""
+def _euler(process: str, steps: int) -> Plan:
+    """Coefficients for a path with the noise share ``time / TIMES``; ``flow`` predicts ``image - noise``."""
     shares = [1 - index / steps for index in range(steps)]
     pace = [then / now for now, then in zip(shares, [*shares[1:], 0.0], strict=True)]
     ones, zeros, weights = [1.0] * steps, [0.0] * steps, [[1.0, 0.0, 0.0, 0.0]] * steps
     return Plan(
         times=[share * TIMES for share in shares],
-        image_x=ones,
-        image_out=shares,
+        image_x=ones if process == "flow" else zeros,
+        image_out=shares if process == "flow" else ones,
         noise_x=zeros,
         noise_image=zeros,
         weights=weights,

@@ -18,7 +18,7 @@ class WeightedError(nn.Module):
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
-        "loss": "mean squared error of the predicted noise, velocity or flow inside the field of view",
+        "loss": "mean squared error of the predicted noise, velocity, flow or photograph inside the field of view",
     }
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:

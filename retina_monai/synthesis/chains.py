@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from retina_monai.bundle import check_size
-from retina_monai.data.sets.appearances import Appearances
+from retina_monai.data.sets.appearances import Appearances, appearance_picture
 from retina_monai.data.sets.network_format import NetworkOutput
 from retina_monai.data.sets.vessel_maps import fit_disc, fit_vessel_map
 from retina_monai.errors import RetinaError
@@ -36,9 +36,12 @@ from retina_monai.transforms import Appearance, render_appearance
 from retina_monai.transforms.field_of_view import circle
 from retina_monai.transforms.vessel_label import HALF
 
-__all__ = ["CHAINS", "Chain", "PhotographGenerator"]
+__all__ = ["ADDED", "CHAINS", "Chain", "PhotographGenerator"]
 
 VESSELS = {"vessel", "vessel_share"}
+ADDED = {"disc", "appearance_map"}
+"""Kinds that :func:`completed` adds to vessel maps."""
+
 CHAINS = {"two_stage": ("pix2pix_color_vessel", "lama_fundus")}
 """Named chains. ``two_stage`` draws the vessels in colour, then paints the photograph around them."""
 
@@ -178,7 +181,8 @@ class PhotographGenerator(Chain):
         Returns:
             uint8 ``(3, size, size)``, RGB; black outside the field of view.
         """
-        image = torch.from_numpy(self.draw(sample, latent)["image"]) / 127.5 - 1
+        given = {} if appearance is None else {"appearance_map": appearance_picture(appearance, self.size)}
+        image = torch.from_numpy(self.draw({**given, **sample}, latent)["image"]) / 127.5 - 1
         if appearance is None:
             return to_uint8(image)
         drawn = torch.from_numpy(np.rint(sample["vessel_share"]) >= HALF)
@@ -186,7 +190,10 @@ class PhotographGenerator(Chain):
 
 
 def completed(sample: Mapping[Any, Any], bundle: LoadedBundle) -> dict[Any, Any]:
-    """Add what a bundle takes and what follows from the vessel map: its other form, the field of view, and the disc.
+    """Add what a bundle takes and the sample lacks.
+
+    The other form of a vessel map, its field of view and its disc follow from the map. The appearance is the average of
+    the bundle's training eyes.
 
     Args:
         sample: pictures ``(C, H, W)`` by kind.
@@ -195,6 +202,8 @@ def completed(sample: Mapping[Any, Any], bundle: LoadedBundle) -> dict[Any, Any]
     given = with_both_vessels(dict(sample)) if VESSELS & {*bundle.takes} else dict(sample)
     if "disc" in bundle.takes and "disc" not in given:
         given = bundle.part("find_disc")(given)
+    if "appearance_map" in bundle.takes and "appearance_map" not in given:
+        given["appearance_map"] = appearance_picture(bundle.part("appearances").average(), bundle.size)
     return given
 
 
@@ -220,13 +229,13 @@ def _ends(name: str, bundles: tuple[LoadedBundle, ...]) -> tuple[tuple[str, ...]
     takes: dict[str, None] = {}
     makes: dict[str, None] = {}
     for bundle in bundles:
-        takes |= dict.fromkeys(kind for kind in bundle.takes if kind not in _with_vessels(makes))
+        takes |= dict.fromkeys(kind for kind in bundle.takes if kind not in _with_vessels(makes, ADDED))
         if again := [kind for kind in bundle.makes if kind in _with_vessels(takes | makes)]:
             raise RetinaError(f"{name}: {bundle.name} makes {again[0]}, which the samples already have")
         makes |= dict.fromkeys(bundle.makes)
     return tuple(takes), tuple(makes)
 
 
-def _with_vessels(kinds: Collection[str]) -> set[str]:
-    """``kinds`` with those that :func:`with_both_vessels` adds."""
-    return {*kinds} | ({*VESSELS, "fov"} if VESSELS & {*kinds} else set())
+def _with_vessels(kinds: Collection[str], added: Collection[str] = ()) -> set[str]:
+    """``kinds`` with those that :func:`with_both_vessels` adds to vessel maps, and ``added``."""
+    return {*kinds} | ({*VESSELS, "fov", *added} if VESSELS & {*kinds} else set())

@@ -9,7 +9,7 @@ from typing import Any
 from retina_monai.bundle import bundle_kinds, find_bundle, is_bare
 from retina_monai.errors import RetinaError
 from retina_monai.synthesis.bundles import LoadedBundle
-from retina_monai.synthesis.chains import CHAINS, Chain, PhotographGenerator
+from retina_monai.synthesis.chains import ADDED, CHAINS, Chain, PhotographGenerator
 from retina_monai.synthesis.disc_segmentation import DiscSegmenter, MapDiscSegmenter
 from retina_monai.synthesis.segmentation import VesselSegmenter
 from retina_monai.synthesis.stages import Outpainter, VesselColorer
@@ -73,7 +73,7 @@ def load(
     loaded = [LoadedBundle(name, file, trust, size) for name, file in zip(names, weights, strict=True)]
     named = Path(bundle).name if Path(bundle).name in CHAINS else JOIN.join(one.name for one in loaded)
     chain = Chain(named, *loaded)
-    draws = "image" in chain.makes and {"vessel_share"} <= {*chain.takes} <= {"vessel_share", "disc"}
+    draws = "image" in chain.makes and {"vessel_share"} <= {*chain.takes} <= {"vessel_share", *ADDED}
     return PhotographGenerator(named, *loaded) if draws else chain
 
 

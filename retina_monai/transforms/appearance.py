@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 from retina_monai.masked_statistics import channel_statistics
@@ -25,9 +26,11 @@ from retina_monai.transforms.texture import Texture, add_texture
 __all__ = [
     "CANONICAL",
     "Appearance",
+    "AppearanceMapd",
     "CanonicalAppearanced",
     "LikeAppearanced",
     "MatchAppearance",
+    "appearance_map",
     "apply_appearance",
     "measure_appearance",
     "render_appearance",
@@ -123,6 +126,15 @@ def render_appearance(
     return add_texture(result, fov, vessel, appearance.texture, random)
 
 
+def appearance_map(appearance: Appearance, size: int) -> Tensor:
+    """An appearance as a condition of networks: a picture of its mean colour.
+
+    Returns:
+        ``(3, size, size)`` in [-1, 1].
+    """
+    return torch.tensor(appearance.mean).view(-1, 1, 1).expand(-1, size, size).contiguous()
+
+
 class MatchAppearance:
     """The differentiable part of :func:`apply_appearance`, for losses, without clipping and validation.
 
@@ -166,6 +178,28 @@ class CanonicalAppearanced(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = apply_appearance(result[key], result[self.fov_key], self.appearance)
+        return result
+
+
+class AppearanceMapd(MapTransform):
+    """Measure the appearance of photographs, for networks that take it as a condition.
+
+    Args:
+        keys: keys of the photographs ``(3, H, W)`` in [-1, 1].
+        names: keys of their appearance maps (:func:`appearance_map`).
+        fov_key: key of the field of view ``(1, H, W)`` in {0, 1}.
+    """
+
+    def __init__(self, keys: KeysCollection, names: KeysCollection, fov_key: str = "fov") -> None:
+        super().__init__(keys)
+        self.names = ensure_tuple(names)
+        self.fov_key = fov_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key, name in self.key_iterator(result, self.names):
+            appearance = measure_appearance(result[key], result[self.fov_key])
+            result[name] = appearance_map(appearance, result[key].shape[-1])
         return result
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from benchmarks.measuring import Effort, Stopwatch, in_turns, table
 from benchmarks.processes import in_own_process
 from retina_monai.engines import choose_precision, keep_big_blocks
+from retina_monai.kinds import KINDS
 from retina_monai.networks import ConditionedUNet, DiffusionGenerator
 
 CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "ddpm_vessel" / "configs" / "train.json"
@@ -59,7 +60,7 @@ pixels ({side} px). *x* is the speed relative to `diffusers`.
   this machine) and in fp32. *loading* adds reading and augmenting batches in the same process, as in a training.
   `diffusers` follows the defaults of its example script for unconditional generation: fp32,
   `DDPMScheduler.add_noise`, `AdamW`, clipped gradients.
-- *sampling*: {settings["steps"]} steps of DDIM, both in fp32.
+- *sampling*: {settings["steps"]} steps of DDIM with velocities, both in fp32.
 
 {table(("whose", "work", "batch", "s", "s a picture", "x"), rows)}"""
 
@@ -106,8 +107,7 @@ def own_training(job: Job, eyes: Path, effort: Effort) -> float:
         settings |= {
             **effort.overrides_of(str(CONFIG)),
             "precision": precision,
-            "max_epochs": 1,
-            "repeats": steps * job.batch,
+            **dict.fromkeys(("max_epochs", "val_interval", "checkpoint_interval"), steps),  # it ends before
         }
         if job.whose != LOADING:
             settings["train#trainer#train_data_loader"] = f"$[next(iter(@train#dataloader))] * {steps}"
@@ -136,7 +136,7 @@ def their_training(batch: int, effort: Effort) -> Callable[[], None]:
         noise = torch.randn_like(blocks["image"])
         times = torch.randint(0, 1000, (batch,))
         noisy = scheduler.add_noise(blocks["image"], noise, times)
-        predicted = network(torch.cat([noisy, blocks["vessel"]], dim=1), times).sample
+        predicted = network(torch.cat([noisy, blocks["condition"]], dim=1), times).sample
         nn.functional.mse_loss(predicted.float(), noise.float()).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
@@ -148,11 +148,11 @@ def their_training(batch: int, effort: Effort) -> Callable[[], None]:
 def own_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
     settings = settings_of(effort)
     network = DiffusionGenerator(unet_of(settings), "velocity", "ddim", int(settings["steps"])).eval()
-    vessel = pictures(batch, int(settings["size"]))["vessel"]
+    condition = pictures(batch, settings)["condition"]
 
     @torch.inference_mode()
     def draw() -> Tensor:
-        drawn: Tensor = network(vessel)
+        drawn: Tensor = network(condition)
         return drawn
 
     return draw
@@ -171,7 +171,7 @@ def their_sampling(batch: int, effort: Effort) -> Callable[[], Tensor]:
         scheduler.set_timesteps(int(settings["steps"]))
         picture = torch.randn(blocks["image"].shape)
         for moment in scheduler.timesteps:
-            predicted = network(torch.cat([picture, blocks["vessel"]], dim=1), moment).sample
+            predicted = network(torch.cat([picture, blocks["condition"]], dim=1), moment).sample
             picture = scheduler.step(predicted, moment, picture).prev_sample
         return picture
 
@@ -187,7 +187,12 @@ def settings_of(effort: Effort) -> dict[str, Any]:
 
 def unet_of(settings: dict[str, Any]) -> ConditionedUNet:
     keys = ("features", "multipliers", "blocks", "attention", "unshuffle")
-    return ConditionedUNet(**{key: settings[key] for key in keys})
+    return ConditionedUNet(channels_of(settings), **{key: settings[key] for key in keys})
+
+
+def channels_of(settings: dict[str, Any]) -> int:
+    """Channels of the condition."""
+    return sum(KINDS[kind].channels for kind in settings["conditions"])
 
 
 def their_unet(settings: dict[str, Any]) -> nn.Module:
@@ -210,15 +215,13 @@ def their_unet(settings: dict[str, Any]) -> nn.Module:
     return network
 
 
-def pictures(batch: int, size: int) -> dict[str, Tensor]:
+def pictures(batch: int, settings: dict[str, Any]) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
-    return {
-        "image": torch.rand(batch, 3, size, size, generator=random) * 2 - 1,
-        "vessel": torch.rand(batch, 1, size, size, generator=random) * 2 - 1,
-    }
+    size, channels = int(settings["size"]), {"image": 3, "condition": channels_of(settings)}
+    return {key: torch.rand(batch, count, size, size, generator=random) * 2 - 1 for key, count in channels.items()}
 
 
 def blocked(batch: int, settings: dict[str, Any]) -> dict[str, Tensor]:
     """Pixel-unshuffled pictures, as input of both networks."""
-    made = pictures(batch, int(settings["size"]))
+    made = pictures(batch, settings)
     return {key: nn.functional.pixel_unshuffle(value, int(settings["unshuffle"])) for key, value in made.items()}

@@ -21,6 +21,7 @@ from PIL import Image
 from retina_monai import load
 from retina_monai.bundle import release, start_network
 from retina_monai.data import VesselMaps, find_datalist
+from retina_monai.data.sets.appearances import photograph_appearance
 from retina_monai.engines import DiffusionBatch
 from retina_monai.errors import RetinaError, root_error
 from retina_monai.evaluation.families.faithfulness.painting import Painter, find_painter
@@ -179,21 +180,50 @@ def test_control_of_other_weights_is_refused(training: Path, run_config: RunConf
 def test_256_pixels_train_within_8_gb_at_batch_4(
     monai_bundle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """Two steps of the whole network in fp32; the peak is that of the largest process that was waited for here."""
-    overlay = json.loads((CONFIGS / "size_256.json").read_text())
-    assert overlay["size"] == 256 and overlay["batch_size"] == 4
-    released = {key: json.loads(TRAIN.read_text())[key] for key in ("features", "blocks", "unshuffle")}
-    settings = {**overlay, **released, "repeats": 2, "val_interval": 2, "output_dir": tmp_path / "run"}
-    result = monai_bundle([TRAIN, CONFIGS / "size_256.json"], "training", **settings)
+    """A step of the whole network in fp32; the peak is that of the largest process that was waited for here."""
+    names = ("size", "features", "multipliers", "blocks", "unshuffle", "batch_size", "conditions")
+    released = {key: json.loads(TRAIN.read_text())[key] for key in names}
+    assert released["size"] == 256 and released["batch_size"] == 4
+    result = monai_bundle([TRAIN], "training", **released, precision="fp32", output_dir=tmp_path / "run")
     assert result.returncode == 0, result.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 8 * 2**20  # KiB
     told = json.loads((tmp_path / "run" / "network.json").read_text())
-    assert told["unet"]["multipliers"] == overlay["multipliers"] and told["unet"]["features"] == 64
+    assert told["unet"]["in_channels"] == 5 and told["unet"]["features"] == 64
 
 
-@pytest.mark.parametrize("overlay", ["controlnet.json", "size_256.json"])
-def test_overlays_are_thin(overlay: str) -> None:
-    assert len((CONFIGS / overlay).read_text().splitlines()) < 30
+@pytest.mark.parametrize("conditions", [["vessel"], ["vessel", "disc"]])
+def test_conditions_can_be_left_out(
+    conditions: list[str], run_config: RunConfig, phantoms: Path, tmp_path: Path
+) -> None:
+    run_config(TRAIN, output_dir=str(tmp_path / "run"), **FAST, conditions=conditions)
+    chain = load("ddpm_vessel", tmp_path / "run" / "model.pt")
+    assert chain.takes == tuple({"vessel": "vessel_share"}.get(kind, kind) for kind in conditions)
+    folder = inference(run_config, tmp_path / "run", phantoms, tmp_path / "set")
+    assert pictures(folder) and (folder / "discs").is_dir() == ("disc" in conditions)
+    assert not (folder / "appearance_maps").exists()
+
+
+def test_the_network_is_told_the_chosen_appearance(training: Path, phantoms: Path) -> None:
+    """The average of the training eyes unless another is chosen, on its own or behind another bundle."""
+
+    class Recorder(torch.nn.Module):
+        def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            told.append(x[:, 5:].mean(dim=(0, 2, 3)))
+            return x[:, :3]
+
+    told: list[torch.Tensor] = []
+    chain = load("ddpm_vessel", training / "model.pt")
+    chain.bundles[0].network.unet = Recorder()
+    chain.draw(VesselMaps(phantoms, chain.size, find_disc=chain.bundles[0].part("find_disc"))[0])
+    torch.testing.assert_close(told[-1], torch.tensor(chain.appearances.average().mean))
+    vessel = np.asarray(Image.open(sorted((phantoms / "vessels").glob("*"))[0]))
+    photograph = sorted((phantoms / "images").glob("*"))[0]
+    chain(vessel, appearance=str(photograph))
+    torch.testing.assert_close(told[-1], torch.tensor(photograph_appearance(photograph).mean))
+
+
+def test_overlays_are_thin() -> None:
+    assert len((CONFIGS / "controlnet.json").read_text().splitlines()) < 30
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +385,7 @@ def test_weights_of_another_process_are_refused(training: Path, run_config: RunC
     "other", [{"process": "velocity"}, {"mean": [0.0, 0.0, 0.0]}, {"std": [0.1, 0.1, 0.1]}], ids=str
 )
 def test_released_weights_have_no_network_json_and_are_refused_too(other: dict[str, Any]) -> None:
-    network = DiffusionGenerator(ConditionedUNet(), **other)
+    network = DiffusionGenerator(ConditionedUNet(5, unshuffle=4), **({"process": "clean"} | other))
     with pytest.raises(RetinaError, match=rf"model\.pt was saved with {next(iter(other))} "):
         start_network(network, CONFIGS.parent / "models" / "model.pt")
 
@@ -370,7 +400,7 @@ def test_what_is_drawn_starts_from_the_noise_of_its_latent(training: Path, phant
     chain = load("ddpm_vessel", training / "model.pt")
     network = chain.bundles[0].network
     network.unet = Recorder()
-    item = VesselMaps(phantoms, chain.size, seed=5)[2]
+    item = VesselMaps(phantoms, chain.size, seed=5, find_disc=chain.bundles[0].part("find_disc"))[2]
     assert item["latent"] == draw_latent(5, 2)
     chain.draw(item, item["latent"])
     batch = {
@@ -381,7 +411,8 @@ def test_what_is_drawn_starts_from_the_noise_of_its_latent(training: Path, phant
     }
     *_, told = DiffusionBatch(network, condition_dropout=0)(batch, torch.device("cpu"))
     assert torch.equal(asked[0][:, :3], told["noise"])
-    torch.testing.assert_close(asked[0][:, 3:], told["condition"])
+    torch.testing.assert_close(asked[0][:, 3:4], told["condition"])
+    torch.testing.assert_close(asked[0][:, 4:5], torch.from_numpy(item["disc"])[None] * 2.0 - 1)
 
 
 def test_sets_tell_how_they_were_drawn(training: Path, phantoms: Path, tmp_path: Path) -> None:

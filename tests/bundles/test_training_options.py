@@ -184,8 +184,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "steps": (3, of_network("steps")),
         "guidance": (1.5, of_network("guidance")),
         "condition_dropout": (0.75, lambda content: content("train#prepare_batch").condition_dropout),
+        "vessel_weight": (3.5, lambda content: content("train#prepare_batch").vessel_weight),
         "weight_decay": (0.5, rate("generator", "weight_decay")),
-        "repeats": (3, lambda content: content("train#dataset").times),
         **{
             key: (value, lambda content, key=key: content("network").arguments["unet"][key])
             for key, value in {
@@ -193,7 +193,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
                 "multipliers": [1, 2, 2],
                 "blocks": 2,
                 "attention": 1,
-                "unshuffle": 4,
+                "unshuffle": 2,
             }.items()
         },
         "gradient_checkpointing": (True, lambda content: content("network").unet.gradient_checkpointing),

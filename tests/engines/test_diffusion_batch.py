@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from retina_monai.engines import DiffusionBatch, SampleNoise, time_weights
 from retina_monai.networks import ConditionedUNet, DiffusionGenerator
 from retina_monai.networks.diffusion import PROCESSES, noise_schedule, training_scheduler
+from retina_monai.objectives import WeightedError
 from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle
 
@@ -75,7 +76,9 @@ def test_a_network_that_says_the_target_knows_the_photograph(process: str) -> No
     assert network.context is None
     assert torch.equal(network.x[:, 3:], told["condition"]), "the condition lies behind the picture"
     x, said = network.x[:, :3].double(), target[:, :3].double()
-    if process == "flow":
+    if process == "clean":
+        found = said
+    elif process == "flow":
         found = x + network.times.double().view(-1, 1, 1, 1) / 1000 * said
     else:
         left = noise_schedule(process)[network.times].view(-1, 1, 1, 1)
@@ -114,6 +117,40 @@ def test_times_of_a_flow_are_those_of_monais_logit_normal() -> None:
     network = DiffusionGenerator(ConditionedUNet(features=4, multipliers=(1,), unshuffle=1), "flow")
     *_, told = DiffusionBatch(network)(many, torch.device("cpu"))
     assert ks_2samp(told["timesteps"].numpy(), expected.numpy()).pvalue > 0.01
+
+
+def test_times_of_clean_are_those_of_the_paper() -> None:
+    """The share of the image, one less that of the noise, has a logit of N(-0.8, 0.8) (Li and He, table 9)."""
+    many = {"latent": torch.tensor([draw_latent(1, index) for index in range(5000)])}
+    many |= {"image": torch.zeros(5000, 3, 2, 2)} | {key: torch.zeros(5000, 1, 2, 2) for key in ("vessel", "fov")}
+    network = DiffusionGenerator(ConditionedUNet(features=4, multipliers=(1,), unshuffle=1), "clean")
+    *_, told = DiffusionBatch(network)(many, torch.device("cpu"))
+    image = 1 - told["timesteps"].double() / 1000
+    assert kstest(image.logit().numpy(), "norm", args=(-0.8, 0.8)).pvalue > 0.01
+
+
+def test_errors_of_a_photograph_weigh_as_those_of_its_flow() -> None:
+    """With x = share * noise + (1 - share) * image, the implied flow is (image - x) / share."""
+    data = batch() | {"vessel": -torch.ones(4, 1, SIZE, SIZE)}
+    images, target, _, told = prepared("clean", data)
+    share = (told["timesteps"] / 1000).view(-1, 1, 1, 1)
+    assert share.min() > 0.05
+    x = share * told["noise"] + (1 - share) * images
+    pred = images + 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    flow_error = ((pred - x) / share - (images - told["noise"])).square() * (target[:, 3:] > 0)
+    torch.testing.assert_close(WeightedError()(pred, target), flow_error.mean())
+
+
+def test_vessels_weigh_as_much_as_they_should() -> None:
+    data = batch() | {"vessel": -torch.ones(4, 1, SIZE, SIZE)}
+    data["vessel"][:, :, :8] = 1
+    data["vessel"][:, :, 8] = 0  # half of each pixel
+    _, target, _, _ = prepared("flow", data, vessel_weight=3.0)
+    _, plain, _, _ = prepared("flow", data)
+    expected = plain[:, 3:].clone()
+    expected[:, :, :8] *= 3
+    expected[:, :, 8] *= 2
+    torch.testing.assert_close(target[:, 3:], expected)
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.3, 240, 360), (1.0, 1000, 1000)])

@@ -245,7 +245,7 @@ def test_sizes_that_do_not_go_through_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"process": "noise"}, "process must be one of epsilon, velocity, flow, got 'noise'"),
+        ({"process": "noise"}, "process must be one of epsilon, velocity, flow, clean, got 'noise'"),
         ({"process": "flow", "sampler": "ddim"}, "sampler of process flow must be one of euler, got 'ddim'"),
         ({"steps": 0}, r"steps must be in \[1, 1000\], got 0"),
     ],

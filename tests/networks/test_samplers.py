@@ -48,6 +48,8 @@ def start() -> Tensor:
 
 def perfect(process: str, image: Tensor) -> Predict:
     """What a network says that knows the image."""
+    if process == "clean":
+        return lambda x, time: image
     if process == "flow":
         return lambda x, time: (image - x) / (time / 1000)
     left = noise_schedule(process)
@@ -163,6 +165,14 @@ def test_euler_steps_are_monais(steps: int) -> None:
         torch.testing.assert_close(ours[step + 1], expected)
 
 
+def test_a_predicted_image_takes_the_steps_of_the_flow_that_it_implies() -> None:
+    def implied(x: Tensor, time: float) -> Tensor:
+        return (wrong_prediction(x, time) - x) / (time / 1000)
+
+    found = run(plan_steps("clean", "euler", 8), start(), wrong_prediction)
+    torch.testing.assert_close(found, run(plan_steps("flow", "euler", 8), start(), implied))
+
+
 @pytest.mark.parametrize(("process", "sampler"), EVERY)
 @pytest.mark.parametrize("steps", [1, 4, 50])
 def test_with_a_perfect_network_every_sampler_ends_at_the_image(process: str, sampler: str, steps: int) -> None:
@@ -216,7 +226,7 @@ def test_times_are_evenly_spaced_from_the_last_one_on() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("noise", "ddim", 4), "process must be one of epsilon, velocity, flow, got 'noise'"),
+        (("noise", "ddim", 4), "process must be one of epsilon, velocity, flow, clean, got 'noise'"),
         (("flow", "ddim", 4), "sampler of process flow must be one of euler, got 'ddim'"),
         (("epsilon", "euler", 4), "sampler of process epsilon must be one of ddim, ddpm, pndm, got 'euler'"),
         (("epsilon", "ddim", 0), r"steps must be in \[1, 1000\], got 0"),
@@ -231,5 +241,5 @@ def test_what_cannot_be_planned_is_refused(arguments: tuple[str, str, int], word
 def test_other_processes_have_no_schedule() -> None:
     with pytest.raises(ValueError, match="process must be epsilon or velocity, got 'flow'"):
         noise_schedule("flow")
-    with pytest.raises(ValueError, match="process must be one of epsilon, velocity, flow, got 'sample'"):
+    with pytest.raises(ValueError, match="process must be one of epsilon, velocity, flow, clean, got 'sample'"):
         training_scheduler("sample")

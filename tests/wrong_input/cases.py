@@ -490,7 +490,7 @@ SETTINGS = [
         r"network_def cannot be built: process must be",
         "ddpm_training",
     ),
-    refused(setting("sampler", "ddim"), r"sampler of process flow must be one of euler", "ddpm_inference"),
+    refused(setting("sampler", "ddim"), r"sampler of process clean must be one of euler", "ddpm_inference"),
     refused(switch_that_is_neither, r"linear_decay is a switch", "training"),
     refused(skipping_perhaps, r"skip_unreadable is a switch", "prepare", "synthesize", "evaluate"),
     refused(setting("mlflow", "perhaps"), r"mlflow is a switch", "evaluate"),

@@ -100,7 +100,7 @@ def small_weights(folder: Path, kind: str) -> Path:
         "encoder": lambda: RetinaEncoder(4, 4, 64),
         "color": lambda: Pix2PixUNet(levels=4, features=4, norm="instance", inside_map=True),
         "lama": lambda: LamaGenerator(features=4, blocks=1, norm="instance"),
-        "ddpm": lambda: DiffusionGenerator(ConditionedUNet(features=4, multipliers=(1, 2)), steps=2),
+        "ddpm": lambda: DiffusionGenerator(ConditionedUNet(5, features=4, multipliers=(1, 2)), "clean", steps=2),
     }
     network = networks[kind]()
     folder.mkdir(parents=True)

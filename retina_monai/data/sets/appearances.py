@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from retina_monai.data.files.reading import read_photograph
 from retina_monai.data.sets.dataset import CachedEyes
+from retina_monai.data.sets.vessel_maps import VesselMaps
 from retina_monai.errors import RetinaError
 from retina_monai.files import write_text
 from retina_monai.seeds import appearance_number
 from retina_monai.settings import expand_home
-from retina_monai.transforms.appearance import Appearance, measure_appearance
+from retina_monai.transforms.appearance import Appearance, appearance_map, measure_appearance
 from retina_monai.transforms.field_of_view import compute_fov, resize_area
 from retina_monai.transforms.texture import Texture, measure_texture
 
-__all__ = ["Appearances", "load_appearances", "photograph_appearance"]
+__all__ = ["Appearances", "WithAppearance", "appearance_picture", "load_appearances", "photograph_appearance"]
 
 AVERAGE, DRAWN = "average", "random"
 
@@ -160,6 +162,47 @@ class Appearances:
         if not eyes:
             raise RetinaError(f"camera {camera} is unknown: the table has {', '.join(self.cameras)}")
         return eyes
+
+
+class WithAppearance:
+    """Samples of another source with the chosen appearance, for networks that take it as a condition.
+
+    Each sample gets ``appearance_map`` (:func:`appearance_picture`).
+
+    Args:
+        samples: source of samples with ``index`` (:class:`retina_monai.data.VesselMaps`).
+        appearance: index of a sample -> its appearance.
+    """
+
+    def __init__(self, samples: VesselMaps, appearance: Callable[[int], Appearance]) -> None:
+        self.samples, self.appearance = samples, appearance
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.samples[index]
+        appearance = self.appearance(int(sample["index"]))
+        return {**sample, "appearance_map": appearance_picture(appearance, self.samples.size)}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of image in a sample."""
+        return (*self.samples.kinds, "appearance_map")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that determine the samples, without the choice of appearances."""
+        return self.samples.settings
+
+
+def appearance_picture(appearance: Appearance, size: int) -> NDArray[np.float32]:
+    """An appearance as a picture of a sample.
+
+    Returns:
+        ``appearance_map``, float32 ``(3, size, size)`` in [0, 255] (:func:`retina_monai.transforms.appearance_map`).
+    """
+    return np.asarray((appearance_map(appearance, size).numpy() + 1) * 127.5, np.float32)
 
 
 def photograph_appearance(path: str | Path) -> Appearance:

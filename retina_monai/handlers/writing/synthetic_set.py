@@ -18,6 +18,7 @@ from retina_monai.transforms.vessel_label import HALF
 
 __all__ = ["NAMES", "SyntheticSet"]
 
+CONDITIONS = ("color_vessel", "appearance_map")  # inputs of networks that are no labels
 NAMES = (
     "Names: manifest.jsonl and datalist.json say from whose map each sample was made (patient, condition, source). "
     "Patients and eyes of published data sets have their published names. Others are pseudonyms (patient_..., "
@@ -69,7 +70,7 @@ class SyntheticSet(SampleSet):
         self.texture = texture
 
     def finish(self, sample: Mapping[Any, Any]) -> dict[Any, Any]:
-        sample = {key: value for key, value in sample.items() if key != "color_vessel"}  # no label
+        sample = {key: value for key, value in sample.items() if key not in CONDITIONS}
         if self.appearance is None:
             return sample
         index = int(sample["index"])
