@@ -64,5 +64,7 @@ ask_all() { # bundle or chain, folder for reports, size in pixels
         ask "$1" "$2" "$3" "$set" "warped_$set" image,distribution,faithfulness,privacy full --split training --augment 3 \
             --appearance "random:$set"
     done
-    ask "$1" "$2" "$3" IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance IDRiD
+    ask "$1" "$2" "$3" IDRiD test_IDRiD image,distribution,faithfulness quick --split test --appearance random:IDRiD
+    ask "$1" "$2" "$3" IDRiD warped_IDRiD image,distribution,privacy full --split training --augment 1 \
+        --appearance random:IDRiD
 }

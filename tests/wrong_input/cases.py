@@ -459,8 +459,8 @@ SETTINGS = [
         "evaluation",
         "color_inference",
         "color_evaluation",
-        "ddpm_training",
     ),
+    refused(setting("size", 72), r"size must be a multiple of 32 .* got 72", "ddpm_training"),
     refused(setting("size", 18), r"size must be a multiple of 4 .* got 18", "ddpm_inference"),
     refused(setting("size", 200), r"size must be a multiple of 16", "encoder_training", "encoder_evaluation"),
     refused(
