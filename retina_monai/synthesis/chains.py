@@ -220,7 +220,7 @@ def with_both_vessels(sample: dict[Any, Any]) -> dict[Any, Any]:
     if "vessel" not in sample:
         added["vessel"] = (np.asarray(sample["vessel_share"]) >= HALF).astype(np.uint8)
     if "fov" not in sample:
-        added["fov"] = circle((sample | added)["vessel"].shape[-1])[None].astype(np.uint8)
+        added["fov"] = circle((sample | added)["vessel"].shape[-1]).astype(np.uint8)
     return sample | added
 
 

@@ -223,3 +223,12 @@ def test_a_step_of_ones_own_is_a_few_lines(
     image = f"images/{eye['name']}.png"
     assert pictures(cleaned)[image] != pictures(direct)[image]
     assert json.loads((cleaned / "settings.json").read_text())["bundle"] == "cleaned"
+
+
+def test_a_map_without_a_field_of_view_gets_the_inscribed_circle(
+    two_stage: PhotographGenerator, eye: dict[str, Any]
+) -> None:
+    drawn = two_stage.draw({"vessel_share": eye["vessel_share"]})
+    size = drawn["vessel_share"].shape[-1]
+    assert drawn["fov"].shape == drawn["vessel"].shape == (1, size, size)
+    assert drawn["fov"][0, size // 2, 0] == 1 > drawn["fov"][0, 0, 0]
