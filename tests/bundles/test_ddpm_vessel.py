@@ -187,8 +187,8 @@ def test_256_pixels_train_within_8_gb_at_batch_4(
     result = monai_bundle([TRAIN], "training", **released, precision="fp32", output_dir=tmp_path / "run")
     assert result.returncode == 0, result.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 8 * 2**20  # KiB
-    told = json.loads((tmp_path / "run" / "network.json").read_text())
-    assert told["unet"]["in_channels"] == 5 and told["unet"]["features"] == 64
+    unet = json.loads((tmp_path / "run" / "network.json").read_text())["unet"]
+    assert unet["in_channels"] == 5 and unet["features"] == 64
 
 
 @pytest.mark.parametrize("conditions", [["vessel"], ["vessel", "disc"]])
@@ -203,23 +203,23 @@ def test_conditions_can_be_left_out(
     assert not (folder / "appearance_maps").exists()
 
 
-def test_the_network_is_told_the_chosen_appearance(training: Path, phantoms: Path) -> None:
+def test_the_network_gets_the_chosen_appearance(training: Path, phantoms: Path) -> None:
     """The average of the training eyes unless another is chosen, on its own or behind another bundle."""
 
     class Recorder(torch.nn.Module):
         def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-            told.append(x[:, 5:].mean(dim=(0, 2, 3)))
+            given.append(x[:, 5:].mean(dim=(0, 2, 3)))
             return x[:, :3]
 
-    told: list[torch.Tensor] = []
+    given: list[torch.Tensor] = []
     chain = load("ddpm_vessel", training / "model.pt")
     chain.bundles[0].network.unet = Recorder()
     chain.draw(VesselMaps(phantoms, chain.size, find_disc=chain.bundles[0].part("find_disc"))[0])
-    torch.testing.assert_close(told[-1], torch.tensor(chain.appearances.average().mean))
+    torch.testing.assert_close(given[-1], torch.tensor(chain.appearances.average().mean))
     vessel = np.asarray(Image.open(sorted((phantoms / "vessels").glob("*"))[0]))
     photograph = sorted((phantoms / "images").glob("*"))[0]
     chain(vessel, appearance=str(photograph))
-    torch.testing.assert_close(told[-1], torch.tensor(photograph_appearance(photograph).mean))
+    torch.testing.assert_close(given[-1], torch.tensor(photograph_appearance(photograph).mean))
 
 
 def test_overlays_are_thin() -> None:

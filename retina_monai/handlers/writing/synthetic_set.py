@@ -18,7 +18,7 @@ from retina_monai.transforms.vessel_label import HALF
 
 __all__ = ["NAMES", "SyntheticSet"]
 
-CONDITIONS = ("color_vessel", "appearance_map")  # inputs of networks that are no labels
+CONDITIONS = ("color_vessel", "appearance_map")  # network inputs that are not labels
 NAMES = (
     "Names: manifest.jsonl and datalist.json say from whose map each sample was made (patient, condition, source). "
     "Patients and eyes of published data sets have their published names. Others are pseudonyms (patient_..., "
