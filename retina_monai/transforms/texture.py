@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -68,13 +67,14 @@ def measure_texture(image: Tensor, fov: Tensor, vessel: Tensor) -> Texture | Non
     if not background.any():
         return None
     detail = _detail(image.cpu().numpy().astype(np.float32), background)
-    waves = fft.rfft2(detail)
+    bands = _bands(background.shape)
+    pixels = np.count_nonzero(background)
     covariances = tuple(
-        _as_tuples((found * times @ found.conj().T).real / (background.size * background.sum()))
-        for found, times in ((waves[:, ring], times) for ring, times in _rings(background.shape))
+        _as_tuples(np.einsum("in,jn,n->ij", waves, waves, times) / (background.size * pixels))
+        for waves, times in zip(bands.split(fft.rfft2(detail)), bands.times, strict=True)
     )
-    inside = detail[:, background]
-    return Texture(covariances, _patchiness(np.abs(inside).mean(1) / np.sqrt((inside**2).mean(1) + TINY)))
+    mean, square = np.abs(detail).sum((1, 2)) / pixels, (detail**2).sum((1, 2)) / pixels
+    return Texture(covariances, _patchiness(mean / np.sqrt(square + TINY)))
 
 
 def add_texture(image: Tensor, fov: Tensor, vessel: Tensor, texture: Texture, random: np.random.Generator) -> Tensor:
@@ -99,13 +99,15 @@ def add_texture(image: Tensor, fov: Tensor, vessel: Tensor, texture: Texture, ra
     own = measure_texture(image, fov, vessel)
     if own is None:
         return image
-    missing = np.subtract(texture.covariances, own.covariances)
-    waves = fft.rfft2(random.standard_normal(image.shape).astype(np.float32))
-    drawn = np.zeros_like(waves)
-    for covariance, (ring, times) in zip(missing, _rings(image.shape[1:]), strict=True):
-        if count := times.sum():
-            drawn[:, ring] = (np.sqrt(image[0].numel() / count) * _root(covariance)).astype(np.float32) @ waves[:, ring]
-    noise = fft.irfft2(drawn, image.shape[1:]) * _amplitude(image.shape[1:], texture.patchiness, random)
+    bands = _bands(image.shape[1:])
+    white = bands.split(fft.rfft2(random.standard_normal(image.shape).astype(np.float32)))
+    drawn = []
+    for missing, waves, times in zip(
+        np.subtract(texture.covariances, own.covariances), white, bands.times, strict=True
+    ):
+        root = _root(missing) * np.sqrt(2 * image[0].numel() / max(times.sum(), 1))  # times counts each wave twice
+        drawn.append(np.einsum("ij,jn->in", root.astype(np.float32), waves))
+    noise = fft.irfft2(bands.join(drawn), image.shape[1:]) * _amplitude(image.shape[1:], texture.patchiness, random)
     return torch.where(fov > 0, (image + torch.from_numpy(noise).to(image)).clamp(-1, 1), image)
 
 
@@ -131,20 +133,45 @@ def _detail(image: Floats, background: Mask) -> Floats:
     return detail.clip(-most, most)
 
 
-@cache
-def _rings(shape: tuple[int, int]) -> tuple[tuple[Mask, Floats], ...]:
-    """Frequencies of each band in the Fourier transform of a real image. The finest bands are empty for small images.
+class _Bands:
+    """The frequencies of each band in the Fourier transform of a real image ``(C, H, W)``.
 
-    Returns:
-        For each band, its mask ``(H, W // 2 + 1)`` and the number of times its frequencies occur in the transform.
+    Real and imaginary parts are separate values. Products are computed by ``einsum``, whose result, other than that of
+    BLAS, does not depend on the number of threads.
+
+    Attributes:
+        times: for each band ``(2 N)``, how often its values occur in the full transform. The finest bands of small
+            images are empty.
     """
-    height, width = shape
-    cycles = np.hypot(*np.meshgrid(fft.fftfreq(height), fft.rfftfreq(width), indexing="ij")) * max(shape)
-    times = np.full(cycles.shape, 2, np.float32)
-    times[:, 0] = 1
-    times[:, width // 2 :] = 1 + width % 2
-    rings = [(low <= cycles) & (cycles < high) for low, high in pairwise(RINGS)]
-    return tuple((ring, times[ring]) for ring in rings)
+
+    def __init__(self, height: int, width: int) -> None:
+        self.shape = (height, width // 2 + 1)
+        cycles = np.hypot(*np.meshgrid(fft.fftfreq(height), fft.rfftfreq(width), indexing="ij")) * max(height, width)
+        band = np.digitize(cycles.ravel(), RINGS)
+        order = np.argsort(band, kind="stable")
+        first, *self.ends, last = np.searchsorted(band[order], range(1, len(RINGS) + 1))
+        self.order, self.ends = order[first:last], [end - first for end in self.ends]
+        times = np.full(self.shape, 2, np.float32)
+        times[:, 0] = 1
+        times[:, width // 2 :] = 1 + width % 2
+        self.times = [part.repeat(2) for part in np.split(times.ravel()[self.order], self.ends)]
+
+    def split(self, waves: NDArray[np.complex64]) -> list[Floats]:
+        """The values ``(C, 2 N)`` of each band in a transform ``(C, H, W // 2 + 1)``."""
+        chosen = np.take(waves.reshape(len(waves), -1), self.order, axis=1)
+        return [np.ascontiguousarray(part).view(np.float32) for part in np.split(chosen, self.ends, axis=1)]
+
+    def join(self, parts: list[Floats]) -> NDArray[np.complex64]:
+        """The transform with the given values. Frequencies outside all bands are 0."""
+        chosen = np.concatenate(parts, axis=1).view(np.complex64)
+        waves = np.zeros((len(chosen), *self.shape), np.complex64)
+        waves.reshape(len(chosen), -1)[:, self.order] = chosen
+        return waves
+
+
+@cache
+def _bands(shape: tuple[int, int]) -> _Bands:
+    return _Bands(*shape)
 
 
 def _patchiness(spread: Floats) -> float:

@@ -20,7 +20,7 @@ from retina_monai.transforms.field_of_view import resize_area
 __all__ = ["FINE", "HALF", "cut_label", "reduce_label", "regrid", "rounded_share", "vessel_label"]
 
 Mask = NDArray[np.bool_]
-Numbers = NDArray[np.int64]
+Numbers = NDArray[np.integer]
 
 FINE, ENOUGH = 4, 1024
 """Resolution of the grid on which the topology is examined, relative to the label; if that exceeds ``ENOUGH`` pixels
@@ -36,7 +36,7 @@ SMALL = 4  # maximum size in pixels of regions that are filled and of fragments 
 NEAR = 8  # pixels around a removed one that suffice in most cases to see which components it connects
 AROUND = np.ones((3, 3), bool)  # 8-connectivity of vessels; the background is 4-connected
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
-BITS = 1 << np.arange(9).reshape(3, 3)
+BITS = (1 << np.arange(9, dtype=np.uint16)).reshape(3, 3)
 
 
 def vessel_label(vessel: NDArray, size: int) -> Mask:
@@ -83,12 +83,12 @@ def reduce_label(fine: Mask, share: NDArray[np.float32], line: Mask | None = Non
     """
     size = len(share)
     label = _thinned(_crossed(skeletonize(fine) if line is None else line, size) | (share > ENTERS), share)
-    parts, gaps = _parts(fine, size) * label, _regions(fine)
-    regions, invented, belongs = _matched(label, gaps)
+    parts, gaps = _parts(fine, size) * label, _Gaps(fine, size)
+    regions, invented, belongs = gaps.matched(label)
     contact = ndimage.maximum_filter(parts, 3) != ndimage.minimum_filter(np.where(label, parts, parts.max() + 1), 3)
     contact |= ndimage.binary_dilation(np.isin(regions, invented), AROUND)
     _separate(label, share, contact, parts, regions, belongs)
-    regions, invented, _ = _matched(label, gaps)
+    regions, invented, _ = gaps.matched(label)
     small = [region for region in invented if np.count_nonzero(regions == region) <= SMALL]
     return label | np.isin(regions, small)
 
@@ -119,64 +119,99 @@ def _crossed(line: Mask, size: int) -> Mask:
 
 def _thinned(label: Mask, share: NDArray[np.float32]) -> Mask:
     """Remove simple points with less than half coverage, least covered first. Ends of lines are kept."""
-    padded = np.pad(label, 1)
-    places = np.argwhere(label & (share < KEPT))
-    for row, column in places[np.argsort(share[tuple(places.T)], kind="stable")]:
-        if SIMPLE[(padded[row : row + 3, column : column + 3] * BITS).sum()]:
-            padded[row + 1, column + 1] = False
-    return padded[1:-1, 1:-1]
+    height, width = label.shape[0] + 2, label.shape[1] + 2
+    codes = np.zeros((height, width), np.uint16)
+    for row, column in np.ndindex(3, 3):
+        codes[2 - row : height - row, 2 - column : width - column] += label * BITS[row, column]
+    steps = [((1 - row) * width + 1 - column, int(~BITS[row, column])) for row, column in np.ndindex(3, 3)]
+    row, column = np.nonzero(label & (share < KEPT))
+    places = ((row + 1) * width + column + 1)[np.argsort(share[row, column], kind="stable")]
+    code = codes.ravel().data
+    for place in places.tolist():
+        if SIMPLE[code[place]]:
+            for step, others in steps:
+                code[place + step] &= others
+    kept: Mask = (codes & BITS[1, 1] > 0)[1:-1, 1:-1]
+    return kept
 
 
-def _simple_points() -> Mask:
-    """Whether the centre of each of the 512 neighbourhoods, indexed by ``BITS``, is a simple point."""
-    simple = np.zeros(512, bool)
+def _neighbourhoods() -> tuple[tuple[bool, ...], tuple[int, ...]]:
+    """For each of the 512 neighbourhoods of a pixel, indexed by ``BITS``: whether the pixel is a simple point, and the
+    number of components of its neighbours."""
+    simple, counts = [], []
     for code in range(512):
         around = (code & BITS) > 0
-        if not around[1, 1] or around.sum() < 3:  # background, an isolated point, or the end of a line
-            continue
-        around[1, 1] = False
+        drawn, around[1, 1] = bool(around[1, 1]), False
         between = ~around
         between[1, 1] = False
         named = ndimage.label(between)[0]
         beside = {named[1 + row, 1 + column] for row, column in SIDES} - {0}
-        simple[code] = ndimage.label(around, AROUND)[1] == 1 and len(beside) == 1
-    return simple
+        counts.append(int(ndimage.label(around, AROUND)[1]))
+        end = np.count_nonzero(around) < 2  # the end of a line or an isolated point
+        simple.append(drawn and not end and counts[-1] == 1 and len(beside) == 1)
+    return tuple(simple), tuple(counts)
 
 
-SIMPLE = _simple_points()
+SIMPLE, NEIGHBOURS = _neighbourhoods()
 
 
 def _regions(mask: Mask) -> Numbers:
     """Label the background regions from 1. Region 1 is the outer background."""
-    named: Numbers = ndimage.label(~np.pad(mask, 1))[0][1:-1, 1:-1].astype(np.int64)
+    named: Numbers = ndimage.label(~np.pad(mask, 1))[0][1:-1, 1:-1]
     return named
 
 
-def _matched(label: Mask, gaps: Numbers) -> tuple[Numbers, list[int], Numbers]:
-    """Match background regions of the label with gaps of the map.
+class _Gaps:
+    """The background regions of a map ``fine``, counted once in each pixel of a grid of ``size``."""
 
-    Returns:
-        The labelled regions, the regions without a gap, and for each region the gap with the largest overlap. Each gap
-        is matched with the region that covers most of it.
-    """
-    regions = _regions(label)
-    place = np.arange(len(gaps)) * len(label) // len(gaps)
-    kinds, others = int(regions.max()) + 1, int(gaps.max()) + 1
-    pairs = regions[place][:, place] * others + gaps
-    shared = np.bincount(pairs.ravel(), minlength=kinds * others).reshape(kinds, others)
-    shared[0], shared[:, 0] = 0, 0
-    genuine = {1, *shared.argmax(axis=0)[shared.any(axis=0)].tolist()}
-    return regions, [region for region in range(1, kinds) if region not in genuine], shared.argmax(axis=1)
+    def __init__(self, fine: Mask, size: int) -> None:
+        gaps = _regions(fine)
+        self.count = int(gaps.max()) + 1
+        place = np.arange(len(gaps)) * size // len(gaps)
+        starts = np.flatnonzero(np.diff(place, prepend=-1))
+        lengths = np.diff(starts, append=len(gaps))
+        mixed = np.zeros((size, size), bool)
+        for several, (down, right) in (((gaps[1:] != gaps[:-1]), (1, 0)), ((gaps[:, 1:] != gaps[:, :-1]), (0, 1))):
+            row, column = np.nonzero(several)
+            within = (place[row] == place[row + down]) & (place[column] == place[column + right])
+            mixed[place[row[within]], place[column[within]]] = True
+        self.alone = ~mixed
+        self.gap, self.area = gaps[starts][:, starts][self.alone], np.outer(lengths, lengths)[self.alone]
+        row, column = np.nonzero(mixed[place][:, place])
+        self.mixed_at, self.mixed = place[row] * size + place[column], gaps[row, column]
+
+    def matched(self, label: Mask) -> tuple[Numbers, list[int], Numbers]:
+        """Match background regions of the label with gaps of the map.
+
+        Returns:
+            The labelled regions, the regions without a gap, and for each region the gap with the largest overlap. Each
+            gap is matched with the region that covers most of it.
+        """
+        regions = _regions(label)
+        kinds = int(regions.max()) + 1
+        pairs = np.append(
+            regions[self.alone] * self.count + self.gap, regions.ravel()[self.mixed_at] * self.count + self.mixed
+        )
+        areas = np.append(self.area, np.ones(len(self.mixed)))
+        shared = np.bincount(pairs, areas, minlength=kinds * self.count).reshape(kinds, self.count)
+        shared[0], shared[:, 0] = 0, 0
+        genuine = {1, *shared.argmax(axis=0)[shared.any(axis=0)].tolist()}
+        return regions, [region for region in range(1, kinds) if region not in genuine], shared.argmax(axis=1)
 
 
 def _parts(fine: Mask, size: int) -> Numbers:
     """The component of the map that covers most of each pixel of a grid of ``size``; 0 for none."""
     named, count = ndimage.label(fine, AROUND)
-    at = np.argwhere(fine)
-    row, column = at.T * size // len(fine)
-    keys, pixels = np.unique((row * size + column) * (count + 1) + named[tuple(at.T)], return_counts=True)
+    at = np.nonzero(fine)
+    row, column = (place * size // len(fine) for place in at)
+    pixel, part = row * size + column, named[at]
+    parts = np.zeros(size * size, named.dtype)
+    parts[pixel] = part
+    several = np.zeros(size * size, bool)
+    several[pixel[parts[pixel] != part]] = True
+    shared = several[pixel]
+    keys, pixels = np.unique(pixel[shared] * (count + 1) + part[shared], return_counts=True)
     order = np.argsort(pixels, kind="stable")
-    parts = np.zeros(size * size, np.int64)
     parts[keys[order] // (count + 1)] = keys[order] % (count + 1)
     return parts.reshape(size, size)
 
@@ -189,12 +224,13 @@ def _separate(
     A pixel is removed if the regions that it separates belong to one gap, and if no component of the map is split.
     """
     padded, framed = np.pad(regions, 1, constant_values=1), np.pad(label, 1)
+    merged = np.arange(len(belongs))
     places = np.argwhere(contact & label & (share < FULL))
     for row, column in places[np.argsort(share[tuple(places.T)], kind="stable")]:
         around = framed[row : row + 3, column : column + 3].copy()
         around[1, 1] = False
-        beside = {int(padded[1 + row + down, 1 + column + right]) for down, right in SIDES} - {0}
-        count = ndimage.label(around, AROUND)[1]
+        beside = {int(merged[padded[1 + row + down, 1 + column + right]]) for down, right in SIDES} - {0}
+        count = NEIGHBOURS[(around * BITS).sum()]
         if count < 2 or len({int(belongs[region]) for region in beside}) > 1:
             continue
         label[row, column] = False
@@ -209,12 +245,15 @@ def _separate(
                 continue
         framed[row + 1, column + 1] = False
         if beside:
-            padded[np.isin(padded, list(beside))] = min(beside)
+            merged[np.isin(merged, list(beside))] = min(beside)
             padded[1 + row, 1 + column] = min(beside)
 
 
 def _splits(label: Mask, neighbours: NDArray[np.int64], parts: Numbers) -> bool:
     """Whether removing a pixel disconnects its neighbours into pieces that share a component of the map."""
     pieces = ndimage.label(label, AROUND)[0]
-    held = [set(np.unique(parts[pieces == piece]).tolist()) for piece in np.unique(pieces[tuple(neighbours.T)])]
-    return len(held) > 1 and sum(map(len, held)) > len(set().union(*held))
+    beside = set(pieces[tuple(neighbours.T)].tolist())
+    if len(beside) < 2:
+        return False
+    held = [set(parts[pieces == piece].tolist()) for piece in beside]
+    return sum(map(len, held)) > len(set().union(*held))

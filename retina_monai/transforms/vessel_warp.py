@@ -67,7 +67,8 @@ class VesselWarp:
             place, splines = np.arange(size) - middle, _splines(size)
             turn = np.exp(1j * np.deg2rad(self.angle)) / self.zoom
             turns = ((turn.real, turn.imag), (-turn.imag, turn.real))
-            source = size * splines @ self.bend @ splines.T
+            bend = np.einsum("ri,dij->drj", size * splines, self.bend)  # unlike matmul, einsum uses a single thread
+            source = np.einsum("drj,jc->drc", bend, np.ascontiguousarray(splines.T))
             for part, (by_row, by_column), shift in zip(source, turns, self.shift, strict=True):
                 part += by_row * place[:, None] + (shift * size + middle)
                 part += by_column * place

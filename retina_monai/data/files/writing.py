@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from retina_monai.files import replacing
 __all__ = ["is_synthetic", "software", "write_png"]
 
 COMPRESSION = 4  # level of zlib; the default of 6 takes twice as long and is no smaller for photographs
+STRATEGY = {1: zlib.Z_DEFAULT_STRATEGY, 3: zlib.Z_RLE}  # by channels: photographs hold no repeats worth a search
 
 
 def software() -> str:
@@ -47,8 +49,9 @@ def write_png(
     for keyword, value in (text or {}).items():
         chunks.add_text(keyword, value)
     pixels = array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
+    how = {"compress_level": COMPRESSION, "compress_type": STRATEGY[len(array)]}
     with replacing(path) as file:
-        Image.fromarray(pixels).save(file, format="PNG", pnginfo=chunks, compress_level=COMPRESSION)
+        Image.fromarray(pixels).save(file, format="PNG", pnginfo=chunks, **how)
 
 
 def is_synthetic(item: Mapping[str, Any]) -> bool:
