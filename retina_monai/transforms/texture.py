@@ -136,8 +136,8 @@ def _detail(image: Floats, background: Mask) -> Floats:
 class _Bands:
     """The frequencies of each band in the Fourier transform of a real image ``(C, H, W)``.
 
-    Real and imaginary parts are separate values. Products are computed by ``einsum``, whose result, other than that of
-    BLAS, does not depend on the number of threads.
+    Real and imaginary parts are separate values. Products use ``einsum``, which runs in a single thread: BLAS starts
+    several, which slow down those of other samples.
 
     Attributes:
         times: for each band ``(2 N)``, how often its values occur in the full transform. The finest bands of small

@@ -162,7 +162,10 @@ def _regions(mask: Mask) -> Numbers:
 
 
 class _Gaps:
-    """The background regions of a map ``fine``, counted once in each pixel of a grid of ``size``."""
+    """The background regions (gaps) of a map on a finer grid, and their area in each pixel of a grid of ``size``.
+
+    Pixels within one gap are counted as a whole, and only the others by their parts on the finer grid.
+    """
 
     def __init__(self, fine: Mask, size: int) -> None:
         gaps = _regions(fine)
