@@ -116,6 +116,15 @@ def test_labels_of_phantoms_and_of_warped_phantoms_keep_their_parts() -> None:
         assert counts(warped["vessel_share"][0] >= 127.5)[0] > 3 * counts(warped["vessel"][0] > 0)[0]
 
 
+@pytest.mark.parametrize("size", [130, 200, 256])
+def test_warped_labels_larger_than_their_map(size: int) -> None:
+    phantom = generate_phantom(0, 128)
+    warped = FineMap(phantom["vessel"], phantom["fov"], size).warped(draw_warp(0, 0))
+    label, half = warped["vessel"][0] > 0, warped["vessel_share"][0] >= 127.5
+    assert (half & ~label).sum() < 0.1 * half.sum() and label.sum() < 2 * half.sum()
+    assert counts(label)[0] <= counts(phantom["vessel"][0] > 0)[0] + 4
+
+
 @pytest.mark.parametrize("dataset", ["CHASE_DB1", "HRF", "FIVES"])
 def test_labels_of_real_eyes_keep_their_parts(dataset: str, real_set: Callable[[str], Path]) -> None:
     for item in find_datalist(real_set(dataset))["test"][:1]:

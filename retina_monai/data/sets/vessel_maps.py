@@ -30,7 +30,7 @@ from retina_monai.errors import RetinaError, join_first, parse_switch
 from retina_monai.kinds import KINDS
 from retina_monai.seeds import draw_latent
 from retina_monai.transforms.field_of_view import circle, crop_square, fov_box, resize_area
-from retina_monai.transforms.vessel_label import cut_label, reduce_label, regrid, vessel_label
+from retina_monai.transforms.vessel_label import HALF, cut_label, reduce_label, regrid, vessel_label
 from retina_monai.transforms.vessel_warp import VesselWarp, draw_warp
 
 __all__ = [
@@ -193,7 +193,9 @@ class FineMap:
     def __init__(self, vessel: np.ndarray, fov: np.ndarray | None, size: int) -> None:
         self.size = size
         mask = regrid(_square(vessel, fov) > 0, size)
-        fine = fit_vessel_map(vessel, fov, len(mask))
+        fine = fit_vessel_map(vessel, fov, max(len(mask), size))
+        if len(mask) < size:
+            mask = fine["vessel_share"][0] >= HALF
         line = ndimage.binary_dilation(skeletonize(mask), np.ones((3, 3)))
         self.maps = np.stack([fine["vessel_share"][0], mask, line], dtype=np.float32)
         self.inside = resize_area(fine["fov"], size) >= 0.5
