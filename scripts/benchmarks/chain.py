@@ -124,11 +124,10 @@ def describe_chain(rates: Mapping[str, Rates], costs: list[Cost]) -> str:
     sizes = [(str(cost.eyes), f"{cost.eyes / cost.seconds:.1f}", f"{cost.peak:.0f}") for cost in costs]
     return f"""\
 `retina_monai synthesize` of warped maps, with networks of the released size and initial weights, in a separate
-process. Reading, warping, generation, texture and files are included. With `--batch_size 8`, as many photographs are
-made at the same time, each on a thread of its own with one torch thread. *x* is relative to batch size 1, and *x
-direct* to `{DIRECT}` at batch size 8. *Networks* is the speed of the networks alone, with torch's threads, on one
-sample and on a true batch of 8. `synthesize` does not use true batches, because they change single pixels by a grey
-level.
+process. Reading, warping, generation, texture and files are included. With `--batch_size 8`, photographs are made in
+parallel, one per processor, each with one torch thread. *x* is relative to batch size 1, and *x direct* to `{DIRECT}`
+at batch size 8. *Networks* is the speed of the networks alone, with torch's threads, on one sample and on a true batch
+of 8. `synthesize` does not use true batches, because they change single pixels by a grey level.
 
 {table(head, rows)}
 
